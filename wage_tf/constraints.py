@@ -1,0 +1,39 @@
+"""The range of stored weights, kept by Keras after every update."""
+
+from __future__ import annotations
+
+import keras
+import tensorflow as tf
+
+from wage_tf import ops
+from wage_tf.fusion import fused
+
+
+@keras.saving.register_keras_serializable(package="wage_tf")
+class ClipToGrid(keras.constraints.Constraint):
+    """Clips a kernel to the range of the k-bit grid: W ← clip(W, ±(1 − σ(k))) (paper, eq. 16).
+
+    The authors' code, and the default of the layers, takes k = k_W: ±0.5 for ternary weights. The paper prints
+    k = k_G: pass `kernel_constraint=ClipToGrid(8)` to a layer.
+
+    Args:
+        bits: k, at least 1.
+
+    Raises:
+        ValueError: If `bits` is not a positive integer.
+    """
+
+    def __init__(self, bits: int):
+        ops.step_size(bits)
+        self.bits = bits
+
+    def __call__(self, value: tf.Tensor) -> tf.Tensor:
+        return _clip(value, k=self.bits)
+
+    def get_config(self) -> dict:
+        return {"bits": self.bits}
+
+
+@fused
+def _clip(value: tf.Tensor, *, k: int) -> tf.Tensor:
+    return ops.clip(value, k)

@@ -1,0 +1,34 @@
+"""Compiles a function of tensors into one pass over memory.
+
+TensorFlow's CPU runs each elementwise operation as a pass of its own over a freshly allocated buffer, several times
+the cost of the arithmetic. XLA fuses them. Convolutions stay with TensorFlow's kernels, which are faster than XLA's
+on CPUs; so only the quantizers are compiled, and a whole step under XLA (`jit_compile=True`, GPUs) inlines them.
+"""
+
+from __future__ import annotations
+
+import functools
+from collections.abc import Callable
+
+import tensorflow as tf
+
+
+def fused(function: Callable) -> Callable:
+    """Decorates `function(*tensors, **static)` to run as one XLA kernel per static arguments and tensor shapes.
+
+    Static arguments must be hashable. Each combination has a `tf.function` of its own, so that networks of many
+    layer shapes do not trip TensorFlow's warning about retracing.
+    """
+
+    @functools.lru_cache(maxsize=1024)
+    def compiled(static: tuple, signature: tuple) -> Callable:
+        del signature
+        return tf.function(functools.partial(function, **dict(static)), jit_compile=True, autograph=False)
+
+    @functools.wraps(function)
+    def call(*tensors: tf.Tensor, **static: object) -> tf.Tensor:
+        tensors = [tf.convert_to_tensor(tensor) for tensor in tensors]
+        signature = tuple((tensor.dtype, tensor.shape.rank and tuple(tensor.shape)) for tensor in tensors)
+        return compiled(tuple(sorted(static.items())), signature)(*tensors)
+
+    return call

@@ -1,0 +1,7 @@
+"""Keras layers whose weights, activations and errors are low-bit integers."""
+
+from wage_tf.layers.activations import QActivation, QError, QRescaling
+from wage_tf.layers.conv2d import QConv2D
+from wage_tf.layers.dense import QDense
+
+__all__ = ["QActivation", "QConv2D", "QDense", "QError", "QRescaling"]

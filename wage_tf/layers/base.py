@@ -1,0 +1,72 @@
+"""What the layers with a quantized kernel share."""
+
+from __future__ import annotations
+
+import keras
+import tensorflow as tf
+
+from wage_tf.bits import BitWidths
+from wage_tf.constraints import ClipToGrid
+from wage_tf.initializers import ClampedUniform, layer_alpha
+from wage_tf.quantizers import quantize_weight
+
+
+class QuantizedKernel:
+    """Mixin for a Keras layer with a `kernel`, put before the Keras class; its forward pass uses `quantized_kernel`.
+
+    Adds the arguments `bits`, `beta`, `factor` and `alpha`; the other arguments are the Keras layer's own, of which
+    `use_bias`, `kernel_initializer` and `kernel_constraint` default to WAGE's: no bias, `ClampedUniform`, `ClipToGrid`.
+
+    Attributes:
+        bits: BitWidths of the layer. `kernel.bits` repeats it, so that an optimizer knows a quantized kernel.
+        alpha: Constant that divides the quantized kernel, a power of two; None until the layer is built.
+    """
+
+    def __init__(
+        self,
+        *args: object,
+        bits: BitWidths | str = "2-8-8-8",
+        beta: float | None = None,
+        factor: float = 1.0,
+        alpha: float | None = None,
+        use_bias: bool = False,
+        kernel_initializer: str | keras.initializers.Initializer | None = None,
+        kernel_constraint: str | keras.constraints.Constraint | None = None,
+        **kwargs: object,
+    ):
+        self.bits = BitWidths.parse(bits)
+        self.beta = beta
+        self.factor = factor
+        self.alpha = self._given_alpha = _check_alpha(alpha)
+        if kernel_initializer is None:
+            kernel_initializer = ClampedUniform(self.bits, beta, factor)
+        if kernel_constraint is None and self.bits.w is not None:
+            kernel_constraint = ClipToGrid(self.bits.w)
+        super().__init__(
+            *args,
+            use_bias=use_bias,
+            kernel_initializer=kernel_initializer,
+            kernel_constraint=kernel_constraint,
+            **kwargs,
+        )
+
+    def build(self, input_shape: tuple[int | None, ...]) -> None:
+        super().build(input_shape)
+        if self.alpha is None:
+            self.alpha = layer_alpha(self.kernel.shape, self.bits, self.beta, self.factor)
+        self.kernel.bits = self.bits
+
+    @property
+    def quantized_kernel(self) -> tf.Tensor:
+        """Q(W, k_W) / α, the kernel of the forward pass and of the error's backward pass."""
+        return quantize_weight(self.kernel, self.bits, self.alpha)
+
+    def get_config(self) -> dict:
+        config = {"bits": str(self.bits), "beta": self.beta, "factor": self.factor, "alpha": self._given_alpha}
+        return {**super().get_config(), **config}
+
+
+def _check_alpha(alpha: float | None) -> float | None:
+    if alpha is None or alpha > 0:
+        return alpha
+    raise ValueError(f"alpha: a positive power of two, or None for the initialization's; received {alpha!r}")

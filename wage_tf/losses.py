@@ -1,0 +1,38 @@
+"""The paper's loss on small images; softmax cross-entropy is `keras.losses.CategoricalCrossentropy`."""
+
+from __future__ import annotations
+
+import keras
+import tensorflow as tf
+
+
+@keras.saving.register_keras_serializable(package="wage_tf")
+class SumSquaredError(keras.losses.Loss):
+    """½·Σ(y − t)², summed over outputs and batch, not averaged (paper, section 4.1).
+
+    The error it sends back is y − t.
+
+    Args:
+        reduction: "sum" as in the paper, or another of Keras' reductions over the batch.
+        name: Name of the loss.
+
+    Raises:
+        ValueError: When called with targets whose shape is not the outputs'.
+    """
+
+    def __init__(self, reduction: str = "sum", name: str = "sum_squared_error", **kwargs: object):
+        super().__init__(name=name, reduction=reduction, **kwargs)
+
+    def call(self, y_true: tf.Tensor, y_pred: tf.Tensor) -> tf.Tensor:
+        """Maps one-hot float targets and outputs [batch, classes] to losses [batch]."""
+        y_true = keras.ops.convert_to_tensor(y_true)
+        if len(y_true.shape) != len(y_pred.shape) or y_true.shape[-1] != y_pred.shape[-1]:
+            raise ValueError(
+                f"SumSquaredError: targets are one-hot, of the outputs' shape {tuple(y_pred.shape)}; "
+                f"received {tuple(y_true.shape)} (keras.utils.to_categorical makes them from integer labels)"
+            )
+        difference = keras.ops.cast(y_pred, "float32") - keras.ops.cast(y_true, "float32")
+        return 0.5 * keras.ops.sum(keras.ops.square(difference), axis=-1)
+
+    def get_config(self) -> dict:
+        return {"reduction": self.reduction, "name": self.name}

@@ -1,0 +1,186 @@
+"""The four operators of WAGE: Q_W, Q_A, Q_E and Q_G, with the gradients that training needs.
+
+Each is a function of float32 tensors whose results lie on a k-bit grid (`ops.quantize`); `bits` is a BitWidths, a
+pattern such as "2-8-8-8", or the operand's own width (None or "f" leaves the operand in float32).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import tensorflow as tf
+
+from wage_tf import ops
+from wage_tf.bits import BitWidths, width_of
+from wage_tf.fusion import fused
+
+Bits = BitWidths | str | int | None
+
+
+def quantize_weight(w: tf.Tensor, bits: Bits, alpha: float = 1.0) -> tf.Tensor:
+    """Q_W: weights on the k_W-bit grid, divided by the layer's constant (paper, eq. 8 to 10).
+
+    Forward: W_q = Q(W, k_W) / α. Backward: straight-through, dL/dW = dL/dW_q, with neither 1/α nor a mask.
+
+    Args:
+        w: Float32 stored weights, any shape.
+        bits: Pattern or width of W.
+        alpha: Power of two by which the layer's weights are scaled down, at least 1.
+
+    Returns:
+        Float32 tensor of the same shape.
+    """
+    k = width_of(bits, "w")
+    w = tf.convert_to_tensor(w)
+    return w if k is None else _straight_through(_weight_forward(w, k=k, alpha=float(alpha)), w)
+
+
+def quantize_activation(a: tf.Tensor, bits: Bits) -> tf.Tensor:
+    """Q_A: activations on the k_A-bit grid (paper, eq. 11).
+
+    Forward: a_q = Q(a, k_A). Backward: the gradient passes where |a| ≤ 1 − σ(k_A) and is zero outside.
+
+    Args:
+        a: Float32 activations, any shape.
+        bits: Pattern or width of A.
+
+    Returns:
+        Float32 tensor of the same shape.
+    """
+    k = width_of(bits, "a")
+    a = tf.convert_to_tensor(a)
+    if k is None:
+        return a
+
+    @tf.custom_gradient
+    def quantized(a: tf.Tensor) -> tuple[tf.Tensor, Callable]:
+        return _activation_forward(a, k=k), lambda upstream: _activation_backward(upstream, a, k=k)
+
+    return quantized(a)
+
+
+def quantize_error(x: tf.Tensor, bits: Bits) -> tf.Tensor:
+    """Q_E: the identity, whose backward pass puts the error on the k_E-bit grid (paper, eq. 12).
+
+    Forward: x. Backward: e_q = Q(e / Shift(max|e|), k_E), the maximum over the whole tensor, batch included.
+    Errors that are all zero stay zero.
+
+    Args:
+        x: Float32 tensor, any shape.
+        bits: Pattern or width of E.
+
+    Returns:
+        `x` unchanged.
+    """
+    k = width_of(bits, "e")
+    x = tf.convert_to_tensor(x)
+    if k is None:
+        return x
+
+    @tf.custom_gradient
+    def quantized(x: tf.Tensor) -> tuple[tf.Tensor, Callable]:
+        return tf.identity(x), lambda upstream: error_backward(upstream, k=k)
+
+    return quantized(x)
+
+
+def quantized_relu(x: tf.Tensor, bits: BitWidths | str) -> tf.Tensor:
+    """ReLU, Q_E and Q_A of a hidden layer in one pass forward and one backward.
+
+    Equal to `quantize_activation(quantize_error(tf.nn.relu(x), bits), bits)`. Forward: Q(max(x, 0), k_A). Backward:
+    Q_A's mask, then Q_E over all that is left, then ReLU's mask. Between the passes one byte per element is kept.
+
+    Args:
+        x: Float32 pre-activations, any shape.
+        bits: Pattern with integer widths for A and E.
+
+    Returns:
+        Float32 tensor of the same shape.
+    """
+    bits = BitWidths.parse(bits)
+
+    @tf.custom_gradient
+    def quantized(x: tf.Tensor) -> tuple[tf.Tensor, Callable]:
+        activation, gate = _relu_forward(x, k=bits.a)
+        return activation, lambda upstream: _relu_backward(upstream, gate, k=bits.e)
+
+    return quantized(tf.convert_to_tensor(x))
+
+
+def quantize_gradient(
+    g: tf.Tensor, bits: Bits, learning_rate: float | tf.Tensor, seed: tf.Tensor, random_width: int = 16
+) -> tf.Tensor:
+    """Q_G: the weight gradient as an integer update on the k_G-bit grid (paper, eq. 13 to 15).
+
+    g_s = η·g / Shift(max|g|),    ΔW = σ(k_G)·sgn(g_s)·(⌊|g_s|⌋ + Bernoulli(frac|g_s|))
+
+    A gradient of zeros gives zeros. With k_G = f it is plain SGD: ΔW = η·g.
+
+    Args:
+        g: Float32 gradient summed over the batch, any shape.
+        bits: Pattern or width of G.
+        learning_rate: η, a power of two in the paper.
+        seed: A pair of integers or an int32 tensor of two, of its own for every step and variable.
+        random_width: Bits of the random integers that decide the rounding; 16 in the paper.
+
+    Returns:
+        ΔW, to be subtracted from the weights; float32, shape of `g`.
+    """
+    k = width_of(bits, "g")
+    g = tf.convert_to_tensor(g)
+    learning_rate = tf.convert_to_tensor(learning_rate, tf.float32)
+    if k is None:
+        return learning_rate * g
+    return _gradient_step(g, learning_rate, ops.as_seed(seed), k=k, random_width=random_width)
+
+
+@tf.custom_gradient
+def _straight_through(quantized: tf.Tensor, latent: tf.Tensor) -> tuple[tf.Tensor, Callable]:
+    del latent
+    return tf.identity(quantized), lambda upstream: (None, upstream)
+
+
+@fused
+def _weight_forward(w: tf.Tensor, *, k: int, alpha: float) -> tf.Tensor:
+    return ops.quantize(w, k) * (1.0 / alpha)
+
+
+@fused
+def _activation_forward(a: tf.Tensor, *, k: int) -> tf.Tensor:
+    return ops.quantize(a, k)
+
+
+@fused
+def _activation_backward(upstream: tf.Tensor, a: tf.Tensor, *, k: int) -> tf.Tensor:
+    return tf.where(tf.abs(a) > ops.largest_value(k), tf.zeros_like(upstream), upstream)
+
+
+@fused
+def error_backward(upstream: tf.Tensor, *, k: int) -> tf.Tensor:
+    """Q_E itself: Q(e / Shift(max|e|), k), float32 of the same shape."""
+    return ops.quantize(ops.scale_by_shift(upstream), k)
+
+
+_CLOSED, _OPEN, _SATURATED = 0, 1, 2
+
+
+@fused
+def _relu_forward(x: tf.Tensor, *, k: int) -> tuple[tf.Tensor, tf.Tensor]:
+    gate = tf.where(x <= 0, _CLOSED, _OPEN)
+    gate = tf.where(x > ops.largest_value(k), _SATURATED, gate)
+    return ops.quantize(tf.nn.relu(x), k), tf.cast(gate, tf.int8)
+
+
+@fused
+def _relu_backward(upstream: tf.Tensor, gate: tf.Tensor, *, k: int) -> tf.Tensor:
+    zeros = tf.zeros_like(upstream)
+    unsaturated = tf.where(gate == _SATURATED, zeros, upstream)
+    return tf.where(gate == _CLOSED, zeros, ops.quantize(ops.scale_by_shift(unsaturated), k))
+
+
+@fused
+def _gradient_step(
+    g: tf.Tensor, learning_rate: tf.Tensor, seed: tf.Tensor, *, k: int, random_width: int
+) -> tf.Tensor:
+    scaled = ops.scale_by_shift(g) * learning_rate
+    return ops.stochastic_round(scaled, seed, random_width) * ops.step_size(k)
