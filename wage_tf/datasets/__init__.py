@@ -1,0 +1,54 @@
+"""Images and labels for training: named data sets, image folders and arrays, in a reproducible order.
+
+`load` finds a data set by its name or path. The `Dataset` it returns gives batches that depend on the seed and the
+step alone, so that a resumed run sees what an uninterrupted one would have seen.
+"""
+
+import os
+
+from wage_tf.datasets import sources
+from wage_tf.datasets.augmentation import Augmentation
+from wage_tf.datasets.folder import load_folder
+from wage_tf.datasets.pipeline import Dataset
+from wage_tf.errors import UserError
+
+__all__ = ["Augmentation", "Dataset", "load", "names"]
+
+
+def names() -> tuple[str, ...]:
+    """Returns the names that `load` knows; it takes paths to image folders as well."""
+    return sources.NAMES
+
+
+def load(
+    name: str, data_dir: str | os.PathLike | None = None, limit: int | None = None, image_size: int | None = None
+) -> Dataset:
+    """Loads a data set by name, or the image folder at a path.
+
+    `digits` comes with scikit-learn and needs no files. The other names come from TensorFlow Datasets: prepared data
+    in `data_dir` is used as it is; otherwise it is downloaded and prepared there. A folder has the layout
+    `PATH/train/CLASS/IMAGE`, with `PATH/test/CLASS/IMAGE` optional (see `wage_tf.datasets.folder`).
+    `imagenet2012` is read from the disk batch by batch; everything else is held in memory.
+
+    Args:
+        name: one of `names()`, or a path: an existing directory, or anything that contains a path separator.
+        data_dir: directory of TensorFlow Datasets; None means `TFDS_DATA_DIR` or, without it, TFDS's own default.
+        limit: keep only the first `limit` training images (all of them, where there are fewer).
+        image_size: resize the images' shorter side to this and crop the central square. For image folders
+            (None: images must have one size already) and `imagenet2012` (None: 256).
+
+    Returns:
+        A `Dataset`.
+
+    Raises:
+        UserError: unknown name, unusable argument, or data that is missing, cannot be fetched or is damaged.
+    """
+    name = os.fspath(name)
+    for argument, value in (("limit", limit), ("image_size", image_size)):
+        if value is not None and value < 1:
+            raise UserError(f"{argument} must be at least 1, received {value}")
+    if name in sources.NAMES:
+        return sources.load_named(name, data_dir, limit, image_size)
+    if os.path.isdir(name) or any(separator in name for separator in (os.sep, os.altsep) if separator):
+        return load_folder(name, limit, image_size)
+    raise UserError(f"unknown data set {name!r}: choose one of {', '.join(sources.NAMES)}, or give a folder's path")

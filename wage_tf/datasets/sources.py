@@ -1,0 +1,204 @@
+"""The data sets known by name: scikit-learn's digits, and those of TensorFlow Datasets."""
+
+import os
+import tempfile
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+from urllib.error import HTTPError
+from urllib.request import Request, urlopen
+
+import numpy as np
+import tensorflow as tf
+from PIL import Image
+
+from wage_tf.datasets.pipeline import Dataset
+from wage_tf.datasets.splits import RecordSplit, Shard, records
+from wage_tf.errors import UserError
+
+if TYPE_CHECKING:
+    from tensorflow_datasets.core import DatasetBuilder
+
+
+@dataclass(frozen=True)
+class TfdsSource:
+    """A data set of TensorFlow Datasets.
+
+    Attributes:
+        site: where its downloads come from; None if the user has to bring the files.
+        train: the splits to train on.
+        test: the split to test on.
+        streamed: whether it is too large for memory.
+    """
+
+    site: str | None
+    train: tuple[str, ...] = ("train",)
+    test: str = "test"
+    streamed: bool = False
+
+
+TFDS_SOURCES = {
+    "mnist": TfdsSource("https://storage.googleapis.com/cvdf-datasets/mnist/"),
+    "fashion_mnist": TfdsSource("http://fashion-mnist.s3-website.eu-central-1.amazonaws.com/"),
+    "cifar10": TfdsSource("https://www.cs.toronto.edu/~kriz/cifar.html"),
+    "cifar100": TfdsSource("https://www.cs.toronto.edu/~kriz/cifar.html"),
+    "svhn_cropped": TfdsSource("http://ufldl.stanford.edu/housenumbers/", train=("train", "extra")),
+    "imagenet2012": TfdsSource(None, test="validation", streamed=True),
+}
+NAMES = ("digits", *TFDS_SOURCES)
+DIGITS_TEST_SIZE = 360
+STREAMED_IMAGE_SIZE = 256
+
+
+def load_named(name: str, data_dir: str | os.PathLike | None, limit: int | None, image_size: int | None) -> Dataset:
+    """Loads one of `NAMES`; the arguments are those of `wage_tf.datasets.load`."""
+    streamed = name in TFDS_SOURCES and TFDS_SOURCES[name].streamed
+    if image_size is not None and not streamed:
+        raise UserError(f"image_size is for image folders and imagenet2012, not for {name}: leave it out")
+    if name == "digits":
+        return load_digits(limit)
+    builder = prepared_builder(name, data_dir)
+    if streamed:
+        return _streamed(builder, limit, image_size or STREAMED_IMAGE_SIZE)
+    return _in_memory(builder, limit)
+
+
+def load_digits(limit: int | None = None) -> Dataset:
+    """Returns scikit-learn's 1,797 scanned digits, enlarged from 8x8 to 28x28 pixels and from 0..16 to 0..255.
+
+    The last 360 digits of scikit-learn's order are the test set, always.
+    """
+    from sklearn.datasets import load_digits as load_sklearn_digits
+
+    digits = load_sklearn_digits()
+    pixels = np.rint(digits.images * (255 / 16)).astype(np.uint8)
+    images = np.stack([Image.fromarray(image).resize((28, 28), Image.Resampling.BILINEAR) for image in pixels])
+    images, labels = images[..., None], digits.target.astype(np.int64)
+    train, test = slice(0, -DIGITS_TEST_SIZE), slice(-DIGITS_TEST_SIZE, None)
+    return Dataset.from_arrays(
+        "digits",
+        images[train][:limit],
+        labels[train][:limit],
+        images[test],
+        labels[test],
+        class_names=tuple(str(name) for name in digits.target_names),
+    )
+
+
+def prepared_builder(name: str, data_dir: str | os.PathLike | None) -> "DatasetBuilder":
+    """Returns the TFDS builder of a data set whose files are ready to read, after preparing them if need be.
+
+    Raises:
+        UserError: if the files are neither there nor to be had. Nothing half-written stays behind.
+    """
+    import tensorflow_datasets as tfds
+
+    builder = tfds.builder(name, data_dir=data_dir)
+    if builder.is_prepared():
+        return builder
+    root = Path(builder.data_dir_root)
+    existing = [folder for folder in (root / name, root) if folder.exists()]
+    try:
+        _check_site(TFDS_SOURCES[name].site)
+        root.mkdir(parents=True, exist_ok=True)
+        with tempfile.TemporaryDirectory(prefix=f".{name}-download-", dir=root) as downloads:
+            config = tfds.download.DownloadConfig(manual_dir=root / "downloads" / "manual")
+            builder.download_and_prepare(download_dir=downloads, download_config=config)
+    except Exception as error:
+        for folder in (root / name, root):
+            if folder not in existing and folder.exists() and not any(folder.iterdir()):
+                folder.rmdir()
+        reason = " ".join(str(error).split())
+        raise UserError(
+            f"data set {name} is not in {root} and could not be prepared there ({reason}): name the TensorFlow"
+            " Datasets directory that holds it (data_dir or TFDS_DATA_DIR), or get network access to download it"
+        ) from error
+    return builder
+
+
+def _check_site(url: str | None) -> None:
+    """Raises at once where a download would fail only after minutes of retries."""
+    if url is None:
+        return
+    try:
+        urlopen(Request(url, method="HEAD"), timeout=10).close()
+    except HTTPError:
+        return
+    except OSError as error:
+        raise OSError(f"{url} cannot be reached") from error
+
+
+def _in_memory(builder: "DatasetBuilder", limit: int | None) -> Dataset:
+    source = TFDS_SOURCES[builder.name]
+    class_names = tuple(builder.info.features["label"].names)
+    x_train, y_train = _arrays(builder, _shards(builder, source.train), limit)
+    x_test, y_test = _arrays(builder, _shards(builder, (source.test,)))
+    return Dataset.from_arrays(builder.name, x_train, y_train, x_test, y_test, class_names)
+
+
+def _streamed(builder: "DatasetBuilder", limit: int | None, image_size: int) -> Dataset:
+    source = TFDS_SOURCES[builder.name]
+    num_classes = builder.info.features["label"].num_classes
+
+    def decode(serialized: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
+        features = tf.io.parse_single_example(serialized, _FEATURES)
+        image = tf.io.decode_jpeg(features["image"], channels=3)
+        label = features["label"]
+        in_range = tf.debugging.Assert((label >= 0) & (label < num_classes), ["label out of range:", label])
+        with tf.control_dependencies([in_range]):
+            return central_square(image, image_size), tf.identity(label)
+
+    shape = (image_size, image_size, 3)
+    train, test = (RecordSplit(_shards(builder, names), shape, decode) for names in (source.train, (source.test,)))
+    if limit is not None:
+        train = train.head(limit)
+    return Dataset(builder.name, tuple(builder.info.features["label"].names), train, test)
+
+
+_FEATURES = {"image": tf.io.FixedLenFeature((), tf.string), "label": tf.io.FixedLenFeature((), tf.int64)}
+
+
+def _shards(builder: "DatasetBuilder", splits: tuple[str, ...]) -> tuple[Shard, ...]:
+    """Returns the files of several splits, one split after the other."""
+    missing = [split for split in splits if split not in builder.info.splits]
+    if missing:
+        raise UserError(f"{builder.data_dir} has no split {missing[0]!r} of {builder.name}: prepare it again")
+    return tuple(
+        Shard(os.fspath(file.filename), file.skip, file.examples_in_shard - file.skip if file.take < 0 else file.take)
+        for split in splits
+        for file in builder.info.splits[split].file_instructions
+    )
+
+
+def _arrays(
+    builder: "DatasetBuilder", shards: tuple[Shard, ...], limit: int | None = None
+) -> tuple[np.ndarray, np.ndarray]:
+    """Reads whole splits into memory: uint8 [n, height, width, channels], int64 [n]."""
+    shape = builder.info.features["image"].shape
+
+    def decode(serialized: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
+        features = tf.io.parse_example(serialized, _FEATURES)
+        images = tf.map_fn(
+            lambda image: tf.io.decode_image(image, channels=shape[-1], expand_animations=False),
+            features["image"],
+            fn_output_signature=tf.TensorSpec(shape, tf.uint8),
+        )
+        return images, features["label"]
+
+    serialized = records(shards).take(-1 if limit is None else limit)
+    batches = serialized.batch(500).map(decode, tf.data.AUTOTUNE).prefetch(tf.data.AUTOTUNE)
+    try:
+        images, labels = zip(*batches.as_numpy_iterator(), strict=True)
+    except (tf.errors.OpError, ValueError) as error:
+        raise UserError(
+            f"{builder.data_dir} is damaged ({type(error).__name__}): delete it and prepare it again"
+        ) from error
+    return np.concatenate(images), np.concatenate(labels)
+
+
+def central_square(image: tf.Tensor, size: int) -> tf.Tensor:
+    """Cuts out the central square and resizes it to [size, size]; uint8 in and out."""
+    height, width = tf.shape(image)[0], tf.shape(image)[1]
+    side = tf.minimum(height, width)
+    square = tf.image.crop_to_bounding_box(image, (height - side) // 2, (width - side) // 2, side, side)
+    return tf.saturate_cast(tf.round(tf.image.resize(square, (size, size), antialias=True)), tf.uint8)
