@@ -1,6 +1,6 @@
 """The paper's networks, built from wage_tf's layers; every one takes raw uint8 images.
 
-    model = models.build("vgg7", "2-8-8-8", input_shape=(32, 32, 3), num_classes=10, width=0.25)
+model = models.build("vgg7", "2-8-8-8", input_shape=(32, 32, 3), num_classes=10, width=0.25)
 """
 
 from __future__ import annotations
@@ -24,7 +24,14 @@ names = tuple(_BUILDERS)
 __all__ = ["alexnet", "build", "lenet5", "mlp", "names", "vgg7"]
 
 
-def build(name: str, bits: Bits, input_shape: Sequence[int], num_classes: int, width: float = 1.0) -> keras.Model:
+def build(
+    name: str,
+    bits: Bits,
+    input_shape: Sequence[int],
+    num_classes: int,
+    width: float = 1.0,
+    **kernel_options: object,
+) -> keras.Model:
     """Builds a network by name.
 
     Args:
@@ -34,6 +41,7 @@ def build(name: str, bits: Bits, input_shape: Sequence[int], num_classes: int, w
         input_shape: Height, width and channels of the images.
         num_classes: Number of outputs.
         width: Multiplier of every hidden layer's units.
+        **kernel_options: Arguments of every QConv2D and QDense, such as `beta=1.5` or `factor=2` for the paper's.
 
     Returns:
         A Keras model from uint8 images [batch, height, width, channels] to float32 scores [batch, classes].
@@ -48,4 +56,4 @@ def build(name: str, bits: Bits, input_shape: Sequence[int], num_classes: int, w
         raise UserError(f"model: {name} needs images of at least {side}x{side} pixels; received {tuple(input_shape)}")
     if not width > 0:
         raise UserError(f"width: a positive multiplier; received {width!r}")
-    return _BUILDERS[name](bits, tuple(input_shape), num_classes, width)
+    return _BUILDERS[name](bits, tuple(input_shape), num_classes, width, **kernel_options)

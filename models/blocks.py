@@ -1,4 +1,4 @@
-"""The pieces that the networks are composed of; each takes and returns a Keras tensor."""
+"""The pieces that the networks are composed of; each maps a Keras tensor to the next."""
 
 from __future__ import annotations
 
@@ -12,71 +12,76 @@ from wage_tf.layers import QActivation, QConv2D, QDense, QError, QRescaling
 Bits = BitWidths | str | Mapping[str, BitWidths | str]
 
 
-def bits_of(bits: Bits, name: str) -> BitWidths:
-    """Returns the pattern of the block `name`: of a mapping its own entry or that of `"*"`, else the one pattern.
+class Blocks:
+    """Builds named blocks of one network at given bit widths.
 
-    Raises:
-        ValueError: If a mapping has neither.
+    Args:
+        bits: BitWidths or pattern of all blocks, or a mapping from block names to patterns with "*" for the rest.
+        width: Multiplier of the hidden layers' units.
+        **kernel_options: Arguments of every QConv2D and QDense, such as `beta=1.5` or `factor=2`.
     """
-    if not isinstance(bits, Mapping):
-        return BitWidths.parse(bits)
-    if name not in bits and "*" not in bits:
-        raise ValueError(f"bits: no pattern for the layer {name!r} and no '*' for the rest; received {dict(bits)}")
-    return BitWidths.parse(bits.get(name, bits.get("*")))
 
+    def __init__(self, bits: Bits, width: float = 1.0, **kernel_options: object):
+        self.bits = bits
+        self.width = width
+        self.kernel_options = kernel_options
 
-def pixels(input_shape: Sequence[int], bits: Bits) -> tuple[keras.KerasTensor, keras.KerasTensor]:
-    """The input, raw uint8 pixels, and its rescaled and quantized activations.
+    def pixels(self, input_shape: Sequence[int]) -> tuple[keras.KerasTensor, keras.KerasTensor]:
+        """Returns the input, raw uint8 pixels, and its quantized activations.
 
-    Grey images go to x/256, colour images to x/128 − 1 (authors' code).
-    """
-    image = keras.Input(input_shape, dtype="uint8", name="image")
-    scale, offset = (1 / 256, 0.0) if input_shape[-1] == 1 else (1 / 128, -1.0)
-    return image, QRescaling(scale, offset, bits_of(bits, "rescale"), name="rescale")(image)
+        Grey images go to x/256, colour images to x/128 − 1 (authors' code).
+        """
+        image = keras.Input(input_shape, dtype="uint8", name="image")
+        scale, offset = (1 / 256, 0.0) if input_shape[-1] == 1 else (1 / 128, -1.0)
+        return image, QRescaling(scale, offset, self._bits_of("rescale"), name="rescale")(image)
 
+    def conv(
+        self,
+        x: keras.KerasTensor,
+        name: str,
+        filters: int,
+        kernel_size: int,
+        padding: str = "same",
+        strides: int = 1,
+        pool: int | None = None,
+        pool_strides: int | None = None,
+    ) -> keras.KerasTensor:
+        """Convolution, max pooling where `pool` gives its window, ReLU, then Q_A and Q_E."""
+        bits = self._bits_of(name)
+        filters = self._widen(filters)
+        options = {"strides": strides, "padding": padding, **self.kernel_options}
+        x = QConv2D(filters, kernel_size, bits=bits, name=name, **options)(x)
+        if pool is not None:
+            x = keras.layers.MaxPooling2D(pool, pool_strides, name=f"{name}_pool")(x)
+        return QActivation(bits, name=f"{name}_relu")(x)
 
-def conv(
-    x: keras.KerasTensor,
-    name: str,
-    filters: int,
-    kernel_size: int,
-    bits: Bits,
-    padding: str = "same",
-    strides: int = 1,
-    pool: int | None = None,
-    pool_strides: int | None = None,
-) -> keras.KerasTensor:
-    """Convolution, max pooling where `pool` gives its window, ReLU, then Q_A and Q_E."""
-    pattern = bits_of(bits, name)
-    x = QConv2D(filters, kernel_size, strides=strides, padding=padding, bits=pattern, name=name)(x)
-    if pool is not None:
-        x = keras.layers.MaxPooling2D(pool, pool_strides, name=f"{name}_pool")(x)
-    return QActivation(pattern, name=f"{name}_relu")(x)
+    def dense(self, x: keras.KerasTensor, name: str, units: int) -> keras.KerasTensor:
+        """Matrix product, ReLU, then Q_A and Q_E."""
+        return QActivation(self._bits_of(name), name=f"{name}_relu")(self._product(x, name, self._widen(units)))
 
+    def scores(self, x: keras.KerasTensor, name: str, classes: int) -> keras.KerasTensor:
+        """The last matrix product: no ReLU, Q_E alone."""
+        return QError(self._bits_of(name), name=f"{name}_error")(self._product(x, name, classes))
 
-def dense(x: keras.KerasTensor, name: str, units: int, bits: Bits) -> keras.KerasTensor:
-    """Matrix product, ReLU, then Q_A and Q_E."""
-    pattern = bits_of(bits, name)
-    return QActivation(pattern, name=f"{name}_relu")(QDense(units, bits=pattern, name=name)(x))
+    def clipped_scores(self, x: keras.KerasTensor, name: str, classes: int) -> keras.KerasTensor:
+        """The last matrix product, Q_A, then Q_E (backward first Q_E, then Q_A's mask).
 
+        The mask stops the squared error from pulling outputs above 1 back down.
+        """
+        bits = self._bits_of(name)
+        clip = QActivation(bits.replace(e=None), activation=None, name=f"{name}_clip")
+        return QError(bits, name=f"{name}_error")(clip(self._product(x, name, classes)))
 
-def scores(x: keras.KerasTensor, name: str, units: int, bits: Bits) -> keras.KerasTensor:
-    """The last matrix product: no ReLU, Q_E alone."""
-    pattern = bits_of(bits, name)
-    return QError(pattern, name=f"{name}_error")(QDense(units, bits=pattern, name=name)(x))
+    def _product(self, x: keras.KerasTensor, name: str, units: int) -> keras.KerasTensor:
+        return QDense(units, bits=self._bits_of(name), name=name, **self.kernel_options)(x)
 
+    def _bits_of(self, name: str) -> BitWidths:
+        if not isinstance(self.bits, Mapping):
+            return BitWidths.parse(self.bits)
+        if name not in self.bits and "*" not in self.bits:
+            known = ", ".join(self.bits)
+            raise ValueError(f"bits: no pattern for the layer {name!r} and no '*' for the rest; received {known}")
+        return BitWidths.parse(self.bits.get(name, self.bits.get("*")))
 
-def clipped_scores(x: keras.KerasTensor, name: str, units: int, bits: Bits) -> keras.KerasTensor:
-    """The last matrix product with Q_A, then Q_E: Q_A's mask stops the squared error from pulling outputs above 1 down.
-
-    Backward: first Q_E, then the mask.
-    """
-    pattern = bits_of(bits, name)
-    x = QDense(units, bits=pattern, name=name)(x)
-    x = QActivation(pattern.replace(e=None), activation=None, name=f"{name}_clip")(x)
-    return QError(pattern, name=f"{name}_error")(x)
-
-
-def widen(units: int, width: float) -> int:
-    """Units of a layer at a width multiplier, at least 1."""
-    return max(1, round(units * width))
+    def _widen(self, units: int) -> int:
+        return max(1, round(units * self.width))

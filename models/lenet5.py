@@ -6,16 +6,21 @@ from collections.abc import Sequence
 
 import keras
 
-from models import blocks
+from models.blocks import Bits, Blocks
 
 
 def lenet5(
-    bits: blocks.Bits = "2-8-8-8", input_shape: Sequence[int] = (28, 28, 1), num_classes: int = 10, width: float = 1.0
+    bits: Bits = "2-8-8-8",
+    input_shape: Sequence[int] = (28, 28, 1),
+    num_classes: int = 10,
+    width: float = 1.0,
+    **kernel_options: object,
 ) -> keras.Model:
-    """Builds LeNet-5; its outputs are quantized (Q_A, then Q_E). Maps uint8 images to scores [batch, classes]."""
-    image, x = blocks.pixels(input_shape, bits)
-    x = blocks.conv(x, "conv1", blocks.widen(32, width), 5, bits, padding="valid", pool=2)
-    x = blocks.conv(x, "conv2", blocks.widen(64, width), 5, bits, padding="valid", pool=2)
+    """Builds LeNet-5; its outputs are quantized (Q_A, then Q_E). Arguments as in `models.build`."""
+    blocks = Blocks(bits, width, **kernel_options)
+    image, x = blocks.pixels(input_shape)
+    x = blocks.conv(x, "conv1", 32, 5, padding="valid", pool=2)
+    x = blocks.conv(x, "conv2", 64, 5, padding="valid", pool=2)
     x = keras.layers.Flatten(name="flatten")(x)
-    x = blocks.dense(x, "fc1", blocks.widen(512, width), bits)
-    return keras.Model(image, blocks.clipped_scores(x, "fc2", num_classes, bits), name="lenet5")
+    x = blocks.dense(x, "fc1", 512)
+    return keras.Model(image, blocks.clipped_scores(x, "fc2", num_classes), name="lenet5")

@@ -6,18 +6,22 @@ from collections.abc import Sequence
 
 import keras
 
-from models import blocks
+from models.blocks import Bits, Blocks
 
 
 def vgg7(
-    bits: blocks.Bits = "2-8-8-8", input_shape: Sequence[int] = (32, 32, 3), num_classes: int = 10, width: float = 1.0
+    bits: Bits = "2-8-8-8",
+    input_shape: Sequence[int] = (32, 32, 3),
+    num_classes: int = 10,
+    width: float = 1.0,
+    **kernel_options: object,
 ) -> keras.Model:
-    """Builds VGG7; only the error is quantized after the last layer. Maps uint8 images to scores [batch, classes]."""
-    image, x = blocks.pixels(input_shape, bits)
+    """Builds VGG7; after the last layer only the error is quantized. Arguments as in `models.build`."""
+    blocks = Blocks(bits, width, **kernel_options)
+    image, x = blocks.pixels(input_shape)
     for stage, filters in enumerate((128, 256, 512)):
-        filters = blocks.widen(filters, width)
-        x = blocks.conv(x, f"conv{2 * stage + 1}", filters, 3, bits)
-        x = blocks.conv(x, f"conv{2 * stage + 2}", filters, 3, bits, pool=2)
+        x = blocks.conv(x, f"conv{2 * stage + 1}", filters, 3)
+        x = blocks.conv(x, f"conv{2 * stage + 2}", filters, 3, pool=2)
     x = keras.layers.Flatten(name="flatten")(x)
-    x = blocks.dense(x, "fc1", blocks.widen(1024, width), bits)
-    return keras.Model(image, blocks.scores(x, "fc2", num_classes, bits), name="vgg7")
+    x = blocks.dense(x, "fc1", 1024)
+    return keras.Model(image, blocks.scores(x, "fc2", num_classes), name="vgg7")

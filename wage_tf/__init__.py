@@ -4,8 +4,8 @@ import os as _os
 
 _os.environ.setdefault("KERAS_BACKEND", "tensorflow")
 
-from wage_tf import constraints, initializers, layers, losses, metrics, ops, optimizers, quantizers  # noqa: E402
-from wage_tf.bits import BitWidths  # noqa: E402
+from wage_tf import constraints, initializers, layers, losses, metrics, ops, optimizers, quantizers
+from wage_tf.bits import BitWidths
 
 __version__ = "0.1.0"
 __all__ = [

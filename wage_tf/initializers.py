@@ -33,9 +33,7 @@ def grid_limit(k: int, beta: float | None = None) -> float:
     return 0.75 if beta is None else beta * ops.step_size(k)
 
 
-def layer_alpha(
-    shape: Sequence[int], bits: BitWidths | str, beta: float | None = None, factor: float = 1.0
-) -> float:
+def layer_alpha(shape: Sequence[int], bits: BitWidths | str, beta: float | None = None, factor: float = 1.0) -> float:
     """The layer's constant α = max(Shift(Lmin / L0), 1), a power of two; 1 for float weights (paper, eq. 9).
 
     Args:

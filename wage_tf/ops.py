@@ -49,7 +49,7 @@ def clip(x: tf.Tensor, k: int) -> tf.Tensor:
 def quantize(x: tf.Tensor, k: int) -> tf.Tensor:
     """Rounds to the nearest value of the k-bit grid, half to even, and clips (paper, eq. 6).
 
-    Q(x, k) = clip(σ·round(x/σ), −1 + σ, 1 − σ) with σ = σ(k). For k = 1 the grid is {−1, 1}: the sign, with Q(0, 1) = 1.
+    Q(x, k) = clip(σ·round(x/σ), −1 + σ, 1 − σ) with σ = σ(k). For k = 1 the grid is {−1, 1}: the sign, Q(0, 1) = 1.
 
     |   x    | Q(x, 2) | Q(x, 3) |
     | ------ | ------- | ------- |

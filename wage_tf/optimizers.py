@@ -70,14 +70,17 @@ class IntegerSGD(keras.optimizers.Optimizer):
 
     def update_step(self, gradient: tf.Tensor, variable: tf.Variable, learning_rate: tf.Tensor) -> None:
         """Subtracts ΔW from one variable."""
+        self.assign_sub(variable, self.quantized_step(gradient, variable, learning_rate))
+
+    def quantized_step(
+        self, gradient: tf.Tensor, variable: keras.Variable | tf.Variable, learning_rate: float | tf.Tensor
+    ) -> tf.Tensor:
+        """Returns the ΔW that the next step subtracts from `variable`, given its gradient."""
         index = self._get_variable_index(variable)
         step = tf.cast(self.iterations.value, tf.int32)
         word = (self.seed + _GOLDEN * index) % _WORD
         seed = tf.stack([np.uint32(word).astype(np.int32), step])
-        delta = quantize_gradient(
-            tf.convert_to_tensor(gradient), self._gradient_bits[index], learning_rate, seed, self.random_width
-        )
-        self.assign_sub(variable, delta)
+        return quantize_gradient(gradient, self._gradient_bits[index], learning_rate, seed, self.random_width)
 
     def get_config(self) -> dict:
         config = {"bits": self.bits, "seed": self.seed, "random_width": self.random_width}
@@ -110,6 +113,6 @@ def warn_unless_power_of_two(learning_rate: float) -> None:
     """Warns that an integer machine cannot multiply by `learning_rate` with a shift, where it is no power of two."""
     if learning_rate <= 0 or np.frexp(learning_rate)[0] != 0.5:
         warnings.warn(
-            f"learning_rate: Q_G wants a power of two (8, 1, 0.125, ...), a shift in hardware; received {learning_rate}",
+            f"learning_rate: Q_G wants a power of two (8, 1, 0.125), a shift in hardware; received {learning_rate}",
             stacklevel=3,
         )

@@ -179,8 +179,6 @@ def _relu_backward(upstream: tf.Tensor, gate: tf.Tensor, *, k: int) -> tf.Tensor
 
 
 @fused
-def _gradient_step(
-    g: tf.Tensor, learning_rate: tf.Tensor, seed: tf.Tensor, *, k: int, random_width: int
-) -> tf.Tensor:
+def _gradient_step(g: tf.Tensor, learning_rate: tf.Tensor, seed: tf.Tensor, *, k: int, random_width: int) -> tf.Tensor:
     scaled = ops.scale_by_shift(g) * learning_rate
     return ops.stochastic_round(scaled, seed, random_width) * ops.step_size(k)

@@ -1,0 +1,354 @@
+#!/usr/bin/env python3
+"""Trains a network in low-bit integers: `python train.py --dataset cifar10 --bits 2,8,8,8`."""
+
+from __future__ import annotations
+
+import argparse
+import contextlib
+import os
+import shlex
+import sys
+import warnings
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, NoReturn
+
+if TYPE_CHECKING:
+    from wage_tf.checkpoints import State
+    from wage_tf.datasets import Dataset
+    from wage_tf.runs import RunConfig, RunDirectory
+
+_USER_ERROR = 2
+_DIVERGED = 1
+_SETTINGS = [
+    "dataset",
+    "data_dir",
+    "bits",
+    "beta",
+    "model",
+    "width",
+    "batch_size",
+    "epochs",
+    "schedule",
+    "seed",
+    "limit",
+    "image_size",
+    "checkpoint_steps",
+    "histogram_freq",
+]
+
+_EPILOG = """\
+examples:
+  python train.py                                          LeNet-5 on scikit-learn's digits, about a minute
+  python train.py --dataset mnist --learning-rate 8 --epochs 3
+  python train.py --dataset cifar10 --bits 2,8,8,8         VGG7 with the paper's recipe, 300 epochs
+  python train.py --dataset cifar10 --bits f,f,f,f         the same network in float32, as baseline
+  python train.py --dataset path/to/images --model vgg7    your own images, in path/to/images/train/<class>/
+  tensorboard --logdir runs                                curves and histograms of the quantized tensors
+
+exit codes: 0 done, 1 the training diverged, 2 wrong input, 130/143 stopped by SIGINT/SIGTERM
+"""
+
+
+class OneLineParser(argparse.ArgumentParser):
+    """Reports a wrong argument in one line on stderr."""
+
+    def error(self, message: str) -> NoReturn:
+        self.exit(_USER_ERROR, f"{self.prog}: error: {message} (see --help)\n")
+
+
+def positive_int(text: str) -> int:
+    """An argument that counts something: at least 1."""
+    return _number(text, int, lambda value: value >= 1, "an integer of at least 1")
+
+
+def natural(text: str) -> int:
+    """An argument that may also be 0."""
+    return _number(text, int, lambda value: value >= 0, "an integer of at least 0")
+
+
+def positive_float(text: str) -> float:
+    """A positive, finite number."""
+    return _number(text, float, lambda value: 0 < value < float("inf"), "a positive number")
+
+
+def parser() -> argparse.ArgumentParser:
+    """The command line of train.py."""
+    result = OneLineParser(
+        prog="train.py",
+        description="Trains a network whose weights, activations, gradients and errors are low-bit integers (WAGE). "
+        "A recipe for each data set fills in what is not given.",
+        epilog=_EPILOG,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    data = result.add_argument_group("data")
+    data.add_argument(
+        "--dataset",
+        default="digits",
+        metavar="NAME|PATH",
+        help="digits (default, needs no network), mnist, fashion_mnist, cifar10, cifar100, svhn_cropped, imagenet2012, "
+        "or a folder of images, PATH/train/<class>/* and optionally PATH/test/<class>/*",
+    )
+    data.add_argument("--data-dir", metavar="DIR", help="directory of TensorFlow Datasets (default: TFDS_DATA_DIR)")
+    data.add_argument("--limit", type=positive_int, metavar="N", help="train on the first N training images only")
+    data.add_argument(
+        "--image-size", type=positive_int, metavar="N", help="scale and crop the images of a folder to NxN pixels"
+    )
+    network = result.add_argument_group("network")
+    network.add_argument(
+        "--bits",
+        metavar="W,A,G,E",
+        help="widths of weights, activations, gradients, errors: 1 to 16 for W, 2 to 16 for the others, f for float32 "
+        "(default 2,8,8,8)",
+    )
+    network.add_argument("--model", metavar="NAME", help="lenet5, vgg7, alexnet or mlp (default: the recipe's)")
+    network.add_argument(
+        "--width", type=positive_float, default=1.0, metavar="X", help="multiplier of the hidden layers' units"
+    )
+    network.add_argument(
+        "--beta",
+        type=positive_float,
+        metavar="X",
+        help="beta of the initialization, 1.5 in the paper (default: 1.5*2^(W-2), so that wide weights train too)",
+    )
+    training = result.add_argument_group("training")
+    training.add_argument("--batch-size", type=positive_int, metavar="N", help="images per step")
+    training.add_argument("--epochs", type=positive_int, metavar="N", help="passes over the training images")
+    rate = training.add_mutually_exclusive_group()
+    rate.add_argument("--learning-rate", type=positive_float, metavar="ETA", help="one eta throughout, a power of two")
+    rate.add_argument(
+        "--schedule", metavar="ETA@EPOCH,...", help='eta and the epoch it starts from, such as "8@0,1@200,0.125@250"'
+    )
+    training.add_argument("--seed", type=natural, default=0, metavar="N", help="decides the whole run (default 0)")
+    run = result.add_argument_group("run")
+    run.add_argument("--run-dir", metavar="DIR", help="where the run is kept (default: runs/ and its settings)")
+    run.add_argument("--resume", action="store_true", help="go on from the run's last checkpoint")
+    run.add_argument("--overwrite", action="store_true", help="remove the run that is in the run directory first")
+    run.add_argument(
+        "--checkpoint-steps",
+        type=natural,
+        default=0,
+        metavar="N",
+        help="a checkpoint every N steps as well as every epoch (default 0: every epoch only)",
+    )
+    run.add_argument(
+        "--histogram-freq",
+        type=natural,
+        default=1,
+        metavar="N",
+        help="TensorBoard histograms of W, A, E, G every N epochs (default 1; 0 for none)",
+    )
+    run.add_argument("--evaluate", metavar="RUN_DIR", help="only print the test error of a finished run's model")
+    run.add_argument("--verbose", action="store_true", help="show TensorFlow's own messages")
+    return result
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Runs the command line and returns its exit code."""
+    args = parser().parse_args(argv)
+    with quiet_tensorflow(args.verbose):
+        from wage_tf.callbacks import Diverged, Interrupted
+        from wage_tf.errors import UserError
+    warnings.showwarning = _show_warning
+    try:
+        if args.evaluate:
+            evaluate(args.evaluate)
+        else:
+            train(args)
+    except UserError as error:
+        return _fail(str(error), _USER_ERROR)
+    except OSError as error:
+        return _fail(f"{error.filename or 'a file'}: {error.strerror or error}", _USER_ERROR)
+    except Diverged as error:
+        return _fail(f"the training diverged: {error}; try a smaller --learning-rate", _DIVERGED)
+    except Interrupted as stop:
+        command = shlex.join([arg for arg in (argv if argv is not None else sys.argv[1:]) if arg != "--resume"])
+        print(f"\nstopped by {stop}; go on with: python train.py {command} --resume".replace("  ", " "))
+        return 128 + stop.signum
+    return 0
+
+
+def train(args: argparse.Namespace) -> None:
+    """Trains as the arguments say, or goes on with a training."""
+    import models
+    from wage_tf import datasets, recipes, training
+    from wage_tf.runs import RunDirectory
+
+    dataset = datasets.load(args.dataset, args.data_dir, args.limit, args.image_size)
+    recipe = recipes.get(args.dataset, dataset.input_shape)
+    if args.learning_rate is not None:
+        args.schedule = f"{args.learning_rate!r}@0"
+    config = training.configure(dataset, recipe, {name: getattr(args, name) for name in _SETTINGS})
+    model = training.prepare(config, dataset, models.build)
+    run = RunDirectory(args.run_dir or default_run_directory(config))
+    if args.overwrite:
+        run.clear()
+    resumed = args.resume and run.holds_a_run()
+    if resumed:
+        run.check_resumable(config)
+    else:
+        run.create(config)
+    state = latest_state(run) if resumed else None
+    if state is not None and len(state.rows) >= config.epochs:
+        print(f"{run.path} has all its {len(state.rows)} epochs")
+        finish(run, config, model, state)
+        return
+    print(summary(config, dataset, model, run))
+    if training.is_known_to_be_unstable(config):
+        print(
+            f"warning: {config.bits} with beta {config.beta} is known to diverge: weights this wide are small against "
+            "the update's grid; leave --beta out, or take G wider than W",
+            file=sys.stderr,
+        )
+    fit(run, config, dataset, model, state)
+
+
+def fit(run: RunDirectory, config: RunConfig, dataset: Dataset, model: object, state: State | None) -> None:
+    """Trains to the end and writes the model and the results."""
+    import keras
+
+    from wage_tf import files, training
+    from wage_tf.callbacks import QuantizationHistograms, RunRecorder, StopOnNonFinite, StopOnSignal
+
+    steps = dataset.steps_per_epoch(config.batch_size)
+    run.checkpoints.mkdir(exist_ok=True)
+    files.remove_unfinished(run.checkpoints)
+    recorder = RunRecorder(run, steps, config.checkpoint_steps, state)
+    callbacks = [StopOnNonFinite(), keras.callbacks.TensorBoard(run.tensorboard)]
+    if config.histogram_freq:
+        probe = dataset.probe_batch(min(config.batch_size, 128), training.recipe_of(config, dataset).augmentation)
+        callbacks.append(QuantizationHistograms(run.tensorboard / "quantized", *probe, config.histogram_freq))
+    with StopOnSignal(recorder) as stop:
+        verbose = 1 if sys.stdout.isatty() else 2
+        training.fit(model, config, dataset, recorder, [*callbacks, stop], state, verbose)
+    finish(run, config, model, recorder)
+
+
+def finish(run: RunDirectory, config: RunConfig, model: object, record: object) -> None:
+    """Writes the model and the results of a complete training, and prints the closing line."""
+    from wage_tf import files
+    from wage_tf.runs import summarize
+
+    results = run.read_results()
+    if results is None or results["epochs"] != len(record.rows):
+        with files.replacing(run.model) as path:
+            model.save(path)
+        results = summarize(config, record.rows, record.seconds)
+        run.write_metrics(record.rows)
+        run.write_results(results)
+    print(closing_line(results))
+
+
+def evaluate(path: str) -> None:
+    """Prints the test error of a finished run's model."""
+    import keras
+
+    from wage_tf import datasets, training
+    from wage_tf.errors import UserError
+    from wage_tf.runs import RunDirectory
+
+    run = RunDirectory(path)
+    config = run.read_config()
+    if not run.model.exists():
+        raise UserError(f"{path} has no model.keras yet: finish the run with --resume")
+    dataset = datasets.load(config.dataset, config.data_dir, config.limit, config.image_size)
+    if not dataset.test_size:
+        raise UserError(f"{config.dataset} has no test images to evaluate on")
+    try:
+        model = keras.saving.load_model(run.model)
+    except (ValueError, KeyError, OSError) as error:
+        raise UserError(f"{run.model} is damaged: {str(error).splitlines()[0]}") from error
+    batches = dataset.test_batches(config.batch_size, training.recipe_of(config, dataset).augmentation)
+    error = model.evaluate(batches, verbose=0, return_dict=True)["error"]
+    print(f"test error {error:.2f}% on {dataset.test_size} images of {config.dataset}")
+
+
+def latest_state(run: RunDirectory) -> State | None:
+    """Returns the newest sound checkpoint of a run; names damaged ones on stderr."""
+    from wage_tf import checkpoints
+
+    for path in reversed(checkpoints.paths(run.checkpoints)):
+        try:
+            return checkpoints.load(path)
+        except checkpoints.DamagedCheckpoint as error:
+            print(f"warning: {error}; going back to the one before it", file=sys.stderr)
+            path.unlink()
+    return None
+
+
+def default_run_directory(config: RunConfig) -> Path:
+    """runs/DATASET-MODEL-BITS-sSEED, with the width where it is not 1."""
+    dataset = Path(config.dataset).name or "images"
+    bits = config.bits if isinstance(config.bits, str) else "per-layer"
+    width = "" if config.width == 1 else f"-x{config.width:g}"
+    return Path("runs") / f"{dataset}-{config.model}{width}-{bits}-s{config.seed}"
+
+
+def summary(config: RunConfig, dataset: Dataset, model: object, run: RunDirectory) -> str:
+    """What will run, for the terminal."""
+    from wage_tf import costs
+
+    shape = "x".join(str(side) for side in dataset.input_shape)
+    steps = dataset.steps_per_epoch(config.batch_size)
+    return "\n".join(
+        [
+            f"data      {config.dataset}, {dataset.train_size:,} training and {dataset.test_size:,} test images {shape}",
+            f"network   {config.model}, width {config.width:g}, bits {config.bits} (W-A-G-E)",
+            f"training  {config.epochs} epochs of {steps} steps of {config.batch_size} images, seed {config.seed}",
+            f"eta       {config.schedule}",
+            f"run       {run.path}",
+            "",
+            costs.format_table(costs.model_costs(model)),
+            "",
+        ]
+    )
+
+
+def closing_line(results: dict[str, object]) -> str:
+    """The result of a run in one line."""
+    epochs, seconds = results["epochs"], results["seconds"]
+    if results["test_error"] is None:
+        return f"training error {results['train_error']:.2f}% after {epochs} epochs, {seconds:.0f} s"
+    return (
+        f"test error {results['test_error']:.2f}% after {epochs} epochs, best {results['best_test_error']:.2f}% "
+        f"at epoch {results['best_epoch']}, {seconds:.0f} s"
+    )
+
+
+@contextlib.contextmanager
+def quiet_tensorflow(verbose: bool) -> Iterator[None]:
+    """Keeps TensorFlow's start-up messages off the terminal: those of its log level, and those written before it."""
+    if verbose:
+        yield
+        return
+    os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
+    sys.stderr.flush()
+    terminal = os.dup(2)
+    with open(os.devnull, "wb") as nowhere:
+        os.dup2(nowhere.fileno(), 2)
+    try:
+        yield
+    finally:
+        os.dup2(terminal, 2)
+        os.close(terminal)
+
+
+def _number(text: str, kind: type, is_valid: object, what: str) -> int | float:
+    with contextlib.suppress(ValueError):
+        value = kind(text)
+        if is_valid(value):
+            return value
+    raise argparse.ArgumentTypeError(f"{what} is wanted, received {text!r}")
+
+
+def _show_warning(message: Warning, *_: object, **__: object) -> None:
+    print(f"warning: {message}", file=sys.stderr)
+
+
+def _fail(message: str, code: int) -> int:
+    print(f"train.py: error: {message}", file=sys.stderr)
+    return code
+
+
+if __name__ == "__main__":
+    sys.exit(main())

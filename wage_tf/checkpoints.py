@@ -1,0 +1,119 @@
+"""States of a training, on disk: written atomically, checked when read.
+
+A checkpoint is the SHA-256 of the rest, then a NumPy .npz archive of the model's weights, the optimizer's variables
+and the metrics' sums, and a JSON text of the counters. No random state: a run's random numbers are functions of its
+seed and step.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import hashlib
+import io
+import json
+from pathlib import Path
+
+import keras
+import numpy as np
+
+from wage_tf import files
+from wage_tf.runs import Row
+
+_DIGEST_BYTES = hashlib.sha256().digest_size
+_KEPT = 2
+
+
+class DamagedCheckpoint(Exception):
+    """A checkpoint whose contents are not what was written; the message names the file."""
+
+
+@dataclasses.dataclass(frozen=True)
+class State:
+    """A training between two steps.
+
+    Attributes:
+        step: Training steps done since the start.
+        rows: Finished epochs, as in metrics.csv.
+        seconds: Wall-clock time of the training so far.
+        model: Values of the model's weights.
+        optimizer: Values of the optimizer's variables.
+        metrics: Values of the metrics' variables in the epoch that is under way.
+    """
+
+    step: int
+    rows: tuple[Row, ...]
+    seconds: float
+    model: list[np.ndarray]
+    optimizer: list[np.ndarray]
+    metrics: list[np.ndarray]
+
+    @classmethod
+    def of(cls, model: keras.Model, step: int, rows: tuple[Row, ...], seconds: float) -> State:
+        """Takes the state of a compiled and built model."""
+        return cls(
+            step,
+            rows,
+            seconds,
+            [np.asarray(variable) for variable in model.variables],
+            [np.asarray(variable) for variable in model.optimizer.variables],
+            [np.asarray(variable) for variable in model.metrics_variables],
+        )
+
+    def restore(self, model: keras.Model) -> None:
+        """Puts weights and optimizer back into a model that was built and compiled alike; metrics not."""
+        model.optimizer.build(model.trainable_variables)
+        _assign(model.variables, self.model)
+        _assign(model.optimizer.variables, self.optimizer)
+
+    def restore_metrics(self, model: keras.Model) -> None:
+        """Puts the sums of the epoch under way back into the metrics."""
+        _assign(model.metrics_variables, self.metrics)
+
+
+def save(folder: Path, state: State) -> Path:
+    """Writes `folder`/step-N.ckpt atomically, then removes all but the latest two."""
+    arrays = {f"{part}{i}": array for part in _PARTS for i, array in enumerate(getattr(state, part))}
+    counters = {"step": state.step, "rows": state.rows, "seconds": state.seconds}
+    content = io.BytesIO()
+    np.savez(content, counters=np.array(json.dumps(counters)), **arrays)
+    path = folder / f"step-{state.step:09d}.ckpt"
+    payload = content.getbuffer()
+    with files.replacing(path) as temporary, open(temporary, "wb") as file:
+        file.write(hashlib.sha256(payload).digest())
+        file.write(payload)
+    for outdated in paths(folder)[:-_KEPT]:
+        outdated.unlink()
+    return path
+
+
+def load(path: Path) -> State:
+    """Reads a checkpoint.
+
+    Raises:
+        DamagedCheckpoint: If its digest does not fit its contents.
+    """
+    content = path.read_bytes()
+    payload = content[_DIGEST_BYTES:]
+    if hashlib.sha256(payload).digest() != content[:_DIGEST_BYTES]:
+        raise DamagedCheckpoint(f"checkpoint {path} is damaged")
+    with np.load(io.BytesIO(payload)) as arrays:
+        counters = json.loads(str(arrays["counters"]))
+        parts = {part: [arrays[name] for name in _numbered(arrays.files, part)] for part in _PARTS}
+    return State(counters["step"], tuple(counters["rows"]), counters["seconds"], **parts)
+
+
+def paths(folder: Path) -> list[Path]:
+    """Returns the checkpoints in a folder, the oldest first."""
+    return sorted(folder.glob("step-*.ckpt"))
+
+
+_PARTS = ("model", "optimizer", "metrics")
+
+
+def _numbered(names: list[str], part: str) -> list[str]:
+    return sorted((name for name in names if name.startswith(part)), key=lambda name: int(name[len(part) :]))
+
+
+def _assign(variables: list[keras.Variable], values: list[np.ndarray]) -> None:
+    for variable, value in zip(variables, values, strict=True):
+        variable.assign(value)
