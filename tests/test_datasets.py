@@ -64,9 +64,9 @@ class TestDigits:
         assert digits.input_shape == (28, 28, 1)
         assert digits.class_names == tuple("0123456789")
         _, train_labels = digits.probe_batch(1437)
-        np.testing.assert_array_equal(train_labels.argmax(1), target[:1437])
+        np.testing.assert_array_equal(train_labels.argmax(1), np.delete(target, np.s_[::5]))
         test_labels = np.concatenate([labels.numpy() for _, labels in digits.test_batches(100)])
-        np.testing.assert_array_equal(test_labels.argmax(1), target[1437:])
+        np.testing.assert_array_equal(test_labels.argmax(1), target[::5])
 
     def test_pixels_span_the_range(self, digits):
         images, _ = digits.probe_batch(100)

@@ -23,9 +23,7 @@ class QActivation(keras.layers.Layer):
         **kwargs: Arguments of `keras.layers.Layer`.
     """
 
-    def __init__(
-        self, bits: BitWidths | str = "2-8-8-8", activation: str | Callable | None = "relu", **kwargs: object
-    ):
+    def __init__(self, bits: BitWidths | str = "2-8-8-8", activation: str | Callable | None = "relu", **kwargs: object):
         super().__init__(**kwargs)
         self.bits = BitWidths.parse(bits)
         self.activation = keras.activations.get(activation)
