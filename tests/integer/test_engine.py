@@ -1,0 +1,136 @@
+"""The engine against Keras: inference, gradients and training steps, with exact equality."""
+
+import keras
+import numpy as np
+import pytest
+import tensorflow as tf
+
+import models
+import wage_tf
+from tests.integer.helpers import random_images, real_images
+from wage_tf import integer
+from wage_tf.errors import UserError
+from wage_tf.optimizers import gradient_bits
+
+LOG2_ETA, SEED = 3, 5
+
+
+def build(name, bits, shape, width):
+    keras.utils.set_random_seed(0)
+    model = models.build(name, bits, shape, 10, width=width)
+    optimizer = wage_tf.optimizers.IntegerSGD(2.0**LOG2_ETA, bits=gradient_bits(model), seed=SEED)
+    model.compile(optimizer, wage_tf.losses.SumSquaredError())
+    return model
+
+
+def assert_same_weights(model, graph, step):
+    for name, kernel in graph.kernels.items():
+        stored = model.get_layer(name).kernel.numpy() * 2.0**kernel.fraction
+        assert (stored == kernel.accumulators).all(), f"{name} differs after step {step}"
+
+
+def assert_trains_alike(model, images, labels, steps, batch):
+    graph = integer.freeze(model)
+    for step in range(steps):
+        part = slice(step * batch, (step + 1) * batch)
+        model.train_on_batch(images[part], np.eye(10, dtype=np.float32)[labels[part]])
+        graph = integer.train_step(graph, images[part], labels[part], LOG2_ETA, SEED, step)
+        assert_same_weights(model, graph, step)
+    return graph
+
+
+def assert_infers_alike(model, graph, images):
+    scores = model.predict(images, batch_size=500, verbose=0)
+    assert (scores * 2.0 ** graph.fractions[-1] == integer.infer(graph, images)).all()
+
+
+def test_lenet5_trains_100_steps_alike_on_mnist():
+    images, labels = real_images("mnist", "train[:3200]")
+    model = build("lenet5", "2-8-8-8", (28, 28, 1), 1.0)
+    graph = assert_trains_alike(model, images, labels, steps=100, batch=32)
+    assert_infers_alike(model, graph, real_images("mnist", "test")[0][:1000])
+
+
+def test_vgg7_trains_alike_on_cifar10():
+    images, labels = real_images("cifar10", "train[:48]")
+    model = build("vgg7", "2-8-8-8", (32, 32, 3), 0.125)
+    graph = assert_trains_alike(model, images, labels, steps=3, batch=16)
+    assert_infers_alike(model, graph, real_images("cifar10", "test[:100]")[0])
+
+
+@pytest.mark.parametrize(
+    ("name", "bits", "shape"),
+    [
+        ("mlp", "1-8-8-8", (9, 9, 1)),
+        ("mlp", "8-8-4-8", (9, 9, 1)),
+        ("lenet5", "3-16-16-16", (16, 16, 1)),
+        ("lenet5", "4-4-12-6", (17, 16, 3)),
+        ("alexnet", "2-8-8-8", (67, 63, 3)),
+    ],
+)
+def test_other_patterns_and_networks(name, bits, shape):
+    model = build(name, bits, shape, 0.05)
+    images = random_images(shape, 24)
+    graph = assert_trains_alike(model, images, np.arange(24) % 10, steps=3, batch=8)
+    assert_infers_alike(model, graph, images)
+
+
+@pytest.mark.parametrize("padding", ["same", "valid"])
+def test_strides_and_overlapping_pools(padding):
+    keras.utils.set_random_seed(1)
+    bits = "2-8-8-8"
+    model = keras.Sequential(
+        [
+            keras.Input((13, 11, 2), dtype="uint8"),
+            wage_tf.layers.QRescaling(1 / 128, -1.0, bits),
+            wage_tf.layers.QConv2D(6, (3, 4), strides=(2, 1), padding=padding, bits=bits),
+            wage_tf.layers.QActivation(bits, activation=None),
+            keras.layers.MaxPooling2D((3, 2), strides=(1, 2), padding=padding),
+            wage_tf.layers.QConv2D(5, 2, padding=padding, bits=bits),
+            wage_tf.layers.QActivation(bits),
+            keras.layers.Flatten(),
+            wage_tf.layers.QDense(10, bits=bits),
+            wage_tf.layers.QError(bits),
+        ]
+    )
+    model.compile(wage_tf.optimizers.IntegerSGD(2.0**LOG2_ETA, seed=SEED), wage_tf.losses.SumSquaredError())
+    assert_trains_alike(model, random_images((13, 11, 2), 24), np.arange(24) % 10, steps=3, batch=8)
+
+
+def test_gradients_equal_keras():
+    model = build("lenet5", "2-8-8-8", (16, 16, 1), 0.25)
+    images, labels = random_images((16, 16, 1), 8), np.arange(8)
+    graph = integer.freeze(model)
+    gradients, errors = integer.backward(graph, integer.forward(graph, images), images, labels)
+    with tf.GradientTape() as tape:
+        loss = model.loss(np.eye(10, dtype=np.float32)[labels], model(images))
+    expected = tape.gradient(loss, [model.get_layer(name).kernel for name in graph.kernels])
+    for name, gradient in zip(graph.kernels, expected, strict=True):
+        assert errors[[node.name for node in graph.nodes].index(name)].dtype == np.int8
+        ratio = np.abs(gradient).max() / np.abs(gradients[name]).max()
+        assert np.frexp(ratio)[0] == 0.5
+        assert (gradients[name] * ratio == gradient).all()
+
+
+def test_zero_error_changes_nothing():
+    model = build("mlp", "2-8-8-8", (5, 5, 1), 0.05)
+    graph = integer.freeze(model)
+    gradients = {name: np.zeros(kernel.codes.shape, np.int32) for name, kernel in graph.kernels.items()}
+    after = integer.update(graph, gradients, LOG2_ETA, SEED, 0)
+    assert all((after.kernels[name].accumulators == graph.kernels[name].accumulators).all() for name in gradients)
+
+
+def test_images_of_another_kind_are_refused():
+    graph = integer.freeze(build("mlp", "2-8-8-8", (5, 5, 1), 0.05))
+    for images in (np.zeros((1, 5, 5, 1), np.int32), np.zeros((1, 5, 5, 3), np.uint8)):
+        with pytest.raises(UserError, match="images: uint8"):
+            integer.forward(graph, images)
+    with pytest.raises(UserError, match="labels: class numbers"):
+        integer.backward(graph, [np.zeros((2, 10), np.int32)], np.zeros((2, 5, 5, 1), np.uint8), np.zeros(3, int))
+
+
+def test_float_errors_are_refused_in_training():
+    graph = integer.freeze(models.build("mlp", "2-8-f-f", (5, 5, 1), 10, width=0.05))
+    images = np.zeros((2, 5, 5, 1), np.uint8)
+    with pytest.raises(UserError, match=r"fc1: .*k_G = f.*fc1: .*k_E = f"):
+        integer.backward(graph, integer.forward(graph, images), images, np.zeros(2, np.int64))

@@ -1,0 +1,72 @@
+"""What freeze reads, and what it refuses."""
+
+import keras
+import numpy as np
+import pytest
+
+import models
+from wage_tf import constraints, integer, layers
+from wage_tf.errors import UserError
+
+
+def chain(*middle):
+    return keras.Sequential([keras.Input((8, 8, 1), dtype="uint8"), layers.QRescaling(1 / 256), *middle])
+
+
+def test_vgg7_is_read_as_codes_and_shifts():
+    graph = integer.freeze(models.build("vgg7", "2-8-8-8", (32, 32, 3), 10, width=0.25))
+    assert [kernel.alpha for kernel in graph.kernels.values()] == [1, 3, 3, 3, 3, 4, 4, 3]
+    for kernel in graph.kernels.values():
+        assert kernel.codes.dtype == np.int8
+        assert set(np.unique(kernel.codes)) == {-1, 0, 1}
+        assert (kernel.fraction, kernel.limit) == (7, 64)
+    assert graph.shapes[-1] == (10,)
+
+
+def test_the_table_of_pixels_covers_every_preprocessing():
+    for scale, offset, expected in ((1 / 256, 0.0, [0, 1, 64, 127]), (1 / 128, -1.0, [-127, -126, 0, 127])):
+        model = keras.Sequential([keras.Input((1, 1, 1), dtype="uint8"), layers.QRescaling(scale, offset)])
+        table = integer.freeze(model).nodes[0].codes
+        assert table[[0, 2, 128, 255]].tolist() == expected
+
+
+@pytest.mark.parametrize(
+    ("layer", "message"),
+    [
+        (keras.layers.Dropout(0.5, name="odd"), "layer odd: Dropout has no integer node; the kinds supported are QRes"),
+        (keras.layers.Conv2D(2, 3, name="odd"), "layer odd: Conv2D has no integer node"),
+        (layers.QConv2D(2, 3, name="odd", use_bias=True), "layer odd: .* without bias"),
+        (layers.QConv2D(2, 3, name="odd", activation="relu"), "layer odd: .* without activation"),
+        (layers.QConv2D(2, 3, name="odd", dilation_rate=2), "layer odd: .*dilation_rate"),
+        (layers.QConv2D(2, 3, name="odd", alpha=3.0), "layer odd: alpha is 3.0, not a power of two"),
+        (layers.QConv2D(2, 3, name="odd", bits="f-8-8-8"), "layer odd: its weights are float32"),
+        (layers.QConv2D(2, 3, name="odd", kernel_constraint="non_neg"), "layer odd: .*ClipToGrid"),
+        (layers.QConv2D(2, 3, name="odd", kernel_initializer="glorot_uniform"), "layer odd: the stored weights"),
+        (layers.QActivation("2-f-8-8", name="odd"), "layer odd: its activations are float32"),
+        (layers.QActivation(activation="tanh", name="odd"), "layer odd: activation 'tanh'"),
+        (layers.QRescaling(1 / 256, name="odd"), "odd: a Rescale stands only at the input"),
+    ],
+)
+def test_what_has_no_node_is_named(layer, message):
+    with pytest.raises(UserError, match=message):
+        integer.freeze(chain(layer))
+
+
+def test_a_branch_is_refused():
+    image = keras.Input((8, 8, 1), dtype="uint8")
+    x = layers.QRescaling(1 / 256)(image)
+    y = layers.QConv2D(1, 3, padding="same")(x)
+    with pytest.raises(UserError, match="no integer node"):
+        integer.freeze(keras.Model(image, keras.layers.Add()([x, y])))
+
+
+def test_a_model_without_rescaling_is_refused():
+    model = keras.Sequential([keras.Input((4,)), layers.QDense(2)])
+    with pytest.raises(UserError, match="begins with a QRescaling"):
+        integer.freeze(model)
+
+
+def test_another_clip_gives_the_accumulators_its_range():
+    model = chain(layers.QConv2D(1, 3, bits="8-8-4-8", kernel_constraint=constraints.ClipToGrid(10)))
+    kernel = next(iter(integer.freeze(model).kernels.values()))
+    assert (kernel.fraction, kernel.limit) == (9, 511)
