@@ -1,0 +1,182 @@
+"""The packed file: a round trip, and one clear error for everything else."""
+
+import hashlib
+import json
+import struct
+
+import numpy as np
+import pytest
+from hypothesis import example, given, settings
+from hypothesis import strategies as st
+
+import models
+from tests.integer.helpers import random_images
+from wage_tf import integer
+from wage_tf.errors import UserError
+from wage_tf.export import Card, bitpack, packed, read_packed, write_packed
+
+CARD = Card("lenet5", "2-8-8-8", "x/256", ("zero", "één"))
+
+
+def graph_of(name="mlp", bits="2-8-8-8", shape=(7, 7, 1), width=0.02):
+    return integer.freeze(models.build(name, bits, shape, 10, width=width))
+
+
+CONTENT = {}
+
+
+@pytest.fixture(scope="module", autouse=True)
+def _content():
+    graph = integer.freeze(models.build("lenet5", "2-8-8-8", (16, 16, 1), 10, width=0.05))
+    CONTENT["codes"] = packed.to_bytes(graph, CARD)
+    CONTENT["accumulators"] = packed.to_bytes(graph, CARD, accumulators=True)
+
+
+@given(st.integers(1, 16), st.data())
+def test_bits_round_trip(width, data):
+    largest = 1 if width == 1 else 2 ** (width - 1) - 1
+    values = st.sampled_from((-1, 1)) if width == 1 else st.integers(-largest, largest)
+    codes = np.array(data.draw(st.lists(values, min_size=1, max_size=40)))
+    content = bitpack.pack(codes, width)
+    assert len(content) == -(-codes.size * width // 8)
+    assert (bitpack.unpack(content, codes.size, width) == codes).all()
+
+
+@pytest.mark.parametrize("bits", ["1-8-8-8", "2-8-8-8", "3-4-8-8", "8-12-16-8"])
+@pytest.mark.parametrize("accumulators", [False, True])
+def test_round_trip(tmp_path, bits, accumulators):
+    graph = graph_of("lenet5", bits, (16, 16, 1), 0.05)
+    size = write_packed(tmp_path / "model.wage", graph, CARD, accumulators)
+    assert (tmp_path / "model.wage").stat().st_size == size
+    again, card = read_packed(tmp_path / "model.wage")
+    assert card == CARD
+    images = random_images((16, 16, 1), 6)
+    assert (integer.infer(again, images) == integer.infer(graph, images)).all()
+    labels = np.arange(6)
+    if accumulators:
+        first, second = (integer.train_step(g, images, labels, 3, 0, 0).kernels for g in (graph, again))
+        assert all((first[name].accumulators == second[name].accumulators).all() for name in first)
+    else:
+        with pytest.raises(UserError, match="for inference only"):
+            integer.train_step(again, images, labels, 3, 0, 0)
+        with pytest.raises(UserError, match="no accumulators to keep"):
+            packed.to_bytes(again, CARD, accumulators=True)
+
+
+def test_ternary_weights_take_two_bits():
+    graph = graph_of("vgg7", "2-8-8-8", (32, 32, 3), 0.25)
+    weights = sum(kernel.codes.size for kernel in graph.kernels.values())
+    assert len(packed.to_bytes(graph, CARD)) <= 4 * weights / 14
+
+
+def signed(version=1, header=b"", data=b"", magic=b"WAGE-INT"):
+    body = struct.pack("<8sHI", magic, version, len(header)) + header + data
+    return body + hashlib.sha256(body).digest()
+
+
+def parts(content):
+    length = struct.unpack_from("<8sHI", content)[2]
+    return json.loads(content[14 : 14 + length]), content[14 + length : -32]
+
+
+def changed(change):
+    header, data = parts(CONTENT["accumulators"])
+    data = change(header, data) or data
+    return signed(header=json.dumps(header).encode(), data=data)
+
+
+def set_node(place, **fields):
+    return lambda header, data: header["nodes"][place].update(fields)
+
+
+def set_kernel(**fields):
+    return lambda header, data: header["nodes"][1]["kernel"].update(fields)
+
+
+@pytest.mark.parametrize(
+    ("content", "message"),
+    [
+        (lambda: b"", "not a packed"),
+        (lambda: b"PK\x03\x04" + bytes(100), "not a packed"),
+        (lambda: signed(magic=b"WAGE-EXT"), "not a packed"),
+        (lambda: signed(version=2), "version 2; this library reads version 1"),
+        (lambda: CONTENT["codes"][:-1], "checksum"),
+        (lambda: signed(header=b"{"), "not JSON"),
+        (lambda: signed(header=b"[" * 100_000), "not JSON"),
+        (lambda: signed(header=b"[]"), "the fields input_shape, metadata, nodes belong"),
+        (lambda: signed(header=json.dumps({"metadata": {}, "input_shape": [1, 1, 1], "nodes": []}).encode()), "first"),
+        (lambda: changed(lambda h, d: d + b"\0"), "1 bytes follow"),
+        (lambda: changed(lambda h, d: d[:-1]), "need .* bytes"),
+        (lambda: changed(set_node(1, kind="Lambda")), "a node is one of Rescale"),
+        (lambda: changed(set_node(1, kind=["Conv2D"])), "a node is one of Rescale"),
+        (lambda: changed(set_node(1, code="import os")), "belong here"),
+        (lambda: changed(set_node(1, padding="full")), "padding is 'same' or 'valid'"),
+        (lambda: changed(set_node(1, strides=[1])), "two positive sizes"),
+        (lambda: changed(set_node(1, strides=[0, 1])), "positive sizes"),
+        (lambda: changed(set_node(1, strides=["1", 1])), "strides is of type int"),
+        (lambda: changed(set_node(0, width=4)), "bytes follow the last array"),
+        (lambda: changed(set_node(3, error_width=99)), "widths are 2 to 16"),
+        (lambda: changed(set_node(3, relu=1)), "relu is true or false"),
+        (lambda: changed(set_kernel(shape=[5, 5, 1, 3])), "bytes|fit|differ|quantized|beyond"),
+        (lambda: changed(set_kernel(shape=[2**30, 2**30])), "too large"),
+        (lambda: changed(set_kernel(alpha=2.0)), "log2 alpha is an integer"),
+        (lambda: changed(set_kernel(limit=-1)), "out of range"),
+        (lambda: changed(set_kernel(limit=10)), "bytes|fit|beyond|need"),
+        (lambda: changed(set_kernel(fraction=True)), "fraction is of type int"),
+        (lambda: changed(set_kernel(variable=-1)), "variable is an index"),
+        (lambda: changed(lambda h, d: h["metadata"].update(labels="no")), "the metadata has the fields"),
+        (lambda: changed(lambda h, d: h["metadata"].update(labels=[1])), "the metadata is text"),
+        (lambda: changed(lambda h, d: h.update(input_shape=[16, 16])), "images are"),
+        (lambda: changed(lambda h, d: h.update(input_shape=[16, 16, 2])), "does not fit an input"),
+    ],
+)
+def test_what_is_wrong_is_said(content, message):
+    with pytest.raises(UserError, match=message):
+        packed.from_bytes(content())
+
+
+def test_codes_out_of_range_are_refused():
+    header, data = parts(CONTENT["codes"])
+    bad = data[:256] + b"\xaa" + data[257:]
+    with pytest.raises(UserError, match="2-bit codes lie in ±1; received ±2"):
+        packed.from_bytes(signed(header=json.dumps(header).encode(), data=bad))
+
+
+def test_reading_names_the_path(tmp_path):
+    for path in (tmp_path, tmp_path / "missing"):
+        with pytest.raises(UserError, match=str(path)):
+            read_packed(path)
+
+
+def damaged(content, cut, flips):
+    content = bytearray(content[: len(content) - cut])
+    for position, bit in flips:
+        if content:
+            content[position % len(content)] ^= 1 << bit
+    return bytes(content)
+
+
+flips = st.lists(st.tuples(st.integers(0, 10**6), st.integers(0, 7)), max_size=4)
+
+
+@given(st.sampled_from(("codes", "accumulators")), st.integers(0, 3000), flips)
+@example("codes", 0, [(0, 0)])
+@settings(max_examples=500)
+def test_damage_is_one_clear_error(kind, cut, flips):
+    content = CONTENT[kind]
+    bad = damaged(content, cut, flips)
+    if bad == content:
+        return
+    with pytest.raises(UserError):
+        packed.from_bytes(bad)
+
+
+@given(st.sampled_from(("codes", "accumulators")), st.integers(0, 30), flips)
+@settings(max_examples=500)
+def test_damage_under_a_valid_checksum_never_crashes(kind, cut, flips):
+    body = damaged(CONTENT[kind][:-32], cut, flips)
+    try:
+        graph, _ = packed.from_bytes(body + hashlib.sha256(body).digest())
+    except UserError:
+        return
+    integer.infer(graph, np.zeros((1, *graph.input_shape), np.uint8))

@@ -1,0 +1,227 @@
+"""The packed file: an integer graph with every code at its true width. Written and read without TensorFlow.
+
+| bytes     | content                                                                                   |
+| --------- | ----------------------------------------------------------------------------------------- |
+| 8         | the magic "WAGE-INT"                                                                      |
+| 2         | version of the format, little endian                                                      |
+| 4         | length of the header, little endian                                                       |
+| length    | header: JSON in UTF-8 with the metadata, the input's shape and the nodes of the chain     |
+| the rest  | arrays in the order of the nodes (`bitpack`): tables, weight codes or accumulators        |
+| 32        | SHA-256 of everything before                                                              |
+
+A kernel is stored as its k_W-bit codes or, where training is to go on, as its accumulators, of which the codes are
+the quantized values. Ternary weights take two bits, binary ones one.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import hashlib
+import json
+import math
+import os
+import struct
+from pathlib import Path
+
+import numpy as np
+
+from wage_tf import files
+from wage_tf.errors import UserError
+from wage_tf.export import bitpack
+from wage_tf.export.card import Card
+from wage_tf.integer.arithmetic import code_dtype, largest_code, quantize
+from wage_tf.integer.graph import (
+    Activation,
+    Conv2D,
+    Dense,
+    Error,
+    Flatten,
+    Graph,
+    Kernel,
+    MaxPool2D,
+    Node,
+    Rescale,
+)
+
+VERSION = 1
+_MAGIC = b"WAGE-INT"
+_PREFIX = struct.Struct("<8sHI")
+_DIGEST = hashlib.sha256().digest_size
+_KINDS = {kind.__name__: kind for kind in (Rescale, Conv2D, Dense, MaxPool2D, Flatten, Activation, Error)}
+_MOST_CODES = 2**31
+
+
+def write_packed(path: str | os.PathLike, graph: Graph, card: Card, accumulators: bool = False) -> int:
+    """Writes a packed file, whole or not at all.
+
+    Args:
+        path: The file.
+        graph: The network.
+        card: Its metadata.
+        accumulators: Keep the stored weights too, so that training can go on.
+
+    Returns:
+        Its size in bytes.
+
+    Raises:
+        UserError: If accumulators are wanted and the graph has none.
+    """
+    content = to_bytes(graph, card, accumulators)
+    files.write_bytes(Path(path), content)
+    return len(content)
+
+
+def read_packed(path: str | os.PathLike) -> tuple[Graph, Card]:
+    """Reads a packed file.
+
+    Raises:
+        UserError: If the file cannot be read, is not a packed file, is of another version, cut or damaged, or does
+            not describe a network; the message begins with the path.
+    """
+    try:
+        return from_bytes(Path(path).read_bytes())
+    except OSError as error:
+        raise UserError(f"{path}: {error.strerror or error}") from None
+    except UserError as error:
+        raise UserError(f"{path}: {error}") from None
+
+
+def to_bytes(graph: Graph, card: Card, accumulators: bool = False) -> bytes:
+    """The content of a packed file."""
+    nodes, arrays = [], []
+    for node in graph.nodes:
+        fields = {field.name: getattr(node, field.name) for field in dataclasses.fields(node)}
+        if isinstance(node, Rescale):
+            arrays.append(bitpack.pack(fields.pop("codes"), node.width))
+        elif isinstance(node, Conv2D | Dense):
+            fields["kernel"], array = _kernel_to_json(node.name, node.kernel, accumulators)
+            arrays.append(array)
+        nodes.append({"kind": type(node).__name__, **fields})
+    header = {"metadata": card.as_dict(), "input_shape": list(graph.input_shape), "nodes": nodes}
+    text = json.dumps(header, separators=(",", ":")).encode()
+    content = _PREFIX.pack(_MAGIC, VERSION, len(text)) + text + b"".join(arrays)
+    return content + hashlib.sha256(content).digest()
+
+
+def from_bytes(content: bytes) -> tuple[Graph, Card]:
+    """Reads the content of a packed file.
+
+    Raises:
+        UserError: See `read_packed`.
+    """
+    if len(content) < _PREFIX.size or not content.startswith(_MAGIC):
+        raise UserError("not a packed integer model")
+    _, version, length = _PREFIX.unpack_from(content)
+    if version != VERSION:
+        raise UserError(f"packed format of version {version}; this library reads version {VERSION}")
+    body, digest = content[:-_DIGEST], content[-_DIGEST:]
+    if hashlib.sha256(body).digest() != digest:
+        raise UserError("the packed model is cut or damaged: its checksum does not fit")
+    text, data = body[_PREFIX.size : _PREFIX.size + length], body[_PREFIX.size + length :]
+    try:
+        header = json.loads(text.decode())
+    except (ValueError, RecursionError):
+        raise UserError("the packed model's header is not JSON") from None
+    return _read(_fields(header, {"metadata", "input_shape", "nodes"}), data)
+
+
+def _read(header: dict, data: bytes) -> tuple[Graph, Card]:
+    reader = _Reader(data)
+    nodes = tuple(_node(fields, reader) for fields in _typed(header["nodes"], list, "nodes"))
+    if reader.left:
+        raise UserError(f"{reader.left} bytes follow the last array")
+    return Graph(_sizes(header["input_shape"], "input_shape"), nodes), Card.from_dict(header["metadata"])
+
+
+class _Reader:
+    """Takes packed arrays off a byte string, one after the other."""
+
+    def __init__(self, data: bytes):
+        self._data, self._position = data, 0
+
+    @property
+    def left(self) -> int:
+        return len(self._data) - self._position
+
+    def take(self, shape: tuple[int, ...], width: int) -> np.ndarray:
+        count = math.prod(shape)
+        if not 0 < count <= _MOST_CODES:
+            raise UserError(f"an array of shape {shape} is empty or too large")
+        size = bitpack.packed_size(count, width)
+        part = self._data[self._position : self._position + size]
+        self._position += len(part)
+        return bitpack.unpack(part, count, width).reshape(shape)
+
+
+def _node(fields: object, reader: _Reader) -> Node:
+    kind = _KINDS.get(str(fields.get("kind"))) if isinstance(fields, dict) else None
+    if kind is None:
+        raise UserError(f"a node is one of {', '.join(_KINDS)}; received {str(fields)[:80]}")
+    names = {field.name for field in dataclasses.fields(kind)} - ({"codes"} if kind is Rescale else set())
+    fields = dict(_fields(fields, {"kind", *names}))
+    del fields["kind"]
+    _typed(fields["name"], str, "name")
+    for name in {"strides", "window"} & names:
+        fields[name] = _sizes(fields[name], name)
+    if kind is Rescale:
+        width = _width(fields["width"])
+        return Rescale(codes=reader.take((256,), width).astype(code_dtype(largest_code(width))), **fields)
+    if "kernel" in names:
+        fields["kernel"] = _kernel(fields["kernel"], reader)
+    return kind(**fields)
+
+
+_KERNEL_FIELDS = ("width", "alpha", "gradient_width", "fraction", "limit", "variable")
+
+
+def _kernel_to_json(name: str, kernel: Kernel, accumulators: bool) -> tuple[dict[str, object], bytes]:
+    if accumulators and kernel.accumulators is None:
+        raise UserError(f"packed model: {name} has no accumulators to keep")
+    fields = {field: getattr(kernel, field) for field in _KERNEL_FIELDS}
+    fields |= {"shape": list(kernel.codes.shape), "accumulators": accumulators}
+    if accumulators:
+        return fields, bitpack.pack(kernel.accumulators, _accumulator_width(kernel.limit))
+    return fields, bitpack.pack(kernel.codes, kernel.width)
+
+
+def _kernel(fields: object, reader: _Reader) -> Kernel:
+    fields = dict(_fields(fields, {*_KERNEL_FIELDS, "shape", "accumulators"}))
+    shape = _sizes(fields.pop("shape"), "shape")
+    width = _width(fields["width"])
+    dtype = code_dtype(largest_code(width))
+    if not _typed(fields.pop("accumulators"), bool, "accumulators"):
+        return Kernel(codes=reader.take(shape, width).astype(dtype), accumulators=None, **fields)
+    limit, fraction = (_typed(fields[name], int, name) for name in ("limit", "fraction"))
+    if not (0 < limit < 2**31 and 0 <= fraction <= 30):
+        raise UserError(f"accumulators of {fraction} fraction bits clipped at {limit} are out of range")
+    stored = reader.take(shape, _accumulator_width(limit))
+    return Kernel(codes=quantize(stored, fraction, width), accumulators=stored.astype(code_dtype(limit)), **fields)
+
+
+def _accumulator_width(limit: int) -> int:
+    return limit.bit_length() + 1
+
+
+def _fields(value: object, names: set[str]) -> dict[str, object]:
+    if not isinstance(value, dict) or set(value) != names:
+        raise UserError(f"the fields {', '.join(sorted(names))} belong here; received {str(value)[:80]}")
+    return value
+
+
+def _typed(value: object, kind: type, name: str) -> object:
+    if type(value) is not kind:
+        raise UserError(f"{name} is of type {kind.__name__}; received {str(value)[:80]}")
+    return value
+
+
+def _sizes(value: object, name: str) -> tuple[int, ...]:
+    sizes = tuple(_typed(size, int, name) for size in _typed(value, list, name))
+    if not sizes or len(sizes) > 4 or not all(0 < size < 2**31 for size in sizes):
+        raise UserError(f"{name} has one to four positive sizes; received {str(sizes)[:80]}")
+    return sizes
+
+
+def _width(value: object) -> int:
+    if not 1 <= _typed(value, int, "width") <= 16:
+        raise UserError(f"widths are 1 to 16 bits; received {value}")
+    return value
