@@ -121,7 +121,7 @@ def set_kernel(**fields):
         (lambda: changed(set_kernel(shape=[2**30, 2**30])), "too large"),
         (lambda: changed(set_kernel(alpha=2.0)), "log2 alpha is an integer"),
         (lambda: changed(set_kernel(limit=-1)), "out of range"),
-        (lambda: changed(set_kernel(limit=10)), "bytes|fit|beyond|need"),
+        (lambda: changed(set_kernel(limit=10)), "zero|bytes|fit|beyond|need"),
         (lambda: changed(set_kernel(fraction=True)), "fraction is of type int"),
         (lambda: changed(set_kernel(variable=-1)), "variable is an index"),
         (lambda: changed(lambda h, d: h["metadata"].update(labels="no")), "the metadata has the fields"),

@@ -1,0 +1,88 @@
+"""Generated C against the integer engine, code for code, under strict warnings and sanitizers."""
+
+import shutil
+import subprocess
+
+import keras
+import numpy as np
+import pytest
+
+import models
+from tests.integer.helpers import random_images, real_images
+from wage_tf import integer, layers
+from wage_tf.errors import UserError
+from wage_tf.export import Card, write_c
+
+pytestmark = pytest.mark.skipif(
+    shutil.which("gcc") is None or shutil.which("make") is None, reason="needs gcc and make"
+)
+CARD = Card("a */ net", "2-8-8-8", "x/256 ??/", ())
+
+
+def scores_of(folder, target, images):
+    subprocess.run(["make", "-s", "-C", str(folder), target], check=True, env={"PATH": "/usr/bin:/bin", "CC": "gcc"})
+    run = subprocess.run([folder / target], input=images.tobytes(), capture_output=True, check=True)
+    assert run.stderr == b""
+    return np.array([line.split()[-10:] for line in run.stdout.decode().splitlines()], np.int64)
+
+
+@pytest.mark.parametrize(
+    ("name", "bits", "shape", "width"),
+    [
+        ("lenet5", "2-8-8-8", (16, 16, 1), 0.2),
+        ("lenet5", "1-4-8-8", (17, 16, 3), 0.2),
+        ("vgg7", "3-8-8-8", (12, 9, 3), 0.05),
+        ("vgg7", "12-16-8-8", (8, 8, 1), 0.01),
+        ("alexnet", "2-8-8-8", (67, 63, 3), 0.05),
+        ("mlp", "9-8-8-8", (3, 4, 3), 0.05),
+    ],
+)
+def test_c_equals_the_engine_under_sanitizers(tmp_path, name, bits, shape, width):
+    graph = integer.freeze(models.build(name, bits, shape, 10, width=width))
+    write_c(tmp_path, graph, CARD)
+    images = random_images(shape, 8)
+    assert (scores_of(tmp_path, "sanitized", images) == integer.infer(graph, images)).all()
+
+
+def test_c_equals_the_engine_on_1000_mnist_images(tmp_path):
+    graph = integer.freeze(models.build("lenet5", "2-8-8-8", (28, 28, 1), 10))
+    write_c(tmp_path, graph, CARD)
+    images = real_images("mnist", "test")[0][:1000]
+    assert (scores_of(tmp_path, "classify", images) == integer.infer(graph, images)).all()
+
+
+def test_an_image_that_is_not_whole(tmp_path):
+    write_c(tmp_path, integer.freeze(models.build("mlp", "2-8-8-8", (3, 3, 1), 10, width=0.01)), CARD)
+    scores_of(tmp_path, "classify", random_images((3, 3, 1), 1))
+    run = subprocess.run([tmp_path / "classify"], input=b"1234", capture_output=True, check=False)
+    assert run.returncode == 1
+    assert b"not whole" in run.stderr
+
+
+def test_labels_are_literals(tmp_path):
+    graph = integer.freeze(models.build("mlp", "2-8-8-8", (3, 3, 1), 2, width=0.01))
+    write_c(tmp_path, graph, Card("mlp", "2-8-8-8", "x/256", ('a"; int x = "', "é")))
+    assert r'"a\042\073 int x \075 \042"' in (tmp_path / "wage_net.c").read_text()
+    assert r'"\303\251"' in (tmp_path / "wage_net.c").read_text()
+
+
+def test_what_has_no_stage_is_named(tmp_path):
+    def chain(*middle):
+        return integer.freeze(
+            keras.Sequential(
+                [keras.Input((8, 8, 1), dtype="uint8"), layers.QRescaling(1 / 256, bits="16-16-8-8"), *middle]
+            )
+        )
+
+    for graph, message in (
+        (chain(layers.QActivation(name="odd")), "before the activation odd"),
+        (chain(layers.QConv2D(2, 3, name="one"), layers.QConv2D(2, 3, name="odd")), "odd takes the sums of one"),
+        (chain(layers.QConv2D(2, 3), keras.layers.MaxPooling2D(name="odd")), "odd: the network ends with"),
+        (chain(layers.QConv2D(2, 8, bits="16-16-8-8"), layers.QActivation("16-16-8-8")), "pass 32 bits"),
+    ):
+        with pytest.raises(UserError, match=message):
+            write_c(tmp_path / "net", graph, CARD)
+    assert not (tmp_path / "net").exists()
+    (tmp_path / "file").write_text("")
+    with pytest.raises(UserError, match="is a file"):
+        write_c(tmp_path / "file", chain(layers.QConv2D(1, 8), layers.QActivation()), CARD)
