@@ -292,7 +292,7 @@ def summary(config: RunConfig, dataset: Dataset, model: object, run: RunDirector
     steps = dataset.steps_per_epoch(config.batch_size)
     return "\n".join(
         [
-            f"data      {config.dataset}, {dataset.train_size:,} training and {dataset.test_size:,} test images {shape}",
+            f"data      {config.dataset} {shape}, {dataset.train_size:,} training, {dataset.test_size:,} test images",
             f"network   {config.model}, width {config.width:g}, bits {config.bits} (W-A-G-E)",
             f"training  {config.epochs} epochs of {steps} steps of {config.batch_size} images, seed {config.seed}",
             f"eta       {config.schedule}",

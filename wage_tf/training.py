@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 
 import keras
+import tensorflow as tf
 
 from wage_tf import recipes
 from wage_tf.bits import BitWidths
@@ -54,7 +55,10 @@ def configure(dataset: Dataset, recipe: Recipe, settings: Mapping[str, object]) 
 
 
 def is_known_to_be_unstable(config: RunConfig) -> bool:
-    """Whether weights are wide against the update's grid: k_G not above k_W > 2 with a β that does not grow with k_W."""
+    """Whether wide weights meet a β that does not grow with k_W, and so are small against the update's grid.
+
+    That is k_W > 2 with k_G not above it.
+    """
     patterns = config.bits.values() if isinstance(config.bits, Mapping) else [config.bits]
     widths = [BitWidths.parse(pattern) for pattern in patterns]
     return config.beta is not None and any(b.w and b.g and b.w > 2 and b.g <= b.w for b in widths)
@@ -126,11 +130,14 @@ def fit(
             epochs=last,
             steps_per_epoch=steps,
             validation_data=test,
+            shuffle=False,
             callbacks=everything,
             verbose=verbose,
         )
 
     left = (epoch + 1) * steps - step
+    if left < steps:
+        _build_metrics(model, dataset.train_batches(config.batch_size, config.seed, augmentation))
     if left == 0:
         _finish_epoch(model, epoch, test, everything, state, verbose)
     elif left < steps:
@@ -141,18 +148,21 @@ def fit(
         fit_epochs(epoch, config.epochs, step, steps)
 
 
+def _build_metrics(model: keras.Model, batches: tf.data.Dataset) -> None:
+    """Creates the metrics' variables, which Keras otherwise does in the first step."""
+    model.evaluate(batches.take(1), verbose=0)
+
+
 def _finish_epoch(
     model: keras.Model,
     epoch: int,
-    test: object,
+    test: tf.data.Dataset,
     callbacks: Sequence[keras.callbacks.Callback],
     state: State,
     verbose: int | str,
 ) -> None:
     """Evaluates after the last step of an epoch that was stopped in its validation, and records the epoch."""
     everything = keras.callbacks.CallbackList(callbacks, model=model)
-    model.optimizer.build(model.trainable_variables)
-    model.evaluate(test.take(1), verbose=0)
     everything.on_train_begin()
     state.restore_metrics(model)
     logs = dict(model.get_metrics_result())
