@@ -43,6 +43,7 @@ class Product:
         strides: Rows and columns.
         padding: "same" or "valid".
         fraction: Fraction bits of its sums.
+        largest_sum: Bound on their magnitude: the largest input code times the largest Σ|weight| of a filter.
         requantization: None for the last product where no Activation follows: its int32 sums are the scores.
     """
 
@@ -55,6 +56,7 @@ class Product:
     strides: tuple[int, int]
     padding: str
     fraction: int
+    largest_sum: int
     requantization: Requantization | None
 
     @property
@@ -136,10 +138,11 @@ def stages(graph: Graph) -> Stages:
                     raise UserError(
                         f"export: {node.name} takes the sums of {steps[open_product].name}: put a QActivation between"
                     )
-                if _largest_sum(node.kernel, graph.largest[place - 1]) > _INT32:
-                    raise UserError(f"export: the sums of {node.name} can pass 32 bits")
                 open_product = len(steps)
-                steps.append(_product(node, shape_in, shape, graph.fractions[place]))
+                product = _product(node, shape_in, shape, graph.fractions[place], graph.largest[place - 1])
+                if product.largest_sum > _INT32:
+                    raise UserError(f"export: the sums of {node.name} can pass 32 bits")
+                steps.append(product)
             case MaxPool2D():
                 steps.append(Pool(node.name, node.window, shape_in, shape, node.strides, node.padding))
             case Activation():
@@ -157,7 +160,7 @@ def stages(graph: Graph) -> Stages:
     return Stages(graph.input_shape, first.codes, first.width, tuple(steps), math.prod(shape), fraction)
 
 
-def _product(node: Conv2D | Dense, shape_in: Shape, shape_out: Shape, fraction: int) -> Product:
+def _product(node: Conv2D | Dense, shape_in: Shape, shape_out: Shape, fraction: int, largest_input: int) -> Product:
     codes = node.kernel.codes
     dense = isinstance(node, Dense)
     weights = codes.T[:, None, None] if dense else codes.transpose(3, 0, 1, 2)
@@ -171,13 +174,9 @@ def _product(node: Conv2D | Dense, shape_in: Shape, shape_out: Shape, fraction: 
         strides=(1, 1) if dense else node.strides,
         padding="valid" if dense else node.padding,
         fraction=fraction,
+        largest_sum=largest_input * int(np.abs(codes.reshape(-1, codes.shape[-1]).astype(np.int64)).sum(axis=0).max()),
         requantization=None,
     )
-
-
-def _largest_sum(kernel: Kernel, largest_input: int) -> int:
-    units = kernel.codes.reshape(-1, kernel.codes.shape[-1])
-    return largest_input * int(np.abs(units.astype(np.int64)).sum(axis=0).max())
 
 
 def _pads_before(shape: Shape, window: tuple[int, ...], strides: tuple[int, int], padding: str) -> tuple[int, int]:

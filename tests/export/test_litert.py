@@ -1,0 +1,90 @@
+"""The LiteRT model against the engine and Keras, output for output."""
+
+import json
+
+import keras
+import numpy as np
+import pytest
+
+import models
+from tests.integer.helpers import random_images, real_images
+from wage_tf import integer, layers
+from wage_tf.errors import UserError
+from wage_tf.export import Card, write_litert
+from wage_tf.export.litert import read_card
+
+interpreters = pytest.importorskip("ai_edge_litert.interpreter", reason="needs ai-edge-litert")
+CARD = Card("net", "2-8-8-8", "x/256", ("null", "één"))
+
+
+def run(path, images, batch):
+    interpreter = interpreters.Interpreter(model_path=str(path), num_threads=1)
+    interpreter.resize_tensor_input(interpreter.get_input_details()[0]["index"], [batch, *images.shape[1:]])
+    interpreter.allocate_tensors()
+    outputs = []
+    for i in range(0, len(images), batch):
+        interpreter.set_tensor(interpreter.get_input_details()[0]["index"], images[i : i + batch])
+        interpreter.invoke()
+        outputs.append(interpreter.get_tensor(interpreter.get_output_details()[0]["index"]))
+    return np.concatenate(outputs), interpreter.get_output_details()[0]["quantization"][0]
+
+
+@pytest.mark.parametrize(
+    ("name", "bits", "shape", "width"),
+    [
+        ("lenet5", "2-8-8-8", (16, 16, 1), 0.25),
+        ("lenet5", "1-4-8-8", (17, 16, 3), 0.25),
+        ("vgg7", "8-8-8-8", (12, 9, 3), 0.1),
+        ("vgg7", "3-3-8-8", (16, 16, 1), 0.05),
+        ("alexnet", "2-8-8-8", (67, 63, 3), 0.05),
+        ("mlp", "2-2-8-8", (3, 4, 3), 0.05),
+    ],
+)
+def test_equals_the_engine(tmp_path, name, bits, shape, width):
+    graph = integer.freeze(models.build(name, bits, shape, 10, width=width))
+    size = write_litert(tmp_path / "net.tflite", graph, CARD)
+    assert (tmp_path / "net.tflite").stat().st_size == size
+    images = random_images(shape, 40)
+    outputs, scale = run(tmp_path / "net.tflite", images, 20)
+    assert scale == 2.0 ** -graph.fractions[-1]
+    assert (outputs == integer.infer(graph, images)).all()
+
+
+def test_equals_keras_on_mnist(tmp_path):
+    model = models.build("lenet5", "2-8-8-8", (28, 28, 1), 10)
+    write_litert(tmp_path / "net.tflite", integer.freeze(model), CARD)
+    images = real_images("mnist", "test")[0]
+    outputs, scale = run(tmp_path / "net.tflite", images, 500)
+    assert outputs.dtype == np.int8
+    assert (outputs * scale == model.predict(images, batch_size=500, verbose=0)).all()
+
+
+def test_every_pixel_value_has_its_code(tmp_path):
+    image = keras.Input((1, 256, 1), dtype="uint8")
+    for scale, offset in ((1 / 256, 0.0), (1 / 128, -1.0), (1 / 127.5, -1.0)):
+        x = keras.layers.Flatten()(layers.QRescaling(scale, offset)(image))
+        model = keras.Model(image, layers.QActivation()(layers.QDense(4, alpha=1.0)(x)))
+        write_litert(tmp_path / "net.tflite", integer.freeze(model), CARD)
+        images = np.arange(256, dtype=np.uint8).reshape(1, 1, 256, 1)
+        outputs, step = run(tmp_path / "net.tflite", images, 1)
+        assert (outputs * step == model(images).numpy()).all()
+
+
+def test_metadata(tmp_path):
+    graph = integer.freeze(models.build("mlp", "2-8-8-8", (3, 3, 1), 2, width=0.01))
+    write_litert(tmp_path / "net.tflite", graph, CARD)
+    assert read_card(tmp_path / "net.tflite") == CARD
+    assert json.loads(json.dumps(CARD.as_dict()))["labels"] == ["null", "één"]
+    (tmp_path / "other").write_bytes(bytes(100))
+    with pytest.raises(UserError, match="not a LiteRT model"):
+        read_card(tmp_path / "other")
+
+
+@pytest.mark.parametrize(
+    ("bits", "message"), [("9-8-8-8", "fc1: weights of more than 8"), ("2-9-8-8", "activations of more than 8")]
+)
+def test_wide_codes_are_refused(tmp_path, bits, message):
+    graph = integer.freeze(models.build("mlp", bits, (3, 3, 1), 2, width=0.01))
+    with pytest.raises(UserError, match=message):
+        write_litert(tmp_path / "net.tflite", graph, CARD)
+    assert not list(tmp_path.iterdir())
