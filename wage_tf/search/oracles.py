@@ -1,0 +1,128 @@
+"""KerasTuner's oracles, made to survive kills: state is written whole, and a reload goes on where it stopped."""
+
+from __future__ import annotations
+
+import functools
+import warnings
+from pathlib import Path
+
+import keras_tuner
+import numpy as np
+from keras_tuner.engine.trial import TrialStatus
+from sklearn.exceptions import ConvergenceWarning
+
+from wage_tf import files
+from wage_tf.search.candidates import Candidates
+from wage_tf.search.directory import SearchConfig, SearchDirectory
+
+NAMES = ("grid", "random", "bayesian", "hyperband")
+OBJECTIVE = "score"
+_DEFAULT_TRIALS = 20
+_COLLISIONS = 1000
+_NEVER = 10**9
+
+
+class _Durable:
+    """Writes KerasTuner's files atomically, and runs again what was running when the search was killed."""
+
+    def save(self) -> None:
+        files.write_json(Path(self._get_oracle_fname()), self.get_state())
+
+    def _save_trial(self, trial: keras_tuner.engine.trial.Trial) -> None:
+        files.write_json(Path(self._get_trial_dir(trial.trial_id)) / "trial.json", trial.get_state())
+
+    def reload(self) -> None:
+        super().reload()
+        for trial_id, trial in sorted(self.trials.items()):
+            if trial.status == TrialStatus.RUNNING and trial_id not in self._retry_queue:
+                self._retry_queue.append(trial_id)
+            if trial_id not in self.start_order:
+                self.start_order.append(trial_id)
+        self._retry_queue.sort(reverse=True)
+
+
+class _ReferenceFirst:
+    """Starts with the pattern nearest to 8-8-8-8, so that every search holds what it is compared with."""
+
+    def populate_space(self, trial_id: str) -> dict[str, object]:
+        if not self.start_order:
+            return {"status": TrialStatus.RUNNING, "values": dict(self.reference)}
+        return super().populate_space(trial_id)
+
+
+class GridOracle(_Durable, keras_tuner.oracles.GridSearchOracle):
+    """Every pattern in turn. KerasTuner's own loses its place on a reload, so it is found again from the trials."""
+
+    def set_state(self, state: dict[str, object]) -> None:
+        super().set_state(state)
+        by_values = functools.cmp_to_key(
+            lambda a, b: self._compare(self.trials[a].hyperparameters.values, self.trials[b].hyperparameters.values)
+        )
+        for trial_id in sorted(self.trials, key=by_values):
+            self._ordered_ids.insert(trial_id)
+        self._populate_next = sorted(self.trials)
+
+
+class RandomOracle(_ReferenceFirst, _Durable, keras_tuner.oracles.RandomSearchOracle):
+    """Patterns at random, none twice."""
+
+
+class BayesianOracle(_ReferenceFirst, _Durable, keras_tuner.oracles.BayesianOptimizationOracle):
+    """Patterns by a Gaussian process, none twice; a resumed search chooses as an uninterrupted one would have."""
+
+    def populate_space(self, trial_id: str) -> dict[str, object]:
+        self._random_state = np.random.RandomState(self.seed + len(self.trials))
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore", ConvergenceWarning)
+            response = super().populate_space(trial_id)
+        if response["status"] == TrialStatus.RUNNING and self._duplicate(response["values"]):
+            return self._random_populate_space()
+        return response
+
+
+class HyperbandOracle(_Durable, keras_tuner.oracles.HyperbandOracle):
+    """Many patterns for few epochs, the best of them for more."""
+
+
+def create(
+    config: SearchConfig, candidates: Candidates, directory: SearchDirectory, reload: bool = True
+) -> keras_tuner.Oracle:
+    """Makes the oracle of a search, with the trials that the directory holds unless `reload` is false."""
+    choices = {name: values for name, values in candidates.choices().items() if len(values) > 1}
+    space = keras_tuner.HyperParameters()
+    for name, values in choices.items():
+        space.Choice(name, list(values))
+    common = {
+        "objective": keras_tuner.Objective(OBJECTIVE, "min"),
+        "hyperparameters": space,
+        "seed": config.seed + 1,
+        "max_consecutive_failed_trials": _NEVER,
+    }
+    trials = config.max_trials or _DEFAULT_TRIALS
+    if config.oracle == "grid":
+        oracle = GridOracle(max_trials=config.max_trials, **common)
+    elif config.oracle == "random":
+        oracle = RandomOracle(max_trials=trials, **common)
+    elif config.oracle == "bayesian":
+        first = max(3, min(3 * len(choices), trials // 3))
+        oracle = BayesianOracle(max_trials=trials, num_initial_points=first, **common)
+    else:
+        iterations = None if config.max_trials else 1
+        oracle = HyperbandOracle(max_epochs=config.epochs, hyperband_iterations=iterations, **common)
+        oracle.max_trials = config.max_trials
+    oracle.verbose = 0
+    oracle._max_collisions = _COLLISIONS
+    oracle.reference = {name: candidates.nearest_to_reference()[name] for name in choices}
+    oracle._set_project_dir(str(directory.path), directory.oracle.name)
+    if reload and Path(oracle._get_oracle_fname()).exists():
+        oracle.reload()
+    return oracle
+
+
+def planned_trials(oracle: keras_tuner.Oracle, candidates: Candidates) -> int:
+    """The number of trials that a search will run, if none is found twice and all of them can be trained."""
+    if isinstance(oracle, HyperbandOracle):
+        brackets = range(oracle._get_num_brackets())
+        once = sum(oracle._get_size(bracket, turn) for bracket in brackets for turn in range(bracket + 1))
+        return oracle.max_trials or once
+    return min(oracle.max_trials or candidates.size, candidates.size)

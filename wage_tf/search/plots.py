@@ -1,0 +1,88 @@
+"""The picture of a search: error against cost, and against width where one operand alone varies."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+
+from matplotlib.axes import Axes
+from matplotlib.backends.backend_agg import FigureCanvasAgg
+from matplotlib.figure import Figure
+
+from wage_tf import files
+from wage_tf.search.candidates import OPERANDS, bit_count
+from wage_tf.search.records import TrialRecord, completed
+
+_MOST_NAMES = 16
+_FRONT, _OTHERS, _BEST = "#d1495b", "#8d99ae", "#1d7874"
+
+
+def draw(
+    path: Path,
+    records: Sequence[TrialRecord],
+    front: Sequence[TrialRecord],
+    best: TrialRecord,
+    cost_label: str,
+    choices: Mapping[str, Sequence[str]],
+) -> None:
+    """Writes pareto.png.
+
+    Args:
+        path: The PNG file.
+        records: All trials; the failed ones are left out.
+        front: Those on the Pareto front, which are named.
+        best: The chosen one.
+        cost_label: Name of the cost.
+        choices: Candidates of every dimension; one operand alone with several gets a panel of its own.
+    """
+    varied = [name for name, values in choices.items() if len(values) > 1]
+    sweep = varied[0] if len(varied) == 1 and varied[0] in OPERANDS else None
+    figure = Figure(figsize=(11 if sweep else 7, 4.6), dpi=110, layout="constrained")
+    FigureCanvasAgg(figure)
+    panels = figure.subplots(1, 2 if sweep else 1, squeeze=False)[0]
+    _draw_front(panels[0], completed(records), front, best, cost_label)
+    if sweep:
+        _draw_sweep(panels[1], completed(records), sweep)
+    with files.replacing(path) as temporary:
+        figure.savefig(temporary)
+
+
+def _draw_front(
+    axes: Axes, records: Sequence[TrialRecord], front: Sequence[TrialRecord], best: TrialRecord, cost_label: str
+) -> None:
+    _points(axes, [record.cost for record in records], records, _OTHERS, "patterns")
+    costs, errors = [record.cost for record in front], [record.error for record in front]
+    axes.step(costs, errors, where="post", color=_FRONT, linewidth=1.2)
+    _points(axes, costs, front, _FRONT, "Pareto front")
+    axes.plot(best.cost, best.error, "*", color=_BEST, markersize=14, label="best score", zorder=4)
+    for record in front[:_MOST_NAMES]:
+        axes.annotate(
+            record.pattern, (record.cost, record.error), xytext=(5, 5), textcoords="offset points", fontsize=7.5
+        )
+    axes.set(xlabel=f"{cost_label}, 8-8-8-8 = 1", ylabel="validation error, %")
+    axes.margins(x=0.12, y=0.1)
+    axes.grid(alpha=0.25)
+    axes.legend(frameon=False)
+
+
+def _draw_sweep(axes: Axes, records: Sequence[TrialRecord], operand: str) -> None:
+    ordered = sorted(records, key=lambda record: bit_count(record.values[operand]))
+    places = range(len(ordered))
+    axes.plot(places, [record.error for record in ordered], color=_FRONT, linewidth=1.2)
+    _points(axes, places, ordered, _FRONT, operand)
+    axes.set_xticks(places, [record.values[operand] for record in ordered])
+    axes.set(xlabel=f"bits of the {operand}", ylabel="validation error, %", yscale="log")
+    axes.grid(alpha=0.25, which="both")
+
+
+def _points(axes: Axes, x: Sequence[float], records: Sequence[TrialRecord], color: str, label: str) -> None:
+    axes.errorbar(
+        x,
+        [record.error for record in records],
+        yerr=[record.spread or 0.0 for record in records],
+        fmt="o",
+        color=color,
+        markersize=5,
+        elinewidth=0.8,
+        label=label,
+    )

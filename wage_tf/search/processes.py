@@ -1,0 +1,232 @@
+"""A search in several processes: KerasTuner's chief here, its workers as child processes, and their end."""
+
+from __future__ import annotations
+
+import collections
+import contextlib
+import os
+import signal
+import subprocess
+import threading
+import time
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+
+import grpc
+import keras_tuner
+from keras_tuner.engine.trial import TrialStatus
+from keras_tuner.src import protos
+from keras_tuner.src.distribute.oracle_chief import OracleServicer
+
+from wage_tf.errors import UserError
+
+_PARENT = "WAGE_TF_SEARCH_CHIEF"
+_POLL_SECONDS = 0.2
+_GRACE_SECONDS = 5
+_MOST_DEATHS = 3
+_WRONG_INPUT = 2
+
+
+class WorkersFailed(Exception):
+    """The workers end before they ask for a trial; the message quotes what the last one wrote."""
+
+
+class Workers:
+    """Worker processes on this machine, each with its share of the cores.
+
+    A worker that ends before the oracle told it to is started again and gets its trial again, by its ID; a trial that
+    three workers have died in is given up.
+
+    Args:
+        command: Program and arguments of a worker; its role is in KerasTuner's environment variables.
+        count: Number of workers.
+        logs: Folder of their output.
+        give_up: Called with a trial's ID and the reason before it is ended as failed; returns its score.
+    """
+
+    def __init__(self, command: Sequence[str], count: int, logs: Path, give_up: Callable[[str, str], None]):
+        self.command = list(command)
+        self.logs = logs
+        self.give_up = give_up
+        self.names = [f"worker{number}" for number in range(count)]
+        self._environment: dict[str, str] = {}
+        self._running: dict[str, subprocess.Popen] = {}
+        self._deaths: collections.Counter[str] = collections.Counter()
+
+    def start(self, address: str, port: int) -> None:
+        """Starts all workers of the chief at an address."""
+        self.logs.mkdir(exist_ok=True)
+        cores = str(max(1, _cores() // max(1, len(self.names))))
+        threads = ("TF_NUM_INTRAOP_THREADS", "TF_NUM_INTEROP_THREADS", "OMP_NUM_THREADS")
+        self._environment = {
+            **os.environ,
+            **dict.fromkeys(threads, cores),
+            "KERASTUNER_ORACLE_IP": address,
+            "KERASTUNER_ORACLE_PORT": str(port),
+            _PARENT: str(os.getpid()),
+        }
+        for name in self.names:
+            self._start(name)
+
+    def supervise(self, oracle: keras_tuner.Oracle) -> None:
+        """Starts workers again that have ended before the search has.
+
+        Raises:
+            UserError: If a worker says that the user's input is wrong.
+            WorkersFailed: If one ends again and again without a trial.
+        """
+        for name, process in list(self._running.items()):
+            code = process.poll()
+            if code is None:
+                continue
+            del self._running[name]
+            if code == 0:
+                continue
+            if code == _WRONG_INPUT:
+                raise UserError(self._last_line(name))
+            trial = oracle.ongoing_trials.get(name)
+            place = name if trial is None else f"trial {trial.trial_id}"
+            self._deaths[place] += 1
+            if self._deaths[place] >= _MOST_DEATHS:
+                if trial is None:
+                    raise WorkersFailed(self._last_line(name))
+                self._end_trial(oracle, trial, f"its worker died {_MOST_DEATHS} times ({_cause(code)})")
+            self._start(name)
+
+    def stop(self) -> None:
+        """Ends all workers, and waits until they are gone."""
+        for process in self._running.values():
+            process.terminate()
+        deadline = time.monotonic() + _GRACE_SECONDS
+        for process in self._running.values():
+            try:
+                process.wait(max(0.0, deadline - time.monotonic()))
+            except subprocess.TimeoutExpired:
+                process.kill()
+                process.wait()
+        self._running.clear()
+
+    def _start(self, name: str) -> None:
+        with open(self.logs / f"{name}.log", "ab") as log:
+            self._running[name] = subprocess.Popen(
+                self.command,
+                env={**self._environment, "KERASTUNER_TUNER_ID": name},
+                stdin=subprocess.DEVNULL,
+                stdout=log,
+                stderr=log,
+                start_new_session=True,
+            )
+
+    def _end_trial(self, oracle: keras_tuner.Oracle, trial: keras_tuner.engine.trial.Trial, reason: str) -> None:
+        self.give_up(trial.trial_id, reason)
+        trial.status, trial.message = TrialStatus.FAILED, reason
+        oracle.end_trial(trial)
+
+    def _last_line(self, name: str) -> str:
+        lines = (self.logs / f"{name}.log").read_text(errors="replace").strip().splitlines()
+        return lines[-1].partition("error: ")[2] or lines[-1] if lines else f"{name} ended without a word"
+
+
+def serve(oracle: keras_tuner.Oracle, address: str, port: int, workers: Workers, watch: Callable[[], None]) -> None:
+    """Answers workers over gRPC, as KerasTuner's chief does, until all have been told that the search is over.
+
+    KerasTuner's own loop waits for ever for a worker that died and takes 20 seconds to notice the end.
+
+    Args:
+        oracle: The oracle.
+        address: Network address to listen at.
+        port: Port; 0 for a free one.
+        workers: Workers to start here; others may join from elsewhere.
+        watch: Called several times a second.
+
+    Raises:
+        UserError: If the port is taken.
+    """
+    server = grpc.server(ThreadPoolExecutor(max_workers=1), options=[("grpc.so_reuseport", 0)])
+    servicer = OracleServicer(oracle)
+    protos.get_service_grpc().add_OracleServicer_to_server(servicer, server)
+    try:
+        bound = server.add_insecure_port(f"{address}:{port}")
+    except RuntimeError:
+        bound = 0
+    if not bound:
+        raise UserError(f"port {port} at {address} is in use or cannot be opened: give another KERASTUNER_ORACLE_PORT")
+    server.start()
+    try:
+        workers.start(address, bound)
+        while not (servicer.stop_triggered and not oracle.ongoing_trials and not oracle.tuner_ids):
+            time.sleep(_POLL_SECONDS)
+            workers.supervise(oracle)
+            watch()
+        watch()
+    finally:
+        server.stop(grace=1).wait()
+        workers.stop()
+
+
+def role() -> tuple[str, str, int]:
+    """Returns `"alone"`, `"chief"` or `"worker"` by KerasTuner's environment variables, the chief's address and port.
+
+    Raises:
+        UserError: If some of the variables are missing, or the port is no number.
+    """
+    names = ("KERASTUNER_TUNER_ID", "KERASTUNER_ORACLE_IP", "KERASTUNER_ORACLE_PORT")
+    given = {name: os.environ[name] for name in names if name in os.environ}
+    if not given:
+        return "alone", "127.0.0.1", 0
+    if len(given) < len(names):
+        missing = next(name for name in names if name not in given)
+        raise UserError(f"the environment has {next(iter(given))} but no {missing}: set all three, or none")
+    name, address, port = given.values()
+    if not (port.isascii() and port.isdigit() and 0 < int(port) < 2**16):
+        raise UserError(f"KERASTUNER_ORACLE_PORT: a port from 1 to 65535 is wanted; received {port!r}")
+    return "chief" if "chief" in name else "worker", address, int(port)
+
+
+def end_with_parent() -> None:
+    """Ends this process when the chief that started it is gone, even by `kill -9`; elsewhere does nothing."""
+    parent = os.environ.get(_PARENT)
+    if parent is None:
+        return
+
+    def watch() -> None:
+        while os.getppid() == int(parent):
+            time.sleep(_POLL_SECONDS)
+        os._exit(1)
+
+    threading.Thread(target=watch, daemon=True).start()
+
+
+class Stopped(KeyboardInterrupt):
+    """SIGINT or SIGTERM; `signum` is its number. No `Exception`, so that no trial takes it for a failure of its own."""
+
+    def __init__(self, signum: int):
+        super().__init__(signal.Signals(signum).name)
+        self.signum = signum
+
+
+@contextlib.contextmanager
+def stopping_on_signals() -> Iterator[None]:
+    """Turns the first SIGINT or SIGTERM into `Stopped`; those that follow are ignored while processes are ended."""
+    signals = (signal.SIGINT, signal.SIGTERM)
+
+    def stop(signum: int, frame: object) -> None:
+        for each in signals:
+            signal.signal(each, signal.SIG_IGN)
+        raise Stopped(signum)
+
+    previous = {signum: signal.signal(signum, stop) for signum in signals}
+    try:
+        yield
+    finally:
+        for signum, handler in previous.items():
+            signal.signal(signum, handler)
+
+
+def _cores() -> int:
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+
+
+def _cause(code: int) -> str:
+    return signal.Signals(-code).name if code < 0 else f"exit code {code}"

@@ -1,0 +1,114 @@
+"""The words of a search: progress lines, the front's table, report.md."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+
+from wage_tf.runs import versions
+from wage_tf.search.directory import SearchConfig
+from wage_tf.search.records import COMPLETED, TrialRecord
+from wage_tf.search.scoring import Scoring
+
+
+def progress_line(record: TrialRecord, done: int, planned: int, seconds_left: float) -> str:
+    """A trial in one line, with an estimate of the time left."""
+    if record.status == COMPLETED:
+        what = f"error {_error(record)}%  cost {record.cost:.3f}  score {record.score:.4g}"
+    else:
+        what = f"{record.status}: {record.reason}"
+    left = f"  about {_duration(seconds_left)} left" if done < planned else ""
+    return f"[{done}/{planned}] {_title(record)}  {what}  {record.seconds:.1f} s{left}"
+
+
+def front_table(
+    front: Sequence[TrialRecord], best: TrialRecord, test_errors: Mapping[str, float], markdown: bool = False
+) -> str:
+    """The Pareto front, the cheapest first; the best score is marked with an asterisk."""
+    header = ("pattern", "eta", "epochs", "validation error, %", "test error, %", "cost", "score")
+    rows = [
+        (
+            f"{record.pattern}{' *' if record is best else ''}",
+            record.schedule,
+            str(record.epochs),
+            _error(record),
+            f"{test_errors[record.trial]:.2f}" if record.trial in test_errors else "-",
+            f"{record.cost:.3f}",
+            f"{record.score:.4g}",
+        )
+        for record in front
+    ]
+    if markdown:
+        lines = [header, ("---",) * len(header), *rows]
+        return "\n".join(f"| {' | '.join(line)} |" for line in lines)
+    widths = [max(map(len, column)) for column in zip(header, *rows, strict=True)]
+    return "\n".join("  ".join(f"{cell:{w}}" for cell, w in zip(row, widths, strict=True)) for row in (header, *rows))
+
+
+def report(
+    config: SearchConfig,
+    scoring: Scoring,
+    records: Sequence[TrialRecord],
+    front: Sequence[TrialRecord],
+    best: TrialRecord,
+    test_errors: Mapping[str, float],
+    command: str,
+    seconds: float,
+) -> str:
+    """The text of report.md."""
+    completed = [record for record in records if record.status == COMPLETED]
+    others = [record for record in records if record.status != COMPLETED]
+    widths = "; ".join(f"{operand} {', '.join(found)}" for operand, found in config.widths.items())
+    layers = f"; layer by layer: {', '.join(config.per_layer)}" if config.per_layer else ""
+    training = sum(record.training_seconds for record in records)
+    lines = [
+        f"# Bit widths of {config.model} on {config.dataset}",
+        "",
+        f"    {command}",
+        "",
+        f"- Candidates: {widths}{layers}.",
+        f"- Oracle: {config.oracle}, seed {config.seed}; {config.epochs} epochs and {config.executions} training(s) a "
+        f"trial, {config.limit or 'all'} training images, {config.validation} validation images.",
+        f"- {scoring.formula[0].upper()}{scoring.formula[1:]}.",
+        f"- {len(records)} trials, {len(completed)} completed, in {_duration(seconds)} ({_duration(training)} of "
+        "training, counted over all workers).",
+        "- Test errors are those of the models that the search trained, measured once, at its end.",
+        f"- Versions: {', '.join(f'{name} {version}' for name, version in versions().items())}.",
+        "",
+        f"## Best: {best.pattern}",
+        "",
+        f"Validation error {_error(best)}%, {scoring.cost_label} {best.cost:.3f} of the 8-8-8-8 network's.",
+        *_layers(best),
+        "",
+        "## Pareto front",
+        "",
+        front_table(front, best, test_errors, markdown=True),
+        "",
+        "![error against cost](pareto.png)",
+    ]
+    if others:
+        lines += ["", "## Patterns not trained to the end", "", "| pattern | status | reason |", "| --- | --- | --- |"]
+        lines += [f"| {_title(record)} | {record.status} | {record.reason} |" for record in others]
+    return "\n".join(lines) + "\n"
+
+
+def _layers(record: TrialRecord) -> list[str]:
+    if isinstance(record.bits, str):
+        return []
+    rows = [f"| {block} | {bits} |" for block, bits in record.bits.items() if block != "*"]
+    return ["", "| block | W-A-G-E |", "| --- | --- |", *rows]
+
+
+def _title(record: TrialRecord) -> str:
+    rate = record.values.get("learning_rate")
+    return f"{record.pattern} eta {rate}" if rate else record.pattern
+
+
+def _error(record: TrialRecord) -> str:
+    spread = "" if record.spread is None else f" ±{record.spread:.2f}"
+    return f"{record.error:.2f}{spread}"
+
+
+def _duration(seconds: float) -> str:
+    minutes, rest = divmod(round(seconds), 60)
+    hours, minutes = divmod(minutes, 60)
+    return f"{hours} h {minutes} min" if hours else f"{minutes} min {rest} s" if minutes else f"{rest} s"

@@ -1,0 +1,147 @@
+"""A search from its first trial to its results: alone, as a chief with workers, or as one of those workers."""
+
+from __future__ import annotations
+
+import collections
+import dataclasses
+from collections.abc import Callable, Sequence
+
+import keras
+
+from wage_tf import files
+from wage_tf.search import best, oracles, pareto, plots, records, report, tensorboard, trials
+from wage_tf.search.directory import SearchDirectory
+from wage_tf.search.processes import Workers, serve
+from wage_tf.search.records import TrialRecord
+from wage_tf.search.tuner import WageTuner
+
+_TEST_BATCH = 500
+
+
+class NothingTrained(Exception):
+    """All trials failed; the message names the commonest reason."""
+
+
+@dataclasses.dataclass(frozen=True)
+class Outcome:
+    """What came out of a search.
+
+    Attributes:
+        table: The Pareto front for a terminal.
+        best: The trial of the best score.
+        keeps_constraint: Whether that trial keeps `max_cost` or `max_error`.
+    """
+
+    table: str
+    best: TrialRecord
+    keeps_constraint: bool
+
+
+class Session:
+    """One sitting of a search.
+
+    Args:
+        study: What the trials share.
+        directory: The search's directory, made.
+        tell: Takes a line about every trial.
+    """
+
+    def __init__(self, study: trials.Study, directory: SearchDirectory, tell: Callable[[str], None]):
+        self.study = study
+        self.directory = directory
+        self.tell = tell
+        self.oracle = oracles.create(study.config, study.candidates, directory)
+        self.planned = oracles.planned_trials(self.oracle, study.candidates)
+        self._told = {record.trial for record in directory.records()}
+
+    def run_alone(self) -> None:
+        """Runs all trials in this process."""
+        self._open()
+        WageTuner(self.oracle, self.study, self.directory, lambda record: self._report(1)).search()
+
+    def run_chief(self, address: str, port: int, command: Sequence[str], workers: int) -> None:
+        """Runs all trials in worker processes, `workers` of them started here by `command`; more may join."""
+        self._open()
+        team = Workers(command, workers, self.directory.workers, self._give_up)
+        serve(self.oracle, address, port, team, lambda: self._report(max(1, workers)))
+
+    def finish(self, command: str, seconds: float) -> Outcome:
+        """Evaluates the front's models on the test set and writes the results.
+
+        Args:
+            command: What the user typed.
+            seconds: Wall-clock time of the search.
+
+        Raises:
+            NothingTrained: If no trial was completed.
+        """
+        study, config, directory = self.study, self.study.config, self.directory
+        found = directory.records()
+        records.write_table(directory.trials, found)
+        chosen = pareto.best(found)
+        if chosen is None:
+            reasons = collections.Counter(record.reason for record in found)
+            reason, count = reasons.most_common(1)[0]
+            raise NothingTrained(f"none of {len(found)} trials could be trained; {count} of them: {reason}")
+        front = pareto.front(found)
+        self._remove_states()
+        tests = {record.trial: self._test_error(record) for record in front} if study.dataset.test_size else {}
+        records.write_table(directory.pareto, front, tests)
+        best.write(directory, config, study.scoring, chosen, tests.get(chosen.trial))
+        plots.draw(directory.picture, found, front, chosen, study.scoring.cost_label, study.candidates.choices())
+        text = report.report(config, study.scoring, found, front, chosen, tests, command, seconds)
+        files.write_bytes(directory.report, text.encode())
+        keeps = study.scoring.accepts(chosen.error, chosen.cost)
+        return Outcome(report.front_table(front, chosen, tests), chosen, keeps)
+
+    def _open(self) -> None:
+        files.remove_unfinished(self.directory.path)
+        if not self.directory.tensorboard.exists():
+            tensorboard.write_space(self.directory.tensorboard, self.study.candidates.choices())
+
+    def _report(self, parallel: int) -> None:
+        """Tells of the trials that have ended since the last call, and drops the models that are not needed."""
+        new = [trial_id for trial_id in list(self.oracle.end_order) if trial_id not in self._told]
+        if not new:
+            return
+        self._told.update(new)
+        found = self.directory.records()
+        records.write_table(self.directory.trials, found)
+        if self.study.config.keep == "front":
+            kept = {record.trial for record in pareto.front(found)}
+            for record in found:
+                if record.trial not in kept:
+                    self.directory.model(record.trial).unlink(missing_ok=True)
+        mean = sum(record.seconds for record in found) / len(found)
+        left = mean * max(0, self.planned - len(found)) / parallel
+        for number, trial_id in enumerate(new, len(found) - len(new) + 1):
+            record = self.directory.record(trial_id)
+            self.tell(report.progress_line(record, number, max(self.planned, number), left))
+
+    def _give_up(self, trial_id: str, reason: str) -> None:
+        """Records a trial in which workers died as failed."""
+        values = dict(self.oracle.trials[trial_id].hyperparameters.values)
+        self.directory.write_record(trials.failure(self.study, trial_id, values, reason))
+
+    def _test_error(self, record: TrialRecord) -> float:
+        model = keras.saving.load_model(self.directory.model(record.trial))
+        batches = self.study.dataset.test_batches(_TEST_BATCH, self.study.recipe.augmentation)
+        return float(model.evaluate(batches, verbose=0, return_dict=True)["error"])
+
+    def _remove_states(self) -> None:
+        """Removes the states from which hyperband goes on, which a finished search needs no more."""
+        for path in self.directory.oracle.glob("trial_*/execution_*/*.ckpt"):
+            path.unlink()
+
+
+def run_worker(study: trials.Study, directory: SearchDirectory, tell: Callable[[str], None]) -> None:
+    """Runs the trials that a chief gives, until it says that the search is over.
+
+    Raises:
+        UserError: If the directory is not that of the chief's search.
+    """
+    oracle = oracles.create(study.config, study.candidates, directory, reload=False)
+    tuner = WageTuner(oracle, study, directory, lambda record: tell(f"trial {record.trial} {record.pattern} ended"))
+    tuner.oracle.get_space()
+    directory.check_same_search(study.config)
+    tuner.search()

@@ -1,0 +1,37 @@
+"""A search in TensorBoard: the HParams view over all trials."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+
+import tensorflow as tf
+from tensorboard.plugins.hparams import api
+
+from wage_tf.search.records import TrialRecord
+
+_METRICS = {"validation_error": "validation error, %", "cost": "cost (share of 8-8-8-8)", "score": "score"}
+
+
+def write_space(path: Path, choices: Mapping[str, Sequence[str]]) -> None:
+    """Declares the dimensions and the metrics of a search, the table's columns.
+
+    Args:
+        path: Directory of the event files.
+        choices: Candidates of every dimension.
+    """
+    with tf.summary.create_file_writer(str(path)).as_default():
+        api.hparams_config(
+            hparams=[api.HParam(name, api.Discrete(values)) for name, values in choices.items()],
+            metrics=[api.Metric(name, display_name=title) for name, title in _METRICS.items()],
+        )
+
+
+def write_trial(path: Path, record: TrialRecord) -> None:
+    """Writes a trial's row: its choices, error, cost and score; a failed one has no error."""
+    figures = {"validation_error": record.error, "cost": record.cost, "score": record.score}
+    with tf.summary.create_file_writer(str(path / f"trial_{record.trial}")).as_default(step=record.epochs):
+        api.hparams({**record.values, "pattern": record.pattern}, trial_id=f"{record.trial} {record.pattern}")
+        for name, figure in figures.items():
+            if figure is not None:
+                tf.summary.scalar(name, figure)
