@@ -95,12 +95,19 @@ def parser() -> argparse.ArgumentParser:
         "--image-size", type=positive_int, metavar="N", help="scale and crop the images of a folder to NxN pixels"
     )
     network = result.add_argument_group("network")
-    network.add_argument(
+    widths = network.add_mutually_exclusive_group()
+    widths.add_argument(
         "--bits",
         metavar="W,A,G,E",
         help="widths of weights, activations, gradients, errors: 1 to 16 for W, 2 to 16 for the others, f for float32 "
         "(default 2,8,8,8)",
     )
+    widths.add_argument(
+        "--bits-from",
+        metavar="PATH",
+        help="a search's best.json or run directory (tuner.py): its widths, data, network and eta where not given here",
+    )
+    network.add_argument("--pattern", metavar="NAME", help="with --bits-from RUN_DIR: this trial's, not the best one's")
     network.add_argument("--model", metavar="NAME", help="lenet5, vgg7, alexnet or mlp (default: the recipe's)")
     network.add_argument(
         "--width", type=positive_float, default=1.0, metavar="X", help="multiplier of the hidden layers' units"
@@ -145,12 +152,19 @@ def parser() -> argparse.ArgumentParser:
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Runs the command line and returns its exit code."""
-    args = parser().parse_args(argv)
+    arguments = parser()
+    args = arguments.parse_args(argv)
+    if args.pattern and not args.bits_from:
+        arguments.error("--pattern needs --bits-from RUN_DIR")
     with quiet_tensorflow(args.verbose):
         from wage_tf.callbacks import Diverged, Interrupted
         from wage_tf.errors import UserError
+        from wage_tf.search import best
     warnings.showwarning = _show_warning
     try:
+        if args.bits_from:
+            arguments.set_defaults(**best.training_settings(args.bits_from, args.pattern))
+            args = arguments.parse_args(argv)
         if args.evaluate:
             evaluate(args.evaluate)
         else:
