@@ -27,7 +27,7 @@ import numpy as np
 from wage_tf import files
 from wage_tf.errors import UserError
 from wage_tf.export.card import Card
-from wage_tf.export.flatbuffer import ModelBuilder
+from wage_tf.export.flatbuffer import ModelBuilder, read_metadata
 from wage_tf.export.stages import Pool, Product, Requantization, Stages, stages
 from wage_tf.integer.arithmetic import fraction_bits
 from wage_tf.integer.graph import Graph
@@ -140,8 +140,6 @@ def read_card(path: str | os.PathLike) -> Card:
     Raises:
         UserError: If the file cannot be read or has no such metadata.
     """
-    from wage_tf.export.flatbuffer import read_metadata
-
     try:
         content = Path(path).read_bytes()
     except OSError as error:

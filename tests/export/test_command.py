@@ -1,0 +1,84 @@
+"""python -m wage_tf.export, in-process."""
+
+import keras
+import numpy as np
+import pytest
+
+from tests.integer.helpers import random_images
+from tests.integer.runs_helper import write_run
+from wage_tf import export, integer, layers
+from wage_tf.export.__main__ import main
+
+
+@pytest.fixture(scope="module")
+def run(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("runs") / "digits"
+    return folder, write_run(folder)
+
+
+@pytest.mark.parametrize(("to", "suffix"), [("litert", ".tflite"), ("packed", ".wage"), ("c", "-c/wage_net.c")])
+def test_each_form_is_made_beside_the_run(run, capsys, to, suffix):
+    pytest.importorskip("ai_edge_litert")
+    folder, _ = run
+    assert main([str(folder), "--to", to]) == 0
+    path = folder.parent / (folder.name + suffix)
+    assert path.is_file()
+    printed = capsys.readouterr().out
+    assert printed.startswith(str(path.parent if to == "c" else path))
+    for word in ("bytes, 1/", "MACs", "buffers", "µJ per image"):
+        assert word in printed
+
+
+def test_training_goes_on_from_a_packed_file(run, tmp_path):
+    folder, model = run
+    assert main([str(folder), "--to", "packed", "--out", str(tmp_path / "m"), "--accumulators"]) == 0
+    graph, card = export.read_packed(tmp_path / "m")
+    assert (card.name, card.pattern, card.labels) == ("lenet5 on digits", "2-8-8-8", tuple("0123456789"))
+    images = random_images((28, 28, 1), 4)
+    after = integer.train_step(graph, images, np.arange(4), 3, 0, 0)
+    expected = integer.train_step(integer.freeze(model), images, np.arange(4), 3, 0, 0)
+    assert (after.kernels["conv1"].accumulators == expected.kernels["conv1"].accumulators).all()
+
+
+def one_line(capsys, arguments):
+    try:
+        code = main(arguments)
+    except SystemExit as stop:
+        code = stop.code
+    out, err = capsys.readouterr()
+    assert code == 2
+    assert out == ""
+    assert err.count("\n") == 1
+    return err
+
+
+def test_bad_input_is_one_line_and_leaves_nothing(run, tmp_path, capsys):
+    folder, _ = run
+    assert "invalid choice: 'onnx'" in one_line(capsys, [str(folder), "--to", "onnx"])
+    assert "holds no run" in one_line(capsys, [str(tmp_path), "--to", "c"])
+    assert "only a packed file" in one_line(capsys, [str(folder), "--to", "c", "--accumulators"])
+    out = tmp_path / "missing" / "file"
+    assert str(tmp_path / "missing") in one_line(capsys, [str(folder), "--to", "packed", "--out", str(out)])
+    assert not list(tmp_path.iterdir())
+
+
+def test_a_layer_without_a_node_is_named(tmp_path, capsys):
+    image = keras.Input((28, 28, 1), dtype="uint8")
+    x = keras.layers.Dropout(0.5, name="odd")(layers.QRescaling(1 / 256)(image))
+    write_run(tmp_path / "run", model=keras.Model(image, layers.QDense(10)(keras.layers.Flatten()(x))))
+    message = one_line(capsys, [str(tmp_path / "run"), "--to", "packed"])
+    assert "layer odd: Dropout has no integer node; the kinds supported are QRescaling, QConv2D" in message
+    assert [path.name for path in tmp_path.iterdir()] == ["run"]
+
+
+def test_a_damaged_model_is_one_clear_error(tmp_path, capsys):
+    write_run(tmp_path / "run")
+    path = tmp_path / "run" / "model.keras"
+    content = path.read_bytes()
+    random = np.random.default_rng(0)
+    for _ in range(8):
+        cut = random.integers(1, len(content))
+        path.write_bytes(content[:cut])
+        assert "is damaged or not a Keras model" in one_line(capsys, [str(tmp_path / "run"), "--to", "packed"])
+    path.unlink()
+    assert "has no model.keras" in one_line(capsys, [str(tmp_path / "run"), "--to", "packed"])

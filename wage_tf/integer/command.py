@@ -1,0 +1,75 @@
+"""What the commands of `wage_tf.integer` and `wage_tf.export` share: finished runs, one-line errors, exit codes."""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from collections.abc import Callable, Sequence
+from typing import TYPE_CHECKING, NoReturn
+
+from wage_tf.errors import UserError
+
+if TYPE_CHECKING:
+    import keras
+
+    from wage_tf.runs import RunConfig
+
+USER_ERROR = 2
+
+
+class OneLineParser(argparse.ArgumentParser):
+    """Reports a wrong argument in one line on stderr."""
+
+    def error(self, message: str) -> NoReturn:
+        self.exit(USER_ERROR, f"{self.prog}: error: {message} (see --help)\n")
+
+
+def positive_int(text: str) -> int:
+    """An argument that counts something: at least 1."""
+    if text.isascii() and text.isdigit() and int(text) > 0:
+        return int(text)
+    raise argparse.ArgumentTypeError(f"an integer of at least 1 is wanted, received {text!r}")
+
+
+def run_command(parser: argparse.ArgumentParser, command: Callable, argv: Sequence[str] | None) -> int:
+    """Runs `command(arguments)` and returns its exit code; a user's mistake is one line on stderr and exit code 2."""
+    arguments = parser.parse_args(argv)
+    try:
+        return command(arguments)
+    except UserError as error:
+        message = str(error)
+    except OSError as error:
+        message = f"{error.filename or 'a file'}: {error.strerror or error}"
+    print(f"{parser.prog}: error: {' '.join(message.split())}", file=sys.stderr)
+    return USER_ERROR
+
+
+def load_run(path: str) -> tuple[RunConfig, keras.Model]:
+    """Reads the configuration and the model of a finished run.
+
+    Raises:
+        UserError: If there is no finished run, or its model is damaged or not a Keras model.
+    """
+    from wage_tf.runs import RunDirectory
+
+    run = RunDirectory(path)
+    config = run.read_config()
+    if not run.model.is_file():
+        raise UserError(f"{path} has no model.keras: train the run to its end first")
+    return config, load_model(run.model)
+
+
+def load_model(path: object) -> keras.Model:
+    """Loads a `.keras` file in safe mode.
+
+    Raises:
+        UserError: If the file is damaged or not a Keras model: Keras lets the errors of zip, JSON, HDF5 and of the
+            layers' own constructors through, so every exception counts as damage here.
+    """
+    import keras
+
+    try:
+        return keras.saving.load_model(path, compile=False, safe_mode=True)
+    except Exception as error:
+        reason = next(iter(str(error).splitlines()), type(error).__name__)
+        raise UserError(f"{path} is damaged or not a Keras model: {reason}") from error
