@@ -335,7 +335,7 @@ def quiet_tensorflow(verbose: bool) -> Iterator[None]:
     if verbose:
         yield
         return
-    os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
+    os.environ["TF_CPP_MIN_LOG_LEVEL"] = "3"
     sys.stderr.flush()
     terminal = os.dup(2)
     with open(os.devnull, "wb") as nowhere:

@@ -19,7 +19,7 @@ import numpy as np
 import models
 from wage_tf import datasets, recipes, training
 
-_SHAPES = {"lenet5": ("mnist", (28, 28, 1)), "vgg7": ("cifar10", (32, 32, 3)), "alexnet": ("imagenet2012", (224, 224, 3))}
+_SHAPES = {"lenet5": ("mnist", (28, 28, 1)), "vgg7": ("cifar10", (32, 32, 3))}
 
 
 def compiled(model: str, bits: str, width: float, batch_size: int) -> tuple[keras.Model, np.ndarray, np.ndarray]:
@@ -37,6 +37,7 @@ def compiled(model: str, bits: str, width: float, batch_size: int) -> tuple[kera
 
 
 def main() -> None:
+    """Prints one line: milliseconds of both variants and their ratio."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--model", choices=sorted(_SHAPES), default="lenet5")
     parser.add_argument("--width", type=float, default=1.0)

@@ -5,7 +5,7 @@ model = models.build("vgg7", "2-8-8-8", input_shape=(32, 32, 3), num_classes=10,
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 import keras
 
@@ -47,7 +47,8 @@ def build(
         A Keras model from uint8 images [batch, height, width, channels] to float32 scores [batch, classes].
 
     Raises:
-        UserError: If the name is unknown, the images are too small for the network, or the width is not positive.
+        UserError: If the name is unknown, the images are too small for the network, the width is not positive, or a
+            mapping names a block that the network does not have.
     """
     if name not in _BUILDERS:
         raise UserError(f"model: {name!r} is not one of {', '.join(names)}")
@@ -56,4 +57,10 @@ def build(
         raise UserError(f"model: {name} needs images of at least {side}x{side} pixels; received {tuple(input_shape)}")
     if not width > 0:
         raise UserError(f"width: a positive multiplier; received {width!r}")
-    return _BUILDERS[name](bits, tuple(input_shape), num_classes, width, **kernel_options)
+    model = _BUILDERS[name](bits, tuple(input_shape), num_classes, width, **kernel_options)
+    if isinstance(bits, Mapping):
+        blocks = {layer.name for layer in model.layers if hasattr(layer, "bits")}
+        unknown = sorted(set(bits) - blocks - {"*"})
+        if unknown:
+            raise UserError(f"bits: {name} has no block {unknown[0]!r}; received {', '.join(sorted(bits))}")
+    return model

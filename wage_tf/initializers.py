@@ -58,7 +58,7 @@ class ClampedUniform(keras.initializers.Initializer):
         bits: Pattern of the layer.
         beta: See `grid_limit`.
         factor: See `fan_in_limit`: 1 in the authors' code, 2 in the paper.
-        seed: Integer or `keras.random.SeedGenerator`; None draws from Keras' global seed.
+        seed: Integer; None draws from Keras' global seed.
     """
 
     def __init__(
@@ -67,7 +67,8 @@ class ClampedUniform(keras.initializers.Initializer):
         self.bits = BitWidths.parse(bits)
         self.beta = beta
         self.factor = factor
-        self.seed = keras.random.SeedGenerator(seed) if seed is None else seed
+        self.seed = seed
+        self._generator = keras.random.SeedGenerator() if seed is None else seed
 
     def __call__(self, shape: Sequence[int], dtype: str | None = None) -> tf.Tensor:
         """Returns a float32 tensor of `shape`; `dtype` is accepted for Keras and must be float32."""
@@ -77,9 +78,8 @@ class ClampedUniform(keras.initializers.Initializer):
         k = self.bits.w
         if k is not None:
             limit = max(limit, grid_limit(k, self.beta))
-        weights = keras.random.uniform(shape, -limit, limit, dtype="float32", seed=self.seed)
+        weights = keras.random.uniform(shape, -limit, limit, dtype="float32", seed=self._generator)
         return weights if k is None else ops.quantize(weights, k)
 
     def get_config(self) -> dict:
-        seed = self.seed if isinstance(self.seed, int) else None
-        return {"bits": str(self.bits), "beta": self.beta, "factor": self.factor, "seed": seed}
+        return {"bits": str(self.bits), "beta": self.beta, "factor": self.factor, "seed": self.seed}

@@ -26,7 +26,8 @@ class SumSquaredError(keras.losses.Loss):
     def call(self, y_true: tf.Tensor, y_pred: tf.Tensor) -> tf.Tensor:
         """Maps one-hot float targets and outputs [batch, classes] to losses [batch]."""
         y_true = keras.ops.convert_to_tensor(y_true)
-        if len(y_true.shape) != len(y_pred.shape) or y_true.shape[-1] != y_pred.shape[-1]:
+        y_pred = keras.ops.convert_to_tensor(y_pred)
+        if not y_true.shape.is_compatible_with(y_pred.shape):
             raise ValueError(
                 f"SumSquaredError: targets are one-hot, of the outputs' shape {tuple(y_pred.shape)}; "
                 f"received {tuple(y_true.shape)} (keras.utils.to_categorical makes them from integer labels)"

@@ -8,7 +8,12 @@ import tensorflow as tf
 
 @keras.saving.register_keras_serializable(package="wage_tf")
 class ErrorRate(keras.metrics.MeanMetricWrapper):
-    """Share of wrongly classified examples, in percent. Targets are one-hot, outputs scores [batch, classes]."""
+    """Share of wrongly classified examples, in percent. Targets are one-hot, outputs scores [batch, classes].
+
+    Args:
+        name: Name of the metric.
+        dtype: Type of its sums.
+    """
 
     def __init__(self, name: str = "error", dtype: str | None = None):
         super().__init__(_wrong_percent, name=name, dtype=dtype)

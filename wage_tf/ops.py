@@ -81,7 +81,7 @@ def shift(x: tf.Tensor) -> tf.Tensor:
     """The power of two nearest on a log scale: Shift(x) = 2^round(log2 x) (paper, eq. 7).
 
     Read off the exponent and mantissa bits of the float, so it is exact: a mantissa above √2 rounds up.
-    Shift(0) = 0 (not covered by the paper); ±inf and NaN give themselves and NaN; a negative x gives NaN.
+    Shift(0) = 0 (not covered by the paper); +inf and NaN give themselves; a negative x gives NaN.
     The result saturates at 2^127, the largest power of two in float32.
 
     Args:
@@ -136,8 +136,7 @@ def random_bits(shape: tf.Tensor, seed: tf.Tensor, width: int = 16) -> tf.Tensor
     References:
         The mixing function is lowbias32 of C. Wellons, "Prospecting for Hash Functions" (2018), public domain.
     """
-    if not 1 <= width <= 24:
-        raise ValueError(f"width: random integers have 1 to 24 bits; received {width!r}")
+    check_random_width(width)
     key = tf.bitcast(as_seed(seed), tf.uint32)
     index = tf.reshape(tf.cast(tf.range(tf.reduce_prod(shape)), tf.uint32), shape)
     word = _mix(tf.bitwise.bitwise_xor(index, _mix(key[0])))
@@ -163,7 +162,8 @@ def stochastic_round(x: tf.Tensor, seed: tf.Tensor, random_width: int = 16) -> t
     floor = tf.floor(magnitude)
     threshold = (magnitude - floor) * 2.0**random_width
     carry = tf.cast(random_bits(tf.shape(x), seed, random_width) < threshold, tf.float32)
-    return tf.sign(x) * (floor + carry)
+    rounded = floor + carry
+    return tf.where(x < 0, -rounded, rounded)
 
 
 def as_seed(seed: tf.Tensor) -> tf.Tensor:
@@ -178,6 +178,17 @@ def as_seed(seed: tf.Tensor) -> tf.Tensor:
     if seed.shape != (2,):
         raise ValueError(f"seed: a pair of integers or an int32 tensor of two; received shape {seed.shape}")
     return seed
+
+
+def check_random_width(width: int) -> int:
+    """Returns the width of random integers if it is one: 1 to 24 bits, which float32 holds exactly.
+
+    Raises:
+        ValueError: If it is not.
+    """
+    if not 1 <= width <= 24:
+        raise ValueError(f"width: random integers have 1 to 24 bits; received {width!r}")
+    return width
 
 
 def _uint32(value: int) -> tf.Tensor:

@@ -10,6 +10,7 @@ import keras
 import numpy as np
 import tensorflow as tf
 
+from wage_tf import ops
 from wage_tf.bits import BitWidths, width_of
 from wage_tf.quantizers import quantize_gradient
 
@@ -38,7 +39,7 @@ class IntegerSGD(keras.optimizers.Optimizer):
         **kwargs: Arguments of `keras.optimizers.Optimizer`.
 
     Raises:
-        ValueError: If `bits` is out of range, or a mapping lacks a quantized kernel.
+        ValueError: If `bits` or `random_width` is out of range, or a mapping lacks a quantized kernel.
     """
 
     def __init__(
@@ -50,15 +51,17 @@ class IntegerSGD(keras.optimizers.Optimizer):
         name: str = "integer_sgd",
         **kwargs: object,
     ):
+        if isinstance(learning_rate, int):
+            learning_rate = float(learning_rate)
         super().__init__(learning_rate=learning_rate, name=name, **kwargs)
         if isinstance(bits, Mapping):
             self.bits = {path: width_of(width, "g") for path, width in bits.items()}
         else:
             self.bits = width_of(bits, "g")
         self.seed = random.randrange(2**31) if seed is None else seed
-        self.random_width = random_width
+        self.random_width = ops.check_random_width(random_width)
         self._gradient_bits: list[int | None] = []
-        if self.bits is not None and isinstance(learning_rate, (int, float)):
+        if self.bits is not None and isinstance(learning_rate, float):
             warn_unless_power_of_two(learning_rate)
 
     def build(self, variables: Sequence[keras.Variable]) -> None:

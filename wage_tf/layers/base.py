@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+
 import keras
 import tensorflow as tf
 
@@ -67,6 +69,6 @@ class QuantizedKernel:
 
 
 def _check_alpha(alpha: float | None) -> float | None:
-    if alpha is None or alpha > 0:
+    if alpha is None or (alpha > 0 and math.frexp(alpha)[0] == 0.5):
         return alpha
     raise ValueError(f"alpha: a positive power of two, or None for the initialization's; received {alpha!r}")

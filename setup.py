@@ -1,0 +1,36 @@
+"""Packaging of wage_tf; the scripts train.py and tuner.py and the networks in models/ run from a clone."""
+
+import re
+from pathlib import Path
+
+from setuptools import find_packages, setup
+
+_ROOT = Path(__file__).parent
+_LITERT = ["ai-edge-litert>=2.1"]
+
+setup(
+    name="wage-tf",
+    version=re.search(r'__version__ = "(.+)"', (_ROOT / "wage_tf" / "__init__.py").read_text()).group(1),
+    description="Training and inference with low-bit integers (WAGE) on TensorFlow 2 and Keras 3",
+    long_description=(_ROOT / "README.md").read_text(),
+    long_description_content_type="text/markdown",
+    license="Apache-2.0",
+    packages=find_packages(include=["wage_tf", "wage_tf.*"]),
+    python_requires=">=3.10,<3.14",
+    install_requires=[
+        "tensorflow>=2.21",
+        "keras>=3.15",
+        "numpy>=2.0",
+        "tensorboard>=2.20",
+        "tensorflow-datasets>=4.9.10",
+        "importlib_resources>=6.0",
+        "scikit-learn>=1.5",
+        "pillow>=10.0",
+        "keras-tuner>=1.4.8",
+        "matplotlib>=3.9",
+    ],
+    extras_require={
+        "litert": _LITERT,
+        "test": [*_LITERT, "pytest>=8.0", "pytest-xdist>=3.6", "hypothesis>=6.100", "ruff>=0.9"],
+    },
+)

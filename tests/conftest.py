@@ -1,0 +1,46 @@
+"""Settings of the whole test suite: quiet TensorFlow, reproducible hypothesis, a fixed Keras seed for every test."""
+
+from __future__ import annotations
+
+import os
+
+os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
+
+import hypothesis
+import keras
+import numpy as np
+import pytest
+
+hypothesis.settings.register_profile("suite", deadline=None, derandomize=True, max_examples=40)
+hypothesis.settings.load_profile("suite")
+
+
+@pytest.fixture(autouse=True)
+def _fixed_seed():
+    keras.utils.set_random_seed(2018)
+
+
+@pytest.fixture(scope="session")
+def digits():
+    """The digits of scikit-learn: 1797 grey uint8 images [8, 8, 1] and their one-hot float32 targets."""
+    from sklearn.datasets import load_digits
+
+    data = load_digits()
+    images = (data.images * 15).astype(np.uint8)[..., None]
+    return images, keras.utils.to_categorical(data.target, 10).astype(np.float32)
+
+
+@pytest.fixture(scope="session")
+def tfds_data_dir():
+    """Directory of prepared TensorFlow Datasets (real MNIST and CIFAR-10), from TFDS_DATA_DIR."""
+    if "TFDS_DATA_DIR" not in os.environ:
+        pytest.skip("needs real data: set TFDS_DATA_DIR to a directory of prepared TensorFlow Datasets")
+    return os.environ["TFDS_DATA_DIR"]
+
+
+def pytest_sessionfinish(session):
+    """In CI every test must run: a skipped one fails the session."""
+    reporter = session.config.pluginmanager.get_plugin("terminalreporter")
+    if os.environ.get("CI") and reporter is not None and reporter.stats.get("skipped"):
+        reporter.write_line("CI: a test was skipped", red=True)
+        session.exitstatus = pytest.ExitCode.TESTS_FAILED

@@ -1,0 +1,157 @@
+"""TensorBoard events read back, and the probe's counts against the tensors themselves."""
+
+from __future__ import annotations
+
+import keras
+import numpy as np
+import pytest
+import tensorflow as tf
+from tensorboard.backend.event_processing.event_accumulator import TENSORS, EventAccumulator
+
+import models
+from wage_tf import callbacks, losses, metrics, ops, optimizers, quantizers
+from wage_tf.bits import BitWidths
+from wage_tf.probe import Probe
+
+
+@pytest.fixture(scope="module")
+def batch():
+    generator = np.random.default_rng(1)
+    images = generator.integers(0, 256, (32, 16, 16, 1), np.uint8)
+    return images, np.eye(4, dtype=np.float32)[generator.integers(0, 4, 32)]
+
+
+def lenet(bits="2-8-8-8"):
+    model = models.build("lenet5", bits, (16, 16, 1), 4, width=0.25)
+    optimizer = optimizers.IntegerSGD(8.0, bits=BitWidths.parse(bits).g, seed=3)
+    model.compile(optimizer, losses.SumSquaredError(), metrics=[metrics.ErrorRate()])
+    return model
+
+
+def read_events(folder):
+    events = EventAccumulator(str(folder), size_guidance={TENSORS: 0})
+    events.Reload()
+    return events
+
+
+def buckets(events, tag):
+    """Rows (left, right, count) of every step."""
+    return [tf.make_ndarray(event.tensor_proto) for event in events.Tensors(tag)]
+
+
+class TestHistograms:
+    @pytest.fixture(scope="class")
+    def events(self, batch, tmp_path_factory):
+        folder = tmp_path_factory.mktemp("events")
+        model = lenet()
+        callback = callbacks.QuantizationHistograms(folder, *batch, freq=2)
+        model.fit(*batch, batch_size=16, epochs=5, shuffle=False, verbose=0, callbacks=[callback])
+        return read_events(folder)
+
+    def test_every_operand_of_every_layer_is_there(self, events):
+        tags = set(events.Tags()["tensors"])
+        for layer in ("conv1", "conv2", "fc1", "fc2"):
+            assert {f"{operand}/{layer}" for operand in ("W", "W_stored", "G", "G_raw")} <= tags
+            shares = ("W_zeros", "W_saturated", "W_changed", "G_zeros", "G_shift")
+            assert {f"{scalar}/{layer}" for scalar in shares} <= tags
+        for layer in ("conv1_relu", "conv2_relu", "fc1_relu"):
+            assert {f"{operand}/{layer}" for operand in ("A", "E", "E_raw", "E_shift", "A_saturated")} <= tags
+        assert {"A/rescale", "A/fc2_clip", "E/fc2_error"} <= tags
+
+    def test_every_second_epoch_is_measured(self, events):
+        assert [event.step for event in events.Tensors("W/conv1")] == [2, 4]
+
+    def test_a_ternary_weight_shows_three_bars(self, events):
+        for rows in buckets(events, "W/conv1"):
+            bars = rows[rows[:, 2] > 0]
+            np.testing.assert_array_equal(bars[:, :2].mean(axis=1), [-0.5, 0.0, 0.5])
+            assert rows[:, 2].sum() == 25 * 8
+            assert (rows[1::2, 2] == 0).all()
+            np.testing.assert_array_equal(rows[1:, 0], rows[:-1, 1])
+
+    def test_bins_fall_on_the_grid(self, events):
+        rows = buckets(events, "A/conv1_relu")[0]
+        np.testing.assert_array_equal(rows[:, :2].mean(axis=1), np.arange(-127, 128) / 128)
+
+
+class TestProbe:
+    @pytest.mark.parametrize("bits", ["2-8-8-8", "4-4-10-6", "1-8-8-8"])
+    def test_counts_are_those_of_the_tensors(self, bits, batch):
+        model = lenet(bits)
+        pattern = BitWidths.parse(bits)
+        found = Probe(model, *batch).measure()
+        kernel = model.get_layer("conv2").kernel.numpy()
+        quantized = ops.quantize(kernel, pattern.w).numpy()
+        histogram = found.histograms["W/conv2"]
+        for centre, count in zip(histogram.centres, histogram.counts, strict=True):
+            assert count == np.sum(quantized == centre)
+        assert found.scalars["W_zeros/conv2"] == pytest.approx(np.mean(quantized == 0))
+        activations = keras.Model(model.inputs, model.get_layer("conv1_relu").output)(batch[0]).numpy()
+        histogram = found.histograms["A/conv1_relu"]
+        assert histogram.counts.sum() == activations.size
+        assert histogram.counts[len(histogram.counts) // 2] == np.sum(activations == 0)
+        assert found.scalars["A_saturated/conv1_relu"] == pytest.approx(
+            np.mean(np.abs(activations) >= ops.largest_value(pattern.a))
+        )
+
+    def test_gradients_are_the_next_steps(self, batch):
+        model = lenet()
+        found = Probe(model, *batch).measure()
+        before = model.get_layer("fc1").kernel.numpy()
+        model.train_on_batch(*batch)
+        after = model.get_layer("fc1").kernel.numpy()
+        moved = np.abs(before) < 0.4
+        changes = np.rint((before - after)[moved] * 128).astype(int)
+        assert len(changes) > 500
+        histogram = found.histograms["G/fc1"]
+        codes = np.rint(histogram.centres * 128).astype(int)
+        counted = dict(zip(codes, histogram.counts, strict=True))
+        assert set(changes) <= {code for code, count in counted.items() if count}
+        changed = np.mean(ops.quantize(before, 2).numpy() != ops.quantize(after, 2).numpy())
+        assert found.scalars["W_changed/fc1"] == pytest.approx(changed)
+
+    def test_the_errors_exponent_is_shifts(self, batch):
+        model = lenet()
+        found = Probe(model, *batch).measure()
+        scores = model(batch[0]).numpy()
+        exponent = np.log2(float(ops.shift(np.abs(scores - batch[1]).max())))
+        assert found.scalars["E_shift/fc2_error"] == exponent
+        errors = quantizers.error_backward(scores - batch[1], k=8).numpy()
+        histogram = found.histograms["E/fc2_error"]
+        assert histogram.counts[len(histogram.counts) // 2] == np.sum(errors == 0)
+
+    def test_nothing_is_trained(self, batch):
+        model = lenet()
+        before = [variable.numpy() for variable in [*model.variables, *model.optimizer.variables]]
+        probe = Probe(model, *batch)
+        first, second = probe.measure(), probe.measure()
+        assert first.scalars == second.scalars
+        after = [variable.numpy() for variable in [*model.variables, *model.optimizer.variables]]
+        for one, other in zip(before, after[: len(before)], strict=True):
+            np.testing.assert_array_equal(one, other)
+
+    @pytest.mark.parametrize("bits", ["f-f-f-f", "2-8-f-f", "f-8-8-8"])
+    def test_float_operands_are_measured_raw(self, bits, batch):
+        model = lenet(bits)
+        found = Probe(model, *batch).measure()
+        assert not found.histograms["G_raw/fc1"].on_grid
+        assert found.histograms["G_raw/fc1"].counts.sum() == model.get_layer("fc1").kernel.numpy().size
+        assert ("G/fc1" in found.histograms) == (bits == "f-8-8-8")
+
+
+class TestGuards:
+    def test_non_finite_weights_are_found_at_the_end_of_an_epoch(self):
+        model = lenet()
+        kernel = model.get_layer("conv2").kernel
+        kernel.assign(tf.fill(kernel.shape, np.nan))
+        guard = callbacks.StopOnNonFinite()
+        guard.set_model(model)
+        with pytest.raises(callbacks.Diverged, match=r"layer conv2$"):
+            guard.on_epoch_end(0)
+
+    def test_a_loss_that_is_no_number_stops_at_once(self):
+        guard = callbacks.StopOnNonFinite()
+        guard.set_model(lenet())
+        guard.on_train_batch_end(0, {"loss": 1.0})
+        with pytest.raises(callbacks.Diverged, match="the loss is nan"):
+            guard.on_train_batch_end(1, {"loss": float("nan")})

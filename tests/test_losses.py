@@ -1,0 +1,87 @@
+import keras
+import numpy as np
+import pytest
+import tensorflow as tf
+from hyp_helper import assert_equal
+
+from wage_tf.losses import SumSquaredError
+from wage_tf.metrics import ErrorRate
+
+Y = np.array([[0.5, -0.25, 1.0], [0.0, 0.75, -2.0]], np.float32)
+T = np.array([[1.0, 0.0, 0.0], [0.0, 1.0, 0.0]], np.float32)
+
+
+def test_value_is_the_sum_over_outputs_and_batch():
+    assert float(SumSquaredError()(T, Y)) == 0.5 * float(np.sum((Y - T) ** 2)) == 2.6875
+
+
+def test_gradient_is_the_difference():
+    y = tf.constant(Y)
+    with tf.GradientTape() as tape:
+        tape.watch(y)
+        loss = SumSquaredError()(T, y)
+    assert_equal(tape.gradient(loss, y), Y - T)
+
+
+def test_batch_is_not_averaged():
+    twice = SumSquaredError()(np.tile(T, (2, 1)), np.tile(Y, (2, 1)))
+    assert float(twice) == 2 * float(SumSquaredError()(T, Y))
+
+
+def test_reductions():
+    per_example = 0.5 * np.sum((Y - T) ** 2, axis=1)
+    assert_equal(SumSquaredError(reduction="none")(T, Y), per_example)
+    assert float(SumSquaredError(reduction="sum_over_batch_size")(T, Y)) == per_example.mean()
+
+
+def test_sample_weights():
+    assert float(SumSquaredError()(T, Y, sample_weight=np.array([0.0, 2.0]))) == np.sum((Y - T)[1] ** 2)
+
+
+def test_other_target_dtypes():
+    for dtype in (np.float64, np.int64, np.uint8, bool):
+        assert float(SumSquaredError()(T.astype(dtype), Y)) == 2.6875
+
+
+@pytest.mark.parametrize(
+    "targets", [np.array([0, 1]), np.array([[0], [1]]), np.array([0.0, 1.0]), np.zeros((2, 4)), np.zeros((2, 3, 1))]
+)
+def test_labels_are_refused(targets):
+    with pytest.raises(ValueError, match="targets are one-hot") as caught:
+        SumSquaredError()(targets, Y)
+    assert str(tuple(targets.shape)) in str(caught.value)
+    assert "to_categorical" in str(caught.value)
+
+
+def test_targets_of_another_batch_size_are_refused():
+    """One row of targets must not be broadcast over the batch."""
+    with pytest.raises(ValueError, match="targets are one-hot"):
+        SumSquaredError()(T[:1], Y)
+
+
+@pytest.mark.parametrize("labels", [np.array([0, 1, 2, 0]), np.array([[0], [1], [2], [0]])])
+def test_labels_are_refused_in_fit(labels):
+    model = keras.Sequential([keras.Input((4,)), keras.layers.Dense(3)])
+    model.compile("sgd", SumSquaredError())
+    with pytest.raises(ValueError, match="targets are one-hot"):
+        model.fit(np.ones((4, 4), np.float32), labels, verbose=0)
+
+
+def test_error_rate():
+    metric = ErrorRate()
+    metric.update_state(T, Y)  # the first is taken for class 2, the second is right
+    assert float(metric.result()) == 50.0
+    metric.update_state(T, T)
+    assert float(metric.result()) == 25.0
+    metric.reset_state()
+    metric.update_state(T, T)
+    assert float(metric.result()) == 0.0
+    assert metric.name == "error"
+    assert ErrorRate(name="test_error").name == "test_error"
+
+
+def test_error_rate_in_evaluate():
+    model = keras.Sequential([keras.Input((3,)), keras.layers.Identity()])
+    model.compile("sgd", SumSquaredError(), metrics=[ErrorRate()])
+    result = model.evaluate(Y, T, verbose=0, return_dict=True)
+    assert result == {"loss": 2.6875, "error": 50.0}

@@ -1,0 +1,222 @@
+import subprocess
+import sys
+from pathlib import Path
+
+import keras
+import numpy as np
+import pytest
+
+import models
+from wage_tf.errors import UserError
+from wage_tf.layers import QActivation, QError
+from wage_tf.losses import SumSquaredError
+from wage_tf.metrics import ErrorRate
+from wage_tf.optimizers import IntegerSGD, gradient_bits
+
+ROOT = Path(__file__).resolve().parent.parent
+
+
+def images(shape, batch=2):
+    return np.random.default_rng(0).integers(0, 256, (batch, *shape)).astype(np.uint8)
+
+
+def kernels(model):
+    return {layer.name: tuple(layer.kernel.shape) for layer in model.layers if hasattr(layer, "alpha")}
+
+
+@pytest.mark.parametrize(
+    ("name", "shape", "classes", "width"),
+    [
+        ("mlp", (28, 28, 1), 10, 1.0),
+        ("mlp", (1, 1, 3), 2, 0.125),
+        ("lenet5", (28, 28, 1), 10, 1.0),
+        ("lenet5", (16, 16, 3), 4, 0.25),
+        ("lenet5", (20, 30, 1), 7, 0.25),
+        ("vgg7", (32, 32, 3), 10, 0.125),
+        ("vgg7", (8, 8, 1), 3, 0.0625),
+        ("vgg7", (30, 17, 3), 10, 0.0625),
+        ("alexnet", (63, 63, 3), 5, 0.0625),
+    ],
+)
+def test_outputs(name, shape, classes, width):
+    model = models.build(name, "2-8-8-8", shape, classes, width)
+    assert model.name == name
+    assert model.input_shape == (None, *shape)
+    assert model.inputs[0].dtype == "uint8"
+    assert model.output_shape == (None, classes)
+    scores = np.asarray(model(images(shape)))
+    assert scores.shape == (2, classes)
+    assert scores.dtype == np.float32
+    assert np.all(np.isfinite(scores))
+
+
+def test_kernels_of_the_papers_networks():
+    assert kernels(models.build("lenet5", "2-8-8-8", (28, 28, 1), 10)) == {
+        "conv1": (5, 5, 1, 32),
+        "conv2": (5, 5, 32, 64),
+        "fc1": (1024, 512),
+        "fc2": (512, 10),
+    }
+    assert kernels(models.build("vgg7", "2-8-8-8", (32, 32, 3), 10)) == {
+        "conv1": (3, 3, 3, 128),
+        "conv2": (3, 3, 128, 128),
+        "conv3": (3, 3, 128, 256),
+        "conv4": (3, 3, 256, 256),
+        "conv5": (3, 3, 256, 512),
+        "conv6": (3, 3, 512, 512),
+        "fc1": (8192, 1024),
+        "fc2": (1024, 10),
+    }
+    assert kernels(models.build("mlp", "2-8-8-8", (28, 28, 1), 10)) == {
+        "fc1": (784, 512),
+        "fc2": (512, 512),
+        "fc3": (512, 10),
+    }
+
+
+def test_kernels_of_alexnet():
+    shapes = kernels(models.build("alexnet", "2-8-8-8", (224, 224, 3), 1000, 0.25))
+    assert shapes == {
+        "conv1": (11, 11, 3, 24),
+        "conv2": (5, 5, 24, 64),
+        "conv3": (3, 3, 64, 96),
+        "conv4": (3, 3, 96, 96),
+        "conv5": (3, 3, 96, 64),
+        "fc1": (6 * 6 * 64, 1024),
+        "fc2": (1024, 1024),
+        "fc3": (1024, 1000),
+    }
+
+
+@pytest.mark.parametrize("name", models.names)
+def test_order_of_a_hidden_layer_and_of_the_last(name):
+    """Convolution, pooling, then QActivation; only LeNet-5 and the perceptron quantize the outputs."""
+    model = models.build(name, "2-8-8-8", (64, 64, 3), 10, 0.0625)
+    followers = [(a, b) for a, b in zip(model.layers[:-1], model.layers[1:], strict=True)]
+    for layer, follower in followers:
+        if hasattr(layer, "alpha") and layer is not [x for x in model.layers if hasattr(x, "alpha")][-1]:
+            assert isinstance(follower, (keras.layers.MaxPooling2D, QActivation))
+        if isinstance(layer, keras.layers.MaxPooling2D):
+            assert isinstance(follower, QActivation)
+    assert isinstance(model.layers[-1], QError)
+    clipped = name in ("lenet5", "mlp")
+    assert isinstance(model.layers[-2], QActivation) == clipped
+    if clipped:
+        assert model.layers[-2].bits.e is None
+        assert model.layers[-2].activation is keras.activations.linear
+
+
+def test_only_kernels_train():
+    model = models.build("vgg7", "2-8-8-8", (16, 16, 3), 10, 0.0625)
+    assert {variable.name for variable in model.variables if "seed" not in variable.path} == {"kernel"}
+
+
+@pytest.mark.parametrize(("channels", "scale", "offset"), [(1, 1 / 256, 0.0), (3, 1 / 128, -1.0)])
+def test_pixels(channels, scale, offset):
+    layer = models.build("mlp", "2-8-8-8", (8, 8, channels), 10, 0.125).get_layer("rescale")
+    assert (layer.scale, layer.offset) == (scale, offset)
+
+
+def test_width():
+    assert kernels(models.build("lenet5", "2-8-8-8", (28, 28, 1), 10, 0.25))["conv2"] == (5, 5, 8, 16)
+    assert kernels(models.build("lenet5", "2-8-8-8", (28, 28, 1), 10, 2))["conv2"] == (5, 5, 64, 128)
+    assert kernels(models.build("mlp", "2-8-8-8", (8, 8, 1), 10, 1e-6))["fc1"] == (64, 1)
+
+
+def test_bits_of_single_layers():
+    bits = {"conv1": "8-8-8-8", "fc2": "4-8-f-8", "rescale": "2-6-8-8", "*": "2-8-8-8"}
+    model = models.build("lenet5", bits, (16, 16, 1), 10, 0.25)
+    assert str(model.get_layer("conv1").bits) == "8-8-8-8"
+    assert str(model.get_layer("conv1_relu").bits) == "8-8-8-8"
+    assert str(model.get_layer("conv2").bits) == "2-8-8-8"
+    assert str(model.get_layer("fc2").bits) == "4-8-f-8"
+    assert str(model.get_layer("rescale").bits) == "2-6-8-8"
+    widths = gradient_bits(model)
+    assert [widths[model.get_layer(name).kernel.path] for name in ("conv1", "conv2", "fc1", "fc2")] == [8, 8, 8, None]
+
+
+def test_bits_without_a_layer_are_refused():
+    with pytest.raises(ValueError, match="no pattern for the layer 'conv1' and no '\\*'"):
+        models.build("lenet5", {"rescale": "2-8-8-8", "fc1": "2-8-8-8"}, (16, 16, 1), 10)
+
+
+def test_bits_for_an_unknown_layer_are_refused():
+    """A misspelt name must not be dropped in silence."""
+    with pytest.raises(ValueError, match="conv9"):
+        models.build("lenet5", {"conv9": "8-8-8-8", "*": "2-8-8-8"}, (16, 16, 1), 10, 0.25)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (("resnet", "2-8-8-8", (32, 32, 3), 10), "'resnet' is not one of alexnet, lenet5, mlp, vgg7"),
+        (("lenet5", "2-8-8-8", (15, 28, 1), 10), r"at least 16x16 pixels; received \(15, 28, 1\)"),
+        (("vgg7", "2-8-8-8", (8, 7, 3), 10), "at least 8x8 pixels"),
+        (("alexnet", "2-8-8-8", (62, 224, 3), 10), "at least 63x63 pixels"),
+        (("mlp", "2-8-8-8", (8, 8, 1), 10, 0.0), "width: a positive multiplier; received 0.0"),
+        (("mlp", "2-8-8-8", (8, 8, 1), 10, float("nan")), "width: a positive multiplier; received nan"),
+    ],
+)
+def test_wrong_arguments(arguments, message):
+    with pytest.raises(UserError, match=message) as caught:
+        models.build(*arguments)
+    assert "\n" not in str(caught.value)
+
+
+@pytest.mark.parametrize(("name", "side"), [("lenet5", 16), ("vgg7", 8), ("alexnet", 63), ("mlp", 1)])
+def test_the_smallest_image_passes(name, side):
+    assert models.build(name, "2-8-8-8", (side, side, 3), 2, 0.03).output_shape == (None, 2)
+
+
+def test_wrong_bits():
+    with pytest.raises(ValueError, match="received '2-8-8'"):
+        models.build("mlp", "2-8-8", (8, 8, 1), 10)
+
+
+def test_saved_model_loads_in_a_fresh_process(tmp_path):
+    """After `import wage_tf` alone, without custom_objects: the same scores and next step, bit for bit."""
+    model = models.build("lenet5", {"conv2": "4-6-12-8", "*": "2-8-8-8"}, (16, 16, 1), 10, 0.0625)
+    model.compile(IntegerSGD(8.0, gradient_bits(model), seed=4), SumSquaredError(), metrics=[ErrorRate()])
+    x, t = images((16, 16, 1), 8), np.eye(10, dtype=np.float32)[:8]
+    model.train_on_batch(x, t)
+    path = tmp_path / "lenet5"
+    model.save(f"{path}.keras")
+    scores = np.asarray(model(x))
+    model.train_on_batch(x, t)
+    np.savez(f"{path}.npz", *model.get_weights(), x=x, t=t, scores=scores)
+    program = """
+import sys
+import wage_tf, keras, numpy as np
+model = keras.saving.load_model(sys.argv[1] + ".keras")
+data = np.load(sys.argv[1] + ".npz")
+np.testing.assert_array_equal(np.asarray(model(data["x"])), data["scores"])
+assert type(model.optimizer) is wage_tf.optimizers.IntegerSGD and int(model.optimizer.iterations) == 1
+assert model.get_layer("conv2").alpha and str(model.get_layer("conv2").bits) == "4-6-12-8"
+model.train_on_batch(data["x"], data["t"])
+for index, weight in enumerate(model.get_weights()):
+    np.testing.assert_array_equal(weight, data[f"arr_{index}"])
+assert "models" not in sys.modules
+print("same scores, same step")
+"""
+    done = subprocess.run(
+        [sys.executable, "-c", program, str(path)], cwd=ROOT, capture_output=True, text=True, check=False, timeout=120
+    )
+    assert done.returncode == 0, done.stderr
+    assert "same scores, same step" in done.stdout
+
+
+def test_models_do_not_learn_from_their_own_numbering():
+    """Building twice in one process gives the same layer and variable names."""
+    first, second = (models.build("mlp", "2-8-8-8", (8, 8, 1), 10, 0.125) for _ in range(2))
+    assert [v.path for v in first.variables] == [v.path for v in second.variables]
+
+
+@pytest.mark.parametrize("name", ["mlp", "lenet5"])
+def test_clipped_networks_learn_the_digits(name, digits):
+    """Ten passes over 512 digits: far better than the 90 % error of guessing."""
+    x, t = (part[:512] for part in digits)
+    x = x.repeat(2, axis=1).repeat(2, axis=2)
+    model = models.build(name, "2-8-8-8", x.shape[1:], 10, 0.5)
+    model.compile(IntegerSGD(8.0, 8, seed=3), SumSquaredError(), metrics=["accuracy"])
+    history = model.fit(x, t, batch_size=32, epochs=10, shuffle=False, verbose=0).history
+    assert history["accuracy"][-1] > 0.85

@@ -1,0 +1,64 @@
+"""The paper's hyperparameters, and η schedules written and read."""
+
+from __future__ import annotations
+
+import pytest
+
+from wage_tf import datasets, recipes
+
+
+@pytest.mark.parametrize(
+    ("dataset", "model", "batch", "epochs", "schedule"),
+    [
+        ("mnist", "lenet5", 128, 100, "1@0"),
+        ("svhn_cropped", "vgg7", 128, 40, "8@0"),
+        ("cifar10", "vgg7", 128, 300, "8@0,1@200,0.125@250"),
+        ("imagenet2012", "alexnet", 256, 80, "32@0,4@40,0.5@60"),
+    ],
+)
+def test_the_papers_recipes(dataset, model, batch, epochs, schedule):
+    recipe = recipes.get(dataset)
+    assert (recipe.model, recipe.batch_size, recipe.epochs) == (model, batch, epochs)
+    assert recipes.format_schedule(recipe.schedule) == schedule
+
+
+def test_every_data_set_has_a_recipe():
+    own_images = recipes.get("my/images", (32, 32, 3))
+    assert own_images.model == "vgg7"
+    assert recipes.get("my/images", (256, 320, 3)).model == "alexnet"
+    for name in datasets.names():
+        assert recipes.get(name) is not own_images
+
+
+@pytest.mark.parametrize(("bits", "eta"), [(2, 0.125), (4, 0.5), (8, 8.0), (12, 128.0)])
+def test_eta_goes_with_the_gradients_width(bits, eta):
+    assert recipes.get("cifar10").schedule_for(bits)[0] == (0, eta)
+
+
+def test_plain_sgd_keeps_the_schedules_ratios():
+    rates = [rate for _, rate in recipes.get("cifar10").schedule_for(None)]
+    assert rates[0] == recipes.get("cifar10").float_learning_rate
+    assert [rates[0] / rate for rate in rates] == [1, 8, 64]
+
+
+@pytest.mark.parametrize("text", ["8@0", "8@0,1@200,0.125@250", "0.001953125@0"])
+def test_schedules_round_trip(text):
+    assert recipes.format_schedule(recipes.parse_schedule(text)) == text
+
+
+@pytest.mark.parametrize(
+    "text", ["", "8", "8@", "@0", "8@1", "8@0,1@0", "8@0,1@5,2@3", "-8@0", "inf@0", "nan@0", "8@0.5"]
+)
+def test_malformed_schedules(text):
+    with pytest.raises(ValueError, match="schedule: pairs of learning rate and first epoch") as error:
+        recipes.parse_schedule(text)
+    assert repr(text) in str(error.value)
+
+
+def test_the_schedule_changes_with_the_first_step_of_its_epoch():
+    rate = recipes.learning_rate(recipes.parse_schedule("8@0,1@2,0.125@3"), steps_per_epoch=10)
+    assert [float(rate(step)) for step in (0, 19, 20, 29, 30, 99)] == [8, 8, 1, 1, 0.125, 0.125]
+
+
+def test_one_rate_is_a_number():
+    assert recipes.learning_rate(((0, 8.0),), 10) == 8.0
