@@ -101,7 +101,7 @@ def backward(
         node, x = graph.nodes[place], inputs[place]
         errors[place] = e
         if isinstance(node, Conv2D | Dense):
-            gradients[node.name] = _kernel_gradient(node, x, e)
+            gradients[node.name] = kernel_gradient(node, x, e)
             waiting.remove(node.name)
         if not waiting:
             break
@@ -135,6 +135,13 @@ def train_step(graph: Graph, images: np.ndarray, labels: np.ndarray, log2_eta: i
     """Forward, backward and update on one batch."""
     gradients, _ = backward(graph, forward(graph, images), images, labels)
     return update(graph, gradients, log2_eta, seed, step)
+
+
+def kernel_gradient(node: Conv2D | Dense, x: np.ndarray, e: np.ndarray) -> np.ndarray:
+    """Gradient sums of a kernel from its input's codes and its output's error, in the shape of its codes."""
+    if isinstance(node, Dense):
+        return linear.product(x.T, e.T)
+    return linear.convolve_gradient(x, e, node.kernel.codes.shape[:2], node.strides, node.padding)
 
 
 def _forward(node: Node, x: np.ndarray, fraction: int) -> np.ndarray:
@@ -187,12 +194,6 @@ def _loss_error(scores: np.ndarray, fraction: int, labels: np.ndarray) -> np.nda
             f"received {labels.dtype} of shape {labels.shape}"
         )
     return scores.astype(np.int64) - ((np.arange(classes) == labels[:, None]).astype(np.int64) << fraction)
-
-
-def _kernel_gradient(node: Conv2D | Dense, x: np.ndarray, e: np.ndarray) -> np.ndarray:
-    if isinstance(node, Dense):
-        return linear.product(x.T, e.T)
-    return linear.convolve_gradient(x, e, node.kernel.codes.shape[:2], node.strides, node.padding)
 
 
 def _updated(

@@ -1,0 +1,93 @@
+"""python -m wage_tf.integer verify, in-process, on runs that are integers and runs that are not."""
+
+import keras
+import numpy as np
+import pytest
+
+from tests.integer.helpers import random_images
+from tests.integer.runs_helper import write_run
+from wage_tf import integer
+from wage_tf.integer.__main__ import main
+from wage_tf.integer.exactness import gradient_bounds
+from wage_tf.integer.verify import Comparison
+
+
+def verify(folder, capsys, *options):
+    code = main(["verify", str(folder), *options])
+    return code, capsys.readouterr()
+
+
+def test_an_integer_run_is_equal(tmp_path, capsys):
+    write_run(tmp_path / "run")
+    code, printed = verify(tmp_path / "run", capsys, "--images", "40", "--steps", "3")
+    lines = printed.out.splitlines()
+    assert code == 0
+    assert lines[0].split() == ["layer", "operand", "bits", "codes", "met", "sums", "equal"]
+    table = {tuple(line.split()[:2]): line.split() for line in lines[1 : lines.index("")]}
+    assert len(table) == 4 * 4 + 5
+    assert all(row[-1] == "yes" for row in table.values())
+    assert table["conv1", "W"][2:4] == ["2", "-1..1"]
+    assert table["conv1", "stored"][2] == "8"
+    assert "inference: 40 images, every code of every layer" in lines
+    assert "training: 3 steps of 32 images, 3 of them with equal stored weights at the end" in lines
+    assert lines[-1] == "verdict: EQUAL: these are integers, bit for bit"
+
+
+@pytest.mark.parametrize(
+    ("bits", "verdict", "named"),
+    [
+        ("2-8-f-f", "EQUAL in inference; training is NOT INTEGERS", "conv1: its weight gradient is float32 (k_G = f)"),
+        ("2-8-8-f", "EQUAL in inference; training is NOT INTEGERS", "fc2: the errors that reach it are float32"),
+        ("f-f-f-f", "NOT INTEGERS: the operands above", "conv1: weights and gradients"),
+    ],
+)
+def test_float_patterns_are_named(tmp_path, capsys, bits, verdict, named):
+    write_run(tmp_path / "run", bits)
+    code, printed = verify(tmp_path / "run", capsys, "--images", "8")
+    assert code == 1
+    assert f"verdict: {verdict}" in printed.out
+    assert named in printed.out
+
+
+def test_a_wrong_layer_is_found(tmp_path, capsys, monkeypatch):
+    write_run(tmp_path / "run")
+    truth = Comparison.__init__
+
+    def damaged(self, model):
+        truth(self, model)
+        self.graph.kernels["fc1"].codes[0, 0] ^= 1
+
+    monkeypatch.setattr(Comparison, "__init__", damaged)
+    code, printed = verify(tmp_path / "run", capsys, "--images", "40", "--steps", "1")
+    assert code == 1
+    assert "verdict: NOT EQUAL: " in printed.out
+    assert "fc1" in printed.out.splitlines()[-1]
+
+
+def test_bad_input_is_one_line(tmp_path, capsys):
+    code, printed = verify(tmp_path, capsys)
+    assert (code, printed.out, printed.err.count("\n")) == (2, "", 1)
+    assert "holds no run" in printed.err
+
+
+def test_gradient_sums_past_2_to_24_are_found(tmp_path):
+    """White images, all of one class: the first layer's sums grow with positions and batch."""
+    keras.utils.set_random_seed(0)
+    model = write_run(tmp_path / "run")
+    graph = integer.freeze(model)
+    images = np.full((64, 28, 28, 1), 255, np.uint8)
+    outputs = integer.forward(graph, images)
+    gradients, errors = integer.backward(graph, outputs, images, np.zeros(64, np.int64))
+    bounds = gradient_bounds(graph, outputs, errors)
+    for name, gradient in gradients.items():
+        assert np.abs(gradient).max() <= bounds[name]
+    assert bounds["conv1"] == np.abs(errors[1].astype(np.int64)).sum(axis=(0, 1, 2)).max() * 127
+
+
+def test_comparison_counts_inexact_gradients(tmp_path):
+    model = write_run(tmp_path / "run")
+    comparison = Comparison(model)
+    images = random_images((28, 28, 1), 8)
+    comparison.train([(images, np.eye(10, dtype=np.float32)[np.arange(8)])], 8.0, 0)
+    assert comparison.equal
+    assert comparison.steps.past_exact == dict.fromkeys(("conv1", "conv2", "fc1", "fc2"), 0)

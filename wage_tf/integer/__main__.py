@@ -1,0 +1,125 @@
+"""Compares a trained run with its integer graph: python -m wage_tf.integer verify RUN_DIR."""
+
+from __future__ import annotations
+
+import argparse
+import itertools
+import sys
+from collections.abc import Iterator, Sequence
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from wage_tf.integer.command import OneLineParser, load_run, positive_int, run_command
+
+if TYPE_CHECKING:
+    from wage_tf.integer.verify import Comparison, Row
+
+_BATCH = 250
+_DIFFERENT = 1
+_HEADER = ("layer", "operand", "bits", "codes met", "sums", "equal")
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Runs the command line; exit code 0 if all is integers and equal, 1 if not, 2 for wrong input."""
+    parser = OneLineParser(prog="python -m wage_tf.integer", description="The network in integer arithmetic only.")
+    commands = parser.add_subparsers(dest="command", required=True)
+    verify = commands.add_parser("verify", help="compare a run's model with its integer graph, code for code")
+    verify.add_argument("run_dir", metavar="RUN_DIR", help="a directory that train.py wrote")
+    verify.add_argument("--images", type=positive_int, metavar="N", help="the first N test images (default: all)")
+    verify.add_argument("--steps", type=positive_int, default=10, metavar="N", help="training steps (default 10)")
+    verify.add_argument("--batch-size", type=positive_int, metavar="N", help="images per step (default: the run's)")
+    return run_command(parser, _verify, argv)
+
+
+def _verify(arguments: argparse.Namespace) -> int:
+    from wage_tf import datasets, recipes, training
+    from wage_tf.integer.graph import float_operands
+    from wage_tf.integer.verify import Comparison, float_layers
+    from wage_tf.losses import SumSquaredError
+
+    config, model = load_run(arguments.run_dir)
+    if any("weights" in line or "activations" in line for line in float_layers(model)):
+        print("\n".join(float_layers(model)))
+        print("verdict: NOT INTEGERS: the operands above are float32, so there is no integer graph")
+        return _DIFFERENT
+    comparison = Comparison(model)
+    dataset = datasets.load(config.dataset, config.data_dir, config.limit, config.image_size)
+    recipe = training.recipe_of(config, dataset)
+    floats = float_operands(comparison.graph)
+    if not isinstance(recipe.loss(), SumSquaredError):
+        floats.append("the loss: softmax cross-entropy")
+    if dataset.test_size:
+        test = dataset.test_batches(_BATCH, recipe.augmentation)
+        comparison.infer(_first(test, arguments.images or dataset.test_size))
+    if not floats:
+        size = arguments.batch_size or config.batch_size
+        train = dataset.train_batches(size, config.seed, recipe.augmentation)
+        eta = recipes.parse_schedule(config.schedule)[0][1]
+        comparison.train(itertools.islice(train, arguments.steps), eta, config.seed)
+        report = _training_lines(comparison, size)
+    else:
+        report = ["training is not integers:", *floats]
+    print(_table(comparison))
+    print(f"\ninference: {comparison.images} images, every code of every layer")
+    print("\n".join(report))
+    print(f"verdict: {_verdict(comparison, floats)}")
+    return 0 if comparison.equal and not floats else _DIFFERENT
+
+
+def _first(batches: object, count: int) -> Iterator[tuple[np.ndarray, np.ndarray]]:
+    for images, targets in batches:
+        if count <= 0:
+            return
+        yield np.asarray(images)[:count], np.asarray(targets)[:count]
+        count -= len(images)
+
+
+def _table(comparison: Comparison) -> str:
+    names = [node.name for node in comparison.graph.nodes]
+    order = ("W", "A", "E", "G", "stored")
+    rows = sorted(comparison.rows.values(), key=lambda row: (names.index(row.layer), order.index(row.operand)))
+    lines = [_HEADER, *map(_cells, rows)]
+    widths = [max(map(len, column)) for column in zip(*lines, strict=True)]
+    sides = "<<>>><"
+    return "\n".join(
+        "  ".join(f"{cell:{side}{width}}" for cell, side, width in zip(line, sides, widths, strict=True)).rstrip()
+        for line in lines
+    )
+
+
+def _cells(row: Row) -> tuple[str, ...]:
+    sums = f"{row.sums.bit_length() + 1} bits" if row.sums else ""
+    return (row.layer, row.operand, str(row.width), f"{row.low}..{row.high}", sums, "yes" if row.equal else "NO")
+
+
+def _training_lines(comparison: Comparison, batch_size: int) -> list[str]:
+    steps = comparison.steps
+    lines = [
+        f"training: {steps.done} steps of {batch_size} images, "
+        f"{steps.done - steps.differing} of them with equal stored weights at the end"
+    ]
+    for name, count in steps.past_exact.items():
+        if count:
+            lines.append(
+                f"  {name}: gradient sums could pass 2^24, where float32 stops being exact, in {count} of {steps.done} "
+                f"steps; Keras' gradient differed in {steps.inexact[name]}"
+            )
+    if not any(steps.past_exact.values()):
+        lines.append("  no gradient sum could pass 2^24, where float32 stops being exact")
+    return lines
+
+
+def _verdict(comparison: Comparison, floats: list[str]) -> str:
+    if comparison.equal:
+        return "EQUAL in inference; training is NOT INTEGERS" if floats else "EQUAL: these are integers, bit for bit"
+    names = sorted({row.layer for row in comparison.rows.values() if not row.equal})
+    steps = comparison.steps
+    explained = all(row.equal for row in comparison.rows.values() if row.operand in ("W", "A", "E"))
+    if explained and all(steps.past_exact[name] for name, count in steps.inexact.items() if count):
+        return f"NOT EQUAL: {', '.join(names)}: Keras' float32 gradient sums left the exact range, the integers did not"
+    return f"NOT EQUAL: {', '.join(names)}"
+
+
+if __name__ == "__main__":
+    sys.exit(main())
