@@ -92,7 +92,7 @@ class Probe:
 
     def _run(self) -> tuple[dict, dict]:
         with tf.GradientTape() as tape:
-            taps = self._tapped(self.images, training=True)
+            taps = self._tapped([self.images], training=True)
             loss = self.model.compute_loss(self.images, self.targets, taps["scores"])
         kernels = [layer.kernel.value for layer in self._kernels]
         gradients, incoming, outgoing = tape.gradient(loss, (kernels, taps["after"], taps["before"]))

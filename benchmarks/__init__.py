@@ -1,0 +1,1 @@
+"""Paired timings, one file a question: `python -m benchmarks.NAME`."""
