@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import functools
+import itertools
+import math
 import warnings
 from pathlib import Path
 
@@ -19,6 +21,7 @@ NAMES = ("grid", "random", "bayesian", "hyperband")
 OBJECTIVE = "score"
 _DEFAULT_TRIALS = 20
 _COLLISIONS = 1000
+_SAMPLE = 4096
 _NEVER = 10**9
 
 
@@ -34,11 +37,12 @@ class _Durable:
     def reload(self) -> None:
         super().reload()
         for trial_id, trial in sorted(self.trials.items()):
-            if trial.status == TrialStatus.RUNNING and trial_id not in self._retry_queue:
-                self._retry_queue.append(trial_id)
-            if trial_id not in self.start_order:
-                self.start_order.append(trial_id)
-        self._retry_queue.sort(reverse=True)
+            ended = [] if trial.status == TrialStatus.RUNNING else self.end_order
+            for order in (self.start_order, ended):
+                if trial_id not in order:
+                    order.append(trial_id)
+        running = (trial_id for trial_id, trial in self.trials.items() if trial.status == TrialStatus.RUNNING)
+        self._retry_queue = sorted(running, reverse=True)
 
 
 class _ReferenceFirst:
@@ -68,16 +72,36 @@ class RandomOracle(_ReferenceFirst, _Durable, keras_tuner.oracles.RandomSearchOr
 
 
 class BayesianOracle(_ReferenceFirst, _Durable, keras_tuner.oracles.BayesianOptimizationOracle):
-    """Patterns by a Gaussian process, none twice; a resumed search chooses as an uninterrupted one would have."""
+    """Patterns by a Gaussian process, none twice; a resumed search chooses as an uninterrupted one would have.
+
+    KerasTuner looks for the best lower confidence bound by gradients between the patterns, which takes seconds and
+    often ends at one that was tried; here its process is asked about patterns themselves, all or some at random.
+    """
 
     def populate_space(self, trial_id: str) -> dict[str, object]:
-        self._random_state = np.random.RandomState(self.seed + len(self.trials))
+        done = sum(trial.status == TrialStatus.COMPLETED for trial in self.trials.values())
+        if done < self.num_initial_points:
+            return super().populate_space(trial_id)
+        untried = [values for values in self._sample() if not self._duplicate(values)]
+        if not untried:
+            return self._random_populate_space()
         with warnings.catch_warnings():
             warnings.simplefilter("ignore", ConvergenceWarning)
-            response = super().populate_space(trial_id)
-        if response["status"] == TrialStatus.RUNNING and self._duplicate(response["values"]):
-            return self._random_populate_space()
-        return response
+            self.gpr.fit(*self._vectorize_trials())
+        space = self.hyperparameters.space
+        points = [[choice.value_to_prob(values[choice.name]) for choice in space] for values in untried]
+        mean, deviation = self.gpr.predict(np.array(points), return_std=True)
+        best = untried[int(np.argmin(mean - self.beta * deviation))]
+        return {"status": TrialStatus.RUNNING, "values": best}
+
+    def _sample(self) -> list[dict[str, str]]:
+        """All patterns of a small space, some of a large one."""
+        space = {choice.name: choice.values for choice in self.hyperparameters.space}
+        if math.prod(map(len, space.values())) <= _SAMPLE:
+            return [dict(zip(space, values, strict=True)) for values in itertools.product(*space.values())]
+        random = np.random.RandomState(self.seed + len(self.trials))
+        columns = [random.choice(values, _SAMPLE) for values in space.values()]
+        return [dict(zip(space, map(str, values), strict=True)) for values in zip(*columns, strict=True)]
 
 
 class HyperbandOracle(_Durable, keras_tuner.oracles.HyperbandOracle):

@@ -1,0 +1,69 @@
+"""A search small enough for a test: a tiny perceptron on digits."""
+
+from __future__ import annotations
+
+import csv
+import json
+import os
+import subprocess
+import sys
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+ROOT = Path(__file__).resolve().parent.parent.parent
+TINY = ["--model", "mlp", "--width", "0.1", "--limit", "200", "--learning-rates", "16"]
+PATIENCE_SECONDS = 240
+
+
+def read_csv(path: Path) -> list[dict[str, str]]:
+    with open(path, newline="") as file:
+        return list(csv.DictReader(file))
+
+
+def start(*arguments: str, **environment: str) -> subprocess.Popen:
+    """Starts tuner.py as a process of its own."""
+    return subprocess.Popen(
+        [sys.executable, str(ROOT / "tuner.py"), *TINY, *arguments],
+        env={**os.environ, **environment},
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+    )
+
+
+def wait_until(condition: Callable[[], object]) -> object:
+    """Polls until `condition` holds, and returns its value."""
+    deadline = time.monotonic() + PATIENCE_SECONDS
+    while time.monotonic() < deadline:
+        if value := condition():
+            return value
+        time.sleep(0.05)
+    raise AssertionError("waited in vain")
+
+
+def processes_of(run_dir: Path) -> dict[int, bytes]:
+    """Returns the environment of all processes whose command line names a search's directory, by process ID."""
+    found = {}
+    for entry in Path("/proc").iterdir():
+        if entry.name.isdigit() and int(entry.name) != os.getpid():
+            try:
+                if str(run_dir).encode() in (entry / "cmdline").read_bytes():
+                    found[int(entry.name)] = (entry / "environ").read_bytes()
+            except OSError:
+                continue
+    return found
+
+
+def worker_in_trial(run_dir: Path, trial: str) -> int | None:
+    """Returns the ID of the worker process that runs a trial."""
+    try:
+        ongoing = json.loads((run_dir / "oracle" / "oracle.json").read_text())["ongoing_trials"]
+    except (OSError, ValueError):
+        return None
+    names = [name for name, trial_id in ongoing.items() if trial_id == trial]
+    started = run_dir / "oracle" / f"trial_{trial}" / "execution_0"
+    if not names or not started.exists():
+        return None
+    wanted = f"KERASTUNER_TUNER_ID={names[0]}".encode()
+    return next((pid for pid, environment in processes_of(run_dir).items() if wanted in environment), None)

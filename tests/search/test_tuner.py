@@ -1,0 +1,223 @@
+"""tuner.py from its command line to its files, in this process."""
+
+from __future__ import annotations
+
+import json
+
+import numpy as np
+import pytest
+from PIL import Image
+from search_helper import TINY, read_csv
+from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
+
+import train
+import tuner
+from wage_tf.search.directory import SearchDirectory
+
+PER_LAYER = ["--weights", "2,8", "--activations", "4,8", "--per-layer", "weights,activations"]
+
+
+def search(run_dir, *arguments):
+    return tuner.main([*TINY, "--epochs", "1", "--run-dir", str(run_dir), *arguments])
+
+
+def without_times(run_dir):
+    rows = read_csv(run_dir / "trials.csv")
+    return [{name: text for name, text in row.items() if "seconds" not in name} for row in rows]
+
+
+@pytest.fixture(scope="module")
+def found(tmp_path_factory):
+    """A finished per-layer search of three trials, two trainings each."""
+    run_dir = tmp_path_factory.mktemp("search") / "run"
+    code = search(run_dir, *PER_LAYER, "--oracle", "bayesian", "--max-trials", "3", "--executions", "2")
+    return run_dir, code
+
+
+def test_a_search_leaves_its_results(found):
+    run_dir, code = found
+    assert code == 0
+    rows = read_csv(run_dir / "trials.csv")
+    assert [row["trial"] for row in rows] == ["0", "1", "2"]
+    assert rows[0]["pattern"] == "8.8.8-8.8.8.8-8-8"
+    for row in rows:
+        errors = [float(error) for error in row["errors"].split()]
+        assert len(errors) == 2
+        assert float(row["error_mean"]) == pytest.approx(np.mean(errors), abs=1e-3)
+        assert float(row["error_spread"]) == pytest.approx(np.std(errors, ddof=1), abs=1e-3)
+        assert float(row["score"]) == pytest.approx(float(row["error_mean"]) + float(row["cost"]), abs=1e-3)
+    assert float(rows[0]["cost"]) == 1.0
+    best = json.loads((run_dir / "best.json").read_text())
+    assert best["score"] == pytest.approx(min(float(row["score"]) for row in rows), abs=1e-3)
+    assert all(0 <= float(row["test_error"]) <= 100 for row in read_csv(run_dir / "pareto.csv"))
+    assert min(Image.open(run_dir / "pareto.png").size) > 300
+    report = (run_dir / "report.md").read_text()
+    assert best["formula"][1:] in report
+    assert best["pattern"] in report
+
+
+def test_only_the_models_of_the_front_stay(found):
+    run_dir, _ = found
+    kept = {path.parent.name for path in run_dir.glob("oracle/*/model.keras")}
+    assert kept == {f"trial_{row['trial']}" for row in read_csv(run_dir / "pareto.csv")}
+    assert not list(run_dir.rglob("*.ckpt"))
+
+
+def test_tensorboard_has_the_hparams_of_every_trial(found):
+    run_dir, _ = found
+    for row in read_csv(run_dir / "trials.csv"):
+        events = EventAccumulator(str(run_dir / "tensorboard" / f"trial_{row['trial']}")).Reload()
+        assert "hparams" in events.PluginTagToContent("hparams") or events.PluginTagToContent("hparams")
+        assert {"validation_error", "cost", "score"} <= set(events.Tags()["tensors"])
+
+
+def test_a_found_pattern_trains_in_full(found, tmp_path):
+    run_dir, _ = found
+    best = json.loads((run_dir / "best.json").read_text())
+    args = ["--limit", "64", "--epochs", "1", "--histogram-freq", "0"]
+    assert train.main(["--bits-from", str(run_dir / "best.json"), *args, "--run-dir", str(tmp_path / "best")]) == 0
+    config = json.loads((tmp_path / "best" / "config.json").read_text())
+    assert {name: config[name] for name in ("dataset", "model", "width", "bits", "schedule")} == {
+        name: best[name] for name in ("dataset", "model", "width", "bits", "schedule")
+    }
+    other = next(row for row in read_csv(run_dir / "trials.csv") if row["trial"] == "1")
+    asked = ["--bits-from", str(run_dir), "--pattern", other["pattern"], *args, "--run-dir", str(tmp_path / "other")]
+    assert train.main(asked) == 0
+    bits = json.loads((tmp_path / "other" / "config.json").read_text())["bits"]
+    weights = [bits[block].split("-")[0] for block in ("fc1", "fc2", "fc3")]
+    assert ".".join(weights) == other["pattern"].split("-")[0]
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [["--bits-from", "{run}", "--pattern", "9-9-9-9"], ["--bits-from", "{run}/nothing"],
+     ["--bits-from", "{run}/search.json"], ["--bits-from", "{run}/pareto.png"]],
+)  # fmt: skip
+def test_what_bits_from_cannot_use_is_one_line(found, arguments, capsys):
+    assert train.main([text.format(run=found[0]) for text in arguments]) == 2
+    assert len(capsys.readouterr().err.strip().splitlines()) == 1
+
+
+def test_another_search_is_not_overwritten(found, capsys):
+    run_dir, _ = found
+    before = (run_dir / "trials.csv").read_bytes()
+    assert search(run_dir, *PER_LAYER) == 2
+    assert search(run_dir, "--resume") == 2
+    messages = capsys.readouterr().err.strip().splitlines()
+    assert len(messages) == 2
+    assert "already holds a search" in messages[0]
+    assert "per-layer" in messages[1] or "widths" in messages[1]
+    assert (run_dir / "trials.csv").read_bytes() == before
+
+
+@pytest.mark.parametrize("oracle", ["grid", "random"])
+def test_the_same_seed_gives_the_same_search(tmp_path, oracle):
+    arguments = ["--weights", "2,8", "--oracle", oracle, "--max-trials", "2"]
+    assert [search(tmp_path / part, *arguments) for part in "ab"] == [0, 0]
+    assert without_times(tmp_path / "a") == without_times(tmp_path / "b")
+
+
+def test_hyperband_continues_its_best_trials(tmp_path):
+    assert search(tmp_path / "run", "--weights", "2,4,8", "--oracle", "hyperband", "--epochs", "3") == 0
+    rows = read_csv(tmp_path / "run" / "trials.csv")
+    continued = [row for row in rows if row["epochs"] == "3"]
+    assert continued
+    for row in continued[:1]:
+        metrics = read_csv(tmp_path / "run" / "oracle" / f"trial_{row['trial']}" / "execution_0" / "metrics.csv")
+        assert [line["epoch"] for line in metrics] == ["1", "2", "3"]
+        first = next(other for other in rows if other["pattern"] == row["pattern"] and other["epochs"] == "1")
+        assert float(metrics[0]["test_error"]) == pytest.approx(float(first["error_mean"]), abs=1e-3)
+
+
+def test_a_longer_search_keeps_what_was_found(tmp_path):
+    arguments = ["--weights", "2,8", "--activations", "4,8"]
+    assert search(tmp_path / "run", *arguments, "--max-trials", "1") == 0
+    first = without_times(tmp_path / "run")
+    assert search(tmp_path / "run", *arguments, "--max-trials", "2", "--resume") == 0
+    assert without_times(tmp_path / "run")[:1] == first
+    assert len(without_times(tmp_path / "run")) == 2
+
+
+def test_patterns_that_cannot_train_are_kept_as_failed(tmp_path, capsys):
+    """η = 2^-20 at k_G = 8 leaves nothing of an update; the other η trains."""
+    code = search(tmp_path / "run", "--learning-rates", "1e-9,16", "--limit", "64")
+    rows = read_csv(tmp_path / "run" / "trials.csv")
+    assert [row["status"] for row in rows] == ["failed", "completed"]
+    assert "no weight" in rows[0]["reason"] or "chance" in rows[0]["reason"]
+    assert code == 0
+    assert "failed" in capsys.readouterr().out
+
+
+def test_all_trials_failing_gives_the_commonest_reason(tmp_path, capsys):
+    assert search(tmp_path / "run", "--learning-rates", "1e-9", "--limit", "64") == 1
+    message = capsys.readouterr().err.strip().splitlines()[-1]
+    assert "none of 1 trials could be trained" in message
+
+
+def test_what_costs_too_much_is_not_trained(tmp_path):
+    assert search(tmp_path / "run", "--weights", "2,8", "--max-cost", "0.5") == 0
+    rows = {row["pattern"]: row for row in read_csv(tmp_path / "run" / "trials.csv")}
+    assert rows["8-8-8-8"]["status"] == "too costly"
+    assert float(rows["8-8-8-8"]["training_seconds"]) == 0
+    assert json.loads((tmp_path / "run" / "best.json").read_text())["pattern"] == "2-8-8-8"
+
+
+@pytest.mark.parametrize(
+    ("arguments", "word"),
+    [
+        (["--weights", ""], "--weights"),
+        (["--weights", "2,x"], "'x'"),
+        (["--errors", "1"], "--errors"),
+        (["--per-layer", "layers"], "--per-layer"),
+        (["--per-layer", "gradients"], "gradients"),
+        (["--learning-rates", "0"], "--learning-rates"),
+        (["--max-cost", "0.01"], "cheapest"),
+        (["--model", "resnet"], "resnet"),
+        (["--validation", "5000"], "validation"),
+        (["--dataset", "no-such-data"], "no-such-data"),
+    ],
+)
+def test_wrong_input_is_one_line(tmp_path, arguments, word, capsys):
+    assert tuner.main([*TINY, "--run-dir", str(tmp_path / "run"), *arguments]) == 2
+    (line,) = capsys.readouterr().err.strip().splitlines()
+    assert word in line
+    assert not (tmp_path / "run").exists()
+
+
+@pytest.mark.parametrize(
+    "arguments", [["--max-error", "0"], ["--max-error", "100"], ["--oracle", "annealing"], ["--max-trials", "0"],
+                  ["--max-cost", "1", "--max-error", "1"], ["--workers", "0"]]
+)  # fmt: skip
+def test_wrong_arguments_are_one_line(arguments, capsys):
+    with pytest.raises(SystemExit) as stop:
+        tuner.main(arguments)
+    assert stop.value.code == 2
+    assert len(capsys.readouterr().err.strip().splitlines()) == 1
+
+
+def test_a_folder_with_other_files_is_left_alone(tmp_path, capsys):
+    (tmp_path / "mine.txt").write_text("mine")
+    assert search(tmp_path) == 2
+    assert [path.name for path in tmp_path.iterdir()] == ["mine.txt"]
+    assert "is not empty" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    "environment", [{"KERASTUNER_ORACLE_IP": "127.0.0.1"}, {"KERASTUNER_TUNER_ID": "chief"},
+                    {"KERASTUNER_TUNER_ID": "chief", "KERASTUNER_ORACLE_IP": "::1", "KERASTUNER_ORACLE_PORT": "x"}]
+)  # fmt: skip
+def test_an_incomplete_environment_is_one_line(tmp_path, environment, monkeypatch, capsys):
+    for name, text in environment.items():
+        monkeypatch.setenv(name, text)
+    assert search(tmp_path / "run") == 2
+    assert "KERASTUNER" in capsys.readouterr().err
+
+
+def test_a_damaged_record_is_named(found, tmp_path):
+    from wage_tf.errors import UserError
+
+    directory = SearchDirectory(tmp_path)
+    directory.trial("0").mkdir(parents=True)
+    (directory.trial("0") / "record.json").write_text("{}")
+    with pytest.raises(UserError, match="record"):
+        directory.record("0")
