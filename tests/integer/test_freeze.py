@@ -38,7 +38,6 @@ def test_the_table_of_pixels_covers_every_preprocessing():
         (layers.QConv2D(2, 3, name="odd", use_bias=True), "layer odd: .* without bias"),
         (layers.QConv2D(2, 3, name="odd", activation="relu"), "layer odd: .* without activation"),
         (layers.QConv2D(2, 3, name="odd", dilation_rate=2), "layer odd: .*dilation_rate"),
-        (layers.QConv2D(2, 3, name="odd", alpha=3.0), "layer odd: alpha is 3.0, not a power of two"),
         (layers.QConv2D(2, 3, name="odd", bits="f-8-8-8"), "layer odd: its weights are float32"),
         (layers.QConv2D(2, 3, name="odd", kernel_constraint="non_neg"), "layer odd: .*ClipToGrid"),
         (layers.QConv2D(2, 3, name="odd", kernel_initializer="glorot_uniform"), "layer odd: the stored weights"),

@@ -71,8 +71,11 @@ package.__path__ = [sys.argv[1]]
 sys.modules['wage_tf'] = package
 import numpy as np
 from wage_tf import integer
+from wage_tf import export
 table = integer.Rescale('rescale', np.arange(256, dtype=np.int16).clip(0, 127).astype(np.int8), 8)
-print(integer.infer(integer.Graph((1, 1, 1), (table,)), np.full((1, 1, 1, 1), 9, np.uint8)).item())
+card = export.Card('net', '2-8-8-8', 'x')
+graph, _ = export.packed.from_bytes(export.packed.to_bytes(integer.Graph((1, 1, 1), (table,)), card))
+print(integer.infer(graph, np.full((1, 1, 1, 1), 9, np.uint8)).item())
 """
     run = subprocess.run(
         [sys.executable, "-c", program, str(FOLDER.parent)], capture_output=True, text=True, env=os.environ, check=False

@@ -122,9 +122,6 @@ def _read_error(layer: QError, variables: dict[int, int]) -> Error:
 
 def _read_kernel(layer: QConv2D | QDense, variables: dict[int, int]) -> Kernel:
     width = _integer_width(layer, layer.bits.w, "weights", "W")
-    mantissa, exponent = np.frexp(layer.alpha)
-    if mantissa != 0.5:
-        raise UserError(f"layer {layer.name}: alpha is {layer.alpha}, not a power of two")
     if type(layer.kernel_constraint) is not ClipToGrid:
         raise UserError(f"layer {layer.name}: the integer graph needs kernel_constraint=ClipToGrid")
     clip = layer.kernel_constraint.bits
@@ -134,7 +131,7 @@ def _read_kernel(layer: QConv2D | QDense, variables: dict[int, int]) -> Kernel:
     return Kernel(
         codes=quantize(stored, fraction, width),
         width=width,
-        alpha=int(exponent) - 1,
+        alpha=int(np.log2(layer.alpha)),
         gradient_width=layer.bits.g,
         accumulators=stored.astype(code_dtype(limit)),
         fraction=fraction,
