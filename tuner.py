@@ -118,7 +118,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     os.environ.setdefault("GRPC_VERBOSITY", "NONE")
     with quiet_tensorflow(args.verbose):
         from wage_tf.errors import UserError
-        from wage_tf.search.processes import Stopped, WorkersFailed, stopping_on_signals
+        from wage_tf.search.processes import ChiefLost, Stopped, WorkersFailed, stopping_on_signals
         from wage_tf.search.session import NothingTrained
     if not args.verbose:
         logging.getLogger("tensorflow").setLevel(logging.ERROR)
@@ -128,7 +128,7 @@ def main(argv: Sequence[str] | None = None) -> int:
             return _run(args, argv)
     except UserError as error:
         return _fail(str(error), _USER_ERROR)
-    except (NothingTrained, WorkersFailed) as error:
+    except (NothingTrained, WorkersFailed, ChiefLost) as error:
         return _fail(str(error), _NOTHING_FOUND)
     except OSError as error:
         return _fail(f"{error.filename or 'a file'}: {error.strerror or error}", _USER_ERROR)
@@ -155,7 +155,7 @@ def _run(args: argparse.Namespace, argv: Sequence[str]) -> int:
     study = Study(config, dataset, models.build)
     directory = SearchDirectory(args.run_dir or default_run_directory(config))
     if role == "worker":
-        session.run_worker(study, directory, lambda line: print(line, flush=True))
+        session.run_worker(study, directory, lambda line: print(line, flush=True), address, port)
         return 0
     if args.resume and directory.holds_a_search():
         directory.check_same_search(config)

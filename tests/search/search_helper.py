@@ -12,7 +12,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parent.parent.parent
-TINY = ["--model", "mlp", "--width", "0.1", "--limit", "200", "--learning-rates", "16"]
+TINY = ["--model", "mlp", "--width", "0.25", "--limit", "1000", "--learning-rates", "8"]
 PATIENCE_SECONDS = 240
 
 

@@ -66,7 +66,7 @@ def test_chief_and_two_workers_by_environment(run_dir, port):
     outputs = [process.communicate()[0] for process in processes]
     assert [process.returncode for process in processes] == [0, 0, 0], outputs
     assert len(read_csv(run_dir / "trials.csv")) == 4
-    assert sum(output.count("ended") for output in outputs[1:]) == 4
+    assert sum(output.count("score") for output in outputs[1:]) == 4
 
 
 def test_a_port_in_use_is_one_line(run_dir):

@@ -110,9 +110,8 @@ def test_another_search_is_not_overwritten(found, capsys):
     assert (run_dir / "trials.csv").read_bytes() == before
 
 
-@pytest.mark.parametrize("oracle", ["grid", "random"])
-def test_the_same_seed_gives_the_same_search(tmp_path, oracle):
-    arguments = ["--weights", "2,8", "--oracle", oracle, "--max-trials", "2"]
+def test_the_same_seed_gives_the_same_search(tmp_path):
+    arguments = ["--weights", "2,8", "--oracle", "random", "--max-trials", "2"]
     assert [search(tmp_path / part, *arguments) for part in "ab"] == [0, 0]
     assert without_times(tmp_path / "a") == without_times(tmp_path / "b")
 
@@ -139,17 +138,17 @@ def test_a_longer_search_keeps_what_was_found(tmp_path):
 
 
 def test_patterns_that_cannot_train_are_kept_as_failed(tmp_path, capsys):
-    """η = 2^-20 at k_G = 8 leaves nothing of an update; the other η trains."""
-    code = search(tmp_path / "run", "--learning-rates", "1e-9,16", "--limit", "64")
+    """η = 32 is too much for 8-bit weights; η = 8 trains them."""
+    code = search(tmp_path / "run", "--weights", "8", "--learning-rates", "8,32")
     rows = read_csv(tmp_path / "run" / "trials.csv")
-    assert [row["status"] for row in rows] == ["failed", "completed"]
-    assert "no weight" in rows[0]["reason"] or "chance" in rows[0]["reason"]
+    assert [row["status"] for row in rows] == ["completed", "failed"]
+    assert "chance" in rows[1]["reason"]
     assert code == 0
     assert "failed" in capsys.readouterr().out
 
 
 def test_all_trials_failing_gives_the_commonest_reason(tmp_path, capsys):
-    assert search(tmp_path / "run", "--learning-rates", "1e-9", "--limit", "64") == 1
+    assert search(tmp_path / "run", "--weights", "8", "--learning-rates", "32") == 1
     message = capsys.readouterr().err.strip().splitlines()[-1]
     assert "none of 1 trials could be trained" in message
 

@@ -24,12 +24,17 @@ from wage_tf.errors import UserError
 _PARENT = "WAGE_TF_SEARCH_CHIEF"
 _POLL_SECONDS = 0.2
 _GRACE_SECONDS = 5
+_CHIEF_SECONDS = 300
 _MOST_DEATHS = 3
 _WRONG_INPUT = 2
 
 
 class WorkersFailed(Exception):
     """The workers end before they ask for a trial; the message quotes what the last one wrote."""
+
+
+class ChiefLost(Exception):
+    """The chief does not answer."""
 
 
 class Workers:
@@ -196,6 +201,21 @@ def end_with_parent() -> None:
         os._exit(1)
 
     threading.Thread(target=watch, daemon=True).start()
+
+
+@contextlib.contextmanager
+def talking_to_chief(address: str, port: int) -> Iterator[None]:
+    """Waits for the chief, five minutes at most, before the block; turns its disappearance into `ChiefLost`."""
+    where = f"the chief at {address}:{port} (KERASTUNER_ORACLE_IP, KERASTUNER_ORACLE_PORT)"
+    with grpc.insecure_channel(f"{address}:{port}") as channel:
+        try:
+            grpc.channel_ready_future(channel).result(_CHIEF_SECONDS)
+        except grpc.FutureTimeoutError:
+            raise ChiefLost(f"{where} does not answer") from None
+    try:
+        yield
+    except grpc.RpcError as error:
+        raise ChiefLost(f"{where} was lost: {error.code().name}") from error
 
 
 class Stopped(KeyboardInterrupt):

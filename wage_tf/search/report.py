@@ -10,14 +10,18 @@ from wage_tf.search.records import COMPLETED, TrialRecord
 from wage_tf.search.scoring import Scoring
 
 
-def progress_line(record: TrialRecord, done: int, planned: int, seconds_left: float) -> str:
-    """A trial in one line, with an estimate of the time left."""
+def progress_line(record: TrialRecord) -> str:
+    """A trial in one line."""
     if record.status == COMPLETED:
         what = f"error {_error(record)}%  cost {record.cost:.3f}  score {record.score:.4g}"
     else:
         what = f"{record.status}: {record.reason}"
-    left = f"  about {_duration(seconds_left)} left" if done < planned else ""
-    return f"[{done}/{planned}] {_title(record)}  {what}  {record.seconds:.1f} s{left}"
+    return f"{_title(record)}  {what}  {record.seconds:.1f} s"
+
+
+def time_left(seconds: float) -> str:
+    """The end of a progress line; nothing after the last trial."""
+    return f"  about {_duration(seconds)} left" if seconds else ""
 
 
 def front_table(

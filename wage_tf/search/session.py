@@ -11,7 +11,7 @@ import keras
 from wage_tf import files
 from wage_tf.search import best, oracles, pareto, plots, records, report, tensorboard, trials
 from wage_tf.search.directory import SearchDirectory
-from wage_tf.search.processes import Workers, serve
+from wage_tf.search.processes import Workers, serve, talking_to_chief
 from wage_tf.search.records import TrialRecord
 from wage_tf.search.tuner import WageTuner
 
@@ -116,7 +116,8 @@ class Session:
         left = mean * max(0, self.planned - len(found)) / parallel
         for number, trial_id in enumerate(new, len(found) - len(new) + 1):
             record = self.directory.record(trial_id)
-            self.tell(report.progress_line(record, number, max(self.planned, number), left))
+            place = f"[{number}/{max(self.planned, number)}] "
+            self.tell(place + report.progress_line(record) + report.time_left(left))
 
     def _give_up(self, trial_id: str, reason: str) -> None:
         """Records a trial in which workers died as failed."""
@@ -134,14 +135,16 @@ class Session:
             path.unlink()
 
 
-def run_worker(study: trials.Study, directory: SearchDirectory, tell: Callable[[str], None]) -> None:
-    """Runs the trials that a chief gives, until it says that the search is over.
+def run_worker(
+    study: trials.Study, directory: SearchDirectory, tell: Callable[[str], None], address: str, port: int
+) -> None:
+    """Runs the trials that the chief at an address gives, until it says that the search is over.
 
     Raises:
         UserError: If the directory is not that of the chief's search.
+        ChiefLost: If there is no chief, or no longer.
     """
-    oracle = oracles.create(study.config, study.candidates, directory, reload=False)
-    tuner = WageTuner(oracle, study, directory, lambda record: tell(f"trial {record.trial} {record.pattern} ended"))
-    tuner.oracle.get_space()
-    directory.check_same_search(study.config)
-    tuner.search()
+    with talking_to_chief(address, port):
+        directory.check_same_search(study.config)
+        oracle = oracles.create(study.config, study.candidates, directory, reload=False)
+        WageTuner(oracle, study, directory, lambda record: tell(report.progress_line(record))).search()

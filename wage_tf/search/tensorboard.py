@@ -18,11 +18,12 @@ def write_space(path: Path, choices: Mapping[str, Sequence[str]]) -> None:
 
     Args:
         path: Directory of the event files.
-        choices: Candidates of every dimension.
+        choices: Candidates of every dimension; those with one alone get no column.
     """
+    varied = {name: values for name, values in choices.items() if len(values) > 1}
     with tf.summary.create_file_writer(str(path)).as_default():
         api.hparams_config(
-            hparams=[api.HParam(name, api.Discrete(values)) for name, values in choices.items()],
+            hparams=[api.HParam(name, api.Discrete(values)) for name, values in varied.items()],
             metrics=[api.Metric(name, display_name=title) for name, title in _METRICS.items()],
         )
 

@@ -1,0 +1,67 @@
+#!/usr/bin/env python3
+"""What does a search cost beyond the trainings it runs? And what do two workers gain on this machine?
+
+    python -m benchmarks.search_overhead --dataset mnist --limit 10000
+    python -m benchmarks.search_overhead --dataset mnist --limit 10000 --workers 2
+
+The first prints the share of the wall-clock time from the first trial's start to the last one's end that was not spent
+in `fit`. With --workers the same search is run a second time by worker processes, and the ratio of trials per hour is
+printed; start-up of the processes and the final evaluation are not part of either.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import subprocess
+import sys
+import tempfile
+from pathlib import Path
+
+ROOT = Path(__file__).resolve().parent.parent
+
+
+def searched(arguments: list[str], folder: Path) -> tuple[float, list[dict]]:
+    """Runs a search; returns seconds from the first trial's creation to the last one's record, and the records."""
+    command = [sys.executable, str(ROOT / "tuner.py"), *arguments, "--run-dir", str(folder)]
+    subprocess.run(command, check=True, stdout=subprocess.DEVNULL)
+    paths = sorted((folder / "oracle").glob("trial_*/record.json"))
+    records = [json.loads(path.read_text()) for path in paths]
+    ends = [path.stat().st_mtime for path in paths]
+    begins = [end - record["seconds"] for end, record in zip(ends, records, strict=True)]
+    return max(ends) - min(begins), records
+
+
+def main() -> None:
+    """Runs the searches and prints their figures."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--dataset", default="digits")
+    parser.add_argument("--limit", default="1000")
+    parser.add_argument("--epochs", default="1")
+    parser.add_argument("--model", default="lenet5")
+    parser.add_argument("--oracle", default="bayesian")
+    parser.add_argument("--trials", default="8")
+    parser.add_argument("--workers", type=int, default=0)
+    args = parser.parse_args()
+
+    search = ["--dataset", args.dataset, "--limit", args.limit, "--epochs", args.epochs, "--model", args.model]
+    space = ["--weights", "2,4,8", "--activations", "4,6,8", "--per-layer", "weights,activations"]
+    space += ["--learning-rates", "8", "--oracle", args.oracle, "--max-trials", args.trials]
+    with tempfile.TemporaryDirectory() as folder:
+        alone, records = searched([*search, *space], Path(folder) / "alone")
+        training = sum(record["training_seconds"] for record in records)
+        print(
+            f"{args.oracle}, {len(records)} trials of {args.model} on {args.dataset}: {alone:.1f} s, of which "
+            f"{training:.1f} s training; the search's own work is {100 * (alone - training) / training:.1f}% of it"
+        )
+        if args.workers:
+            several = ["--workers", str(args.workers)]
+            together, _ = searched([*search, *space, *several], Path(folder) / "workers")
+            print(
+                f"{args.workers} workers: {together:.1f} s, {alone / together:.2f} times the trials per hour of one "
+                "process with all cores"
+            )
+
+
+if __name__ == "__main__":
+    main()
