@@ -5,9 +5,14 @@ from __future__ import annotations
 import os
 import signal
 import socket
+import sys
+from types import SimpleNamespace
 
 import pytest
 from search_helper import processes_of, read_csv, start, wait_until, worker_in_trial
+
+from wage_tf.errors import UserError
+from wage_tf.search.processes import Workers, WorkersFailed
 
 GRID = ["--weights", "2,8", "--activations", "4,8"]
 
@@ -56,6 +61,48 @@ def test_a_stopped_search_leaves_no_process_and_goes_on(run_dir, signum):
     assert resumed.returncode == 0, output
     assert (run_dir / "oracle" / "trial_0000" / "record.json").read_bytes() == first
     assert len(read_csv(run_dir / "trials.csv")) == 4
+
+
+class _Oracle:
+    """As much of an oracle as the workers' supervision touches."""
+
+    def __init__(self, trial=None):
+        self.ongoing_trials = {} if trial is None else {"worker0": trial}
+        self.ended = []
+
+    def end_trial(self, trial):
+        self.ended.append((trial.trial_id, trial.status))
+        self.ongoing_trials = {}
+
+
+def supervised(program, oracle, folder, until):
+    given_up = []
+    workers = Workers([sys.executable, "-c", program], 1, folder, lambda *trial: given_up.append(trial))
+    workers.start("127.0.0.1", 1)
+    try:
+        wait_until(lambda: workers.supervise(oracle) or until(given_up))
+    finally:
+        workers.stop()
+    return given_up
+
+
+def test_a_trial_that_kills_three_workers_is_given_up(tmp_path):
+    oracle = _Oracle(SimpleNamespace(trial_id="7", status="RUNNING", message=None))
+    ((trial, reason),) = supervised("import os; os.kill(os.getpid(), 9)", oracle, tmp_path, lambda found: found)
+    assert trial == "7"
+    assert "died 3 times (SIGKILL)" in reason
+    assert oracle.ended == [("7", "FAILED")]
+
+
+def test_workers_that_cannot_start_end_the_search(tmp_path):
+    with pytest.raises(WorkersFailed, match="no such thing"):
+        supervised("raise SystemExit('tuner.py: error: no such thing')", _Oracle(), tmp_path, lambda found: False)
+
+
+def test_wrong_input_of_a_worker_is_the_users(tmp_path):
+    program = "import sys; print('tuner.py: error: bad data'); sys.exit(2)"
+    with pytest.raises(UserError, match=r"^bad data$"):
+        supervised(program, _Oracle(), tmp_path, lambda found: False)
 
 
 def test_chief_and_two_workers_by_environment(run_dir, port):

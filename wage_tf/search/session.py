@@ -101,10 +101,11 @@ class Session:
 
     def _report(self, parallel: int) -> None:
         """Tells of the trials that have ended since the last call, and drops the models that are not needed."""
-        new = [trial_id for trial_id in list(self.oracle.end_order) if trial_id not in self._told]
+        ended = [trial_id for trial_id in list(self.oracle.end_order) if trial_id not in self._told]
+        new = [record for record in map(self.directory.record, ended) if record is not None]
         if not new:
             return
-        self._told.update(new)
+        self._told.update(record.trial for record in new)
         found = self.directory.records()
         records.write_table(self.directory.trials, found)
         if self.study.config.keep == "front":
@@ -113,9 +114,8 @@ class Session:
                 if record.trial not in kept:
                     self.directory.model(record.trial).unlink(missing_ok=True)
         mean = sum(record.seconds for record in found) / len(found)
-        left = mean * max(0, self.planned - len(found)) / parallel
-        for number, trial_id in enumerate(new, len(found) - len(new) + 1):
-            record = self.directory.record(trial_id)
+        left = mean * max(0, self.planned - len(self._told)) / parallel
+        for number, record in enumerate(new, len(self._told) - len(new) + 1):
             place = f"[{number}/{max(self.planned, number)}] "
             self.tell(place + report.progress_line(record) + report.time_left(left))
 

@@ -144,7 +144,8 @@ def run(
     folder = directory.trial(trial_id)
     files.remove_unfinished(folder)
     pattern = study.candidates.pattern(values)
-    cost = study.costs_of(pattern)[study.scoring.key]
+    shares = study.costs_of(pattern)
+    cost = shares[study.scoring.key]
     status, reason, errors, fitting = COMPLETED, "", [], 0.0
     if not study.scoring.affords(cost):
         status, reason = TOO_COSTLY, f"costs {cost:.3g} of 8-8-8-8, more than {study.scoring.max_cost:g}"
@@ -166,6 +167,7 @@ def run(
         study,
         trial_id,
         values,
+        shares,
         epochs=epochs,
         status=status,
         reason=reason,
@@ -180,15 +182,14 @@ def run(
 
 def failure(study: Study, trial_id: str, values: Values, reason: str) -> TrialRecord:
     """Returns the record of a trial that could not be run."""
-    return _record(
-        study, trial_id, values, epochs=0, status=FAILED, reason=reason, errors=[], seconds=0.0, training_seconds=0.0
-    )
+    shares = study.costs_of(study.candidates.pattern(values))
+    nothing = {"epochs": 0, "errors": [], "seconds": 0.0, "training_seconds": 0.0}
+    return _record(study, trial_id, values, shares, status=FAILED, reason=reason, **nothing)
 
 
-def _record(study: Study, trial_id: str, values: Values, **found: object) -> TrialRecord:
-    """Returns a trial's record with its pattern, costs and score; what did not train is scored as chance."""
+def _record(study: Study, trial_id: str, values: Values, shares: dict[str, float], **found: object) -> TrialRecord:
+    """Returns a trial's record with its pattern, cost and score; what did not train is scored as chance."""
     pattern = study.candidates.pattern(values)
-    shares = study.costs_of(pattern)
     cost = shares[study.scoring.key]
     error = statistics.fmean(found["errors"]) if found["status"] == COMPLETED else study.chance
     return TrialRecord(
