@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import argparse
 import contextlib
+import dataclasses
 import os
 import shlex
 import sys
@@ -20,22 +21,6 @@ if TYPE_CHECKING:
 
 _USER_ERROR = 2
 _DIVERGED = 1
-_SETTINGS = [
-    "dataset",
-    "data_dir",
-    "bits",
-    "beta",
-    "model",
-    "width",
-    "batch_size",
-    "epochs",
-    "schedule",
-    "seed",
-    "limit",
-    "image_size",
-    "checkpoint_steps",
-    "histogram_freq",
-]
 
 _EPILOG = """\
 examples:
@@ -160,7 +145,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         from wage_tf.callbacks import Diverged, Interrupted
         from wage_tf.errors import UserError
         from wage_tf.search import best
-    warnings.showwarning = _show_warning
+    warnings.showwarning = _warn
     try:
         if args.bits_from:
             arguments.set_defaults(**best.training_settings(args.bits_from, args.pattern))
@@ -185,14 +170,15 @@ def main(argv: Sequence[str] | None = None) -> int:
 def train(args: argparse.Namespace) -> None:
     """Trains as the arguments say, or goes on with a training."""
     import models
-    from wage_tf import datasets, recipes, training
-    from wage_tf.runs import RunDirectory
+    from wage_tf import checkpoints, datasets, recipes, training
+    from wage_tf.runs import RunConfig, RunDirectory
 
     dataset = datasets.load(args.dataset, args.data_dir, args.limit, args.image_size)
     recipe = recipes.get(args.dataset, dataset.input_shape)
     if args.learning_rate is not None:
         args.schedule = f"{args.learning_rate!r}@0"
-    config = training.configure(dataset, recipe, {name: getattr(args, name) for name in _SETTINGS})
+    settings = {field.name: getattr(args, field.name) for field in dataclasses.fields(RunConfig)}
+    config = training.configure(dataset, recipe, settings)
     model = training.prepare(config, dataset, models.build)
     run = RunDirectory(args.run_dir or default_run_directory(config))
     if args.overwrite:
@@ -202,17 +188,16 @@ def train(args: argparse.Namespace) -> None:
         run.check_resumable(config)
     else:
         run.create(config)
-    state = latest_state(run) if resumed else None
+    state = checkpoints.load_latest(run.checkpoints, _warn) if resumed else None
     if state is not None and len(state.rows) >= config.epochs:
         print(f"{run.path} has all its {len(state.rows)} epochs")
         finish(run, config, model, state)
         return
     print(summary(config, dataset, model, run))
     if training.is_known_to_be_unstable(config):
-        print(
-            f"warning: {config.bits} with beta {config.beta} is known to diverge: weights this wide are small against "
-            "the update's grid; leave --beta out, or take G wider than W",
-            file=sys.stderr,
+        _warn(
+            f"{config.bits} with beta {config.beta} is known to diverge: weights this wide are small against the "
+            "update's grid; leave --beta out, or take G wider than W"
         )
     fit(run, config, dataset, model, state)
 
@@ -255,39 +240,20 @@ def finish(run: RunDirectory, config: RunConfig, model: object, record: object) 
 
 def evaluate(path: str) -> None:
     """Prints the test error of a finished run's model."""
-    import keras
-
     from wage_tf import datasets, training
+    from wage_tf.commands import load_run
     from wage_tf.errors import UserError
-    from wage_tf.runs import RunDirectory
+    from wage_tf.metrics import ErrorRate
 
-    run = RunDirectory(path)
-    config = run.read_config()
-    if not run.model.exists():
-        raise UserError(f"{path} has no model.keras yet: finish the run with --resume")
+    config, model = load_run(path)
     dataset = datasets.load(config.dataset, config.data_dir, config.limit, config.image_size)
     if not dataset.test_size:
         raise UserError(f"{config.dataset} has no test images to evaluate on")
-    try:
-        model = keras.saving.load_model(run.model)
-    except (ValueError, KeyError, OSError) as error:
-        raise UserError(f"{run.model} is damaged: {str(error).splitlines()[0]}") from error
-    batches = dataset.test_batches(config.batch_size, training.recipe_of(config, dataset).augmentation)
+    recipe = training.recipe_of(config, dataset)
+    model.compile(loss=recipe.loss(), metrics=[ErrorRate()])
+    batches = dataset.test_batches(config.batch_size, recipe.augmentation)
     error = model.evaluate(batches, verbose=0, return_dict=True)["error"]
     print(f"test error {error:.2f}% on {dataset.test_size} images of {config.dataset}")
-
-
-def latest_state(run: RunDirectory) -> State | None:
-    """Returns the newest sound checkpoint of a run; names damaged ones on stderr."""
-    from wage_tf import checkpoints
-
-    for path in reversed(checkpoints.paths(run.checkpoints)):
-        try:
-            return checkpoints.load(path)
-        except checkpoints.DamagedCheckpoint as error:
-            print(f"warning: {error}; going back to the one before it", file=sys.stderr)
-            path.unlink()
-    return None
 
 
 def default_run_directory(config: RunConfig) -> Path:
@@ -355,7 +321,7 @@ def _number(text: str, kind: type, is_valid: object, what: str) -> int | float:
     raise argparse.ArgumentTypeError(f"{what} is wanted, received {text!r}")
 
 
-def _show_warning(message: Warning, *_: object, **__: object) -> None:
+def _warn(message: str | Warning, *_: object, **__: object) -> None:
     print(f"warning: {message}", file=sys.stderr)
 
 

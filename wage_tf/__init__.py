@@ -1,21 +1,49 @@
-"""Training and inference with low-bit integers (WAGE, Wu et al., ICLR 2018) on TensorFlow 2 and Keras 3."""
+"""Training and inference with low-bit integers (WAGE, Wu et al., ICLR 2018) on TensorFlow 2 and Keras 3.
+
+On a machine without TensorFlow only `wage_tf.integer` and `wage_tf.export` are there, which read packed files and run
+them in NumPy.
+"""
 
 import os as _os
 
+from wage_tf import integer
+from wage_tf.bits import BitWidths
+
 _os.environ.setdefault("KERAS_BACKEND", "tensorflow")
 
-from wage_tf import constraints, initializers, layers, losses, metrics, ops, optimizers, quantizers
-from wage_tf.bits import BitWidths
+try:
+    from wage_tf import (
+        callbacks,
+        constraints,
+        costs,
+        datasets,
+        initializers,
+        layers,
+        losses,
+        metrics,
+        ops,
+        optimizers,
+        quantizers,
+        recipes,
+    )
+except ModuleNotFoundError as _error:
+    if _error.name not in ("tensorflow", "keras"):
+        raise
 
 __version__ = "0.1.0"
 __all__ = [
     "BitWidths",
+    "callbacks",
     "constraints",
+    "costs",
+    "datasets",
     "initializers",
+    "integer",
     "layers",
     "losses",
     "metrics",
     "ops",
     "optimizers",
     "quantizers",
+    "recipes",
 ]

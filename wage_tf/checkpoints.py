@@ -11,6 +11,7 @@ import dataclasses
 import hashlib
 import io
 import json
+from collections.abc import Callable
 from pathlib import Path
 
 import keras
@@ -100,6 +101,22 @@ def load(path: Path) -> State:
         counters = json.loads(str(arrays["counters"]))
         parts = {part: [arrays[name] for name in _numbered(arrays.files, part)] for part in _PARTS}
     return State(counters["step"], tuple(counters["rows"]), counters["seconds"], **parts)
+
+
+def load_latest(folder: Path, warn: Callable[[str], None]) -> State | None:
+    """Returns the newest sound checkpoint, None if there is none; damaged ones are removed.
+
+    Args:
+        folder: Where `save` writes.
+        warn: Called with a line about every damaged one.
+    """
+    for path in reversed(paths(folder)):
+        try:
+            return load(path)
+        except DamagedCheckpoint as error:
+            warn(f"{error}; going back to the one before it")
+            path.unlink()
+    return None
 
 
 def paths(folder: Path) -> list[Path]:

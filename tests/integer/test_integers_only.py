@@ -60,15 +60,12 @@ def test_no_float_at_run_time():
 
 def test_it_runs_without_tensorflow():
     program = """
-import importlib.abc, sys, types
+import importlib.abc, sys
 class Blocker(importlib.abc.MetaPathFinder):
     def find_spec(self, name, path=None, target=None):
         if name.split('.')[0] in ('tensorflow', 'keras'):
             raise ModuleNotFoundError(f'no {name} here', name=name.split('.')[0])
 sys.meta_path.insert(0, Blocker())
-package = types.ModuleType('wage_tf')
-package.__path__ = [sys.argv[1]]
-sys.modules['wage_tf'] = package
 import numpy as np
 from wage_tf import integer
 from wage_tf import export
@@ -78,6 +75,11 @@ graph, _ = export.packed.from_bytes(export.packed.to_bytes(integer.Graph((1, 1, 
 print(integer.infer(graph, np.full((1, 1, 1, 1), 9, np.uint8)).item())
 """
     run = subprocess.run(
-        [sys.executable, "-c", program, str(FOLDER.parent)], capture_output=True, text=True, env=os.environ, check=False
+        [sys.executable, "-c", program],
+        cwd=FOLDER.parent.parent,
+        capture_output=True,
+        text=True,
+        env=os.environ,
+        check=False,
     )
     assert run.stdout == "9\n", run.stderr

@@ -6,8 +6,8 @@ import argparse
 import sys
 from collections.abc import Sequence
 
+from wage_tf.commands import OneLineParser, run_command
 from wage_tf.export.run import export_run
-from wage_tf.integer.command import OneLineParser, run_command
 
 
 def main(argv: Sequence[str] | None = None) -> int:

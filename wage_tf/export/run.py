@@ -9,6 +9,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from wage_tf.commands import load_run
 from wage_tf.errors import UserError
 from wage_tf.export.c import buffer_bytes, write_c
 from wage_tf.export.card import Card
@@ -16,7 +17,6 @@ from wage_tf.export.litert import write_litert
 from wage_tf.export.packed import write_packed
 from wage_tf.export.stages import stages
 from wage_tf.integer import freeze
-from wage_tf.integer.command import load_run
 
 if TYPE_CHECKING:
     import keras

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from wage_tf.integer.command import OneLineParser, load_run, positive_int, run_command
+from wage_tf.commands import OneLineParser, load_run, positive_int, run_command
 
 if TYPE_CHECKING:
     from wage_tf.integer.verify import Comparison, Row

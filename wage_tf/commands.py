@@ -1,4 +1,7 @@
-"""What the commands of `wage_tf.integer` and `wage_tf.export` share: finished runs, one-line errors, exit codes."""
+"""What the commands share: finished runs; and for `python -m wage_tf.…` one-line errors and exit codes.
+
+`train.py` has parser helpers of its own, so that `--help` and a wrong argument answer before TensorFlow is imported.
+"""
 
 from __future__ import annotations
 
