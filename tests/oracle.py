@@ -101,7 +101,8 @@ def fan_in_limit(shape, factor=1.0):
 
 
 def grid_limit(k, beta=None):
-    return (1.5 * 2.0 ** (k - 2) if beta is None else beta) * step_size(k)
+    """Lmin = beta * sigma(k); beta 1.5 for the grids {-1, 1} and {-1/2, 0, 1/2}, then doubling with every bit."""
+    return (beta or (1.5 if k <= 2 else 1.5 * 2 ** (k - 2))) * step_size(k)
 
 
 def layer_alpha(shape, k, beta=None, factor=1.0):

@@ -53,7 +53,8 @@ def test_alpha_of_float_weights_is_one():
 
 
 def test_scaled_beta_keeps_the_limit_and_the_papers_does_not():
-    assert [initializers.grid_limit(k) for k in (1, 2, 3, 8, 16)] == [0.75] * 5
+    assert [initializers.grid_limit(k) for k in (2, 3, 8, 16)] == [0.75] * 4
+    assert initializers.grid_limit(1) == 1.5  # binary weights are ±1, twice the ternary ones
     assert [initializers.grid_limit(k, 1.5) for k in (2, 3, 8)] == [0.75, 0.375, 1.5 / 128]
     shape = (3, 3, 128, 128)
     assert initializers.layer_alpha(shape, "8-8-8-8") == 16

@@ -30,15 +30,20 @@ def test_every_data_set_has_a_recipe():
         assert recipes.get(name) is not own_images
 
 
-@pytest.mark.parametrize(("bits", "eta"), [(2, 0.125), (4, 0.5), (8, 8.0), (12, 128.0)])
+@pytest.mark.parametrize(("bits", "eta"), [("2-8-2-8", 0.125), ("f-8-4-8", 0.5), ("8-8-8-8", 8.0), ("2-f-12-f", 128.0)])
 def test_eta_goes_with_the_gradients_width(bits, eta):
     assert recipes.get("cifar10").schedule_for(bits)[0] == (0, eta)
 
 
-def test_plain_sgd_keeps_the_schedules_ratios():
-    rates = [rate for _, rate in recipes.get("cifar10").schedule_for(None)]
-    assert rates[0] == recipes.get("cifar10").float_learning_rate
-    assert [rates[0] / rate for rate in rates] == [1, 8, 64]
+@pytest.mark.parametrize(("bits", "first"), [("f-f-f-f", 2**-11), ("2-8-f-f", 2**-5)])
+def test_plain_sgd_keeps_the_schedules_ratios(bits, first):
+    rates = [rate for _, rate in recipes.get("cifar10").schedule_for(bits)]
+    assert [first / rate for rate in rates] == [1, 8, 64]
+
+
+def test_where_layers_differ_the_first_decides():
+    mapping = {"conv1": "2-8-6-8", "*": "2-8-8-8"}
+    assert recipes.get("cifar10").schedule_for(mapping)[0] == (0, 2.0)
 
 
 @pytest.mark.parametrize("text", ["8@0", "8@0,1@200,0.125@250", "0.001953125@0"])

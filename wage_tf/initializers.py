@@ -27,10 +27,14 @@ def grid_limit(k: int, beta: float | None = None) -> float:
 
     Args:
         k: Bit width of the weights.
-        beta: β; 1.5 in the paper, meant for k = 2. None scales it so that Lmin is 0.75 at every k
+        beta: β; 1.5 in the paper, meant for k = 2. None scales it so that Lmin is 0.75 at every k ≥ 2
             (β = 1.5·2^(k−2)): the weights keep their range against the update's grid, and wide weights train too.
+            Binary weights, ±1 where ternary ones are ±0.5, keep the paper's β: at 0.75 α would be half of what their
+            size needs, activations saturate and training stands still.
     """
-    return 0.75 if beta is None else beta * ops.step_size(k)
+    if beta is None:
+        beta = 1.5 * max(1.0, 2.0 ** (k - 2))
+    return beta * ops.step_size(k)
 
 
 def layer_alpha(shape: Sequence[int], bits: BitWidths | str, beta: float | None = None, factor: float = 1.0) -> float:

@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import dataclasses
 import math
+from collections.abc import Mapping
 
 import keras
 
+from wage_tf.bits import BitWidths
 from wage_tf.datasets import Augmentation
 from wage_tf.losses import SumSquaredError
 
@@ -24,8 +26,10 @@ class Recipe:
         schedule: (first epoch, η) pairs at k_G = 8.
         augmentation: What training images go through; None for nothing.
         softmax: Softmax cross-entropy in place of the sum of squared errors.
-        float_learning_rate: First learning rate of plain SGD, for k_G = f; later ones keep the schedule's ratios.
-            The published sources give none: these were tried out here.
+        float_learning_rate: First learning rate of plain SGD on float weights, for f-…-f-…; later ones keep the
+            schedule's ratios. The published sources give none: this one was tried out here.
+        latent_learning_rate: The same on the stored weights of quantized layers, for 2-…-f-…. Their gradient passes
+            straight through α, and they have the grid's steps to cross, so they need a far larger rate.
     """
 
     model: str
@@ -34,7 +38,8 @@ class Recipe:
     schedule: Schedule
     augmentation: Augmentation | None = None
     softmax: bool = False
-    float_learning_rate: float = 2**-9
+    float_learning_rate: float = 2**-11
+    latent_learning_rate: float = 2**-5
 
     def loss(self) -> keras.losses.Loss:
         """The loss, summed over the batch as WAGE's gradients are."""
@@ -42,12 +47,18 @@ class Recipe:
             return keras.losses.CategoricalCrossentropy(from_logits=True, reduction="sum")
         return SumSquaredError()
 
-    def schedule_for(self, gradient_bits: int | None) -> Schedule:
-        """The schedule at another k_G: η·2^(k_G − 8), or plain SGD's learning rates for k_G = f.
+    def schedule_for(self, bits: BitWidths | str | Mapping[str, BitWidths | str]) -> Schedule:
+        """The schedule at other bit widths: η·2^(k_G − 8), or plain SGD's learning rates for k_G = f.
 
-        η counts in steps of the grid σ(k_G), so it halves with every bit removed (paper, section 4.3).
+        η counts in steps of the grid σ(k_G), so it halves with every bit removed (paper, section 4.3). Where layers
+        differ, the first one's pattern decides.
         """
-        factor = 2.0 ** (gradient_bits - 8) if gradient_bits else self.float_learning_rate / self.schedule[0][1]
+        pattern = BitWidths.parse(next(iter(bits.values())) if isinstance(bits, Mapping) else bits)
+        if pattern.g is not None:
+            factor = 2.0 ** (pattern.g - 8)
+        else:
+            first = self.float_learning_rate if pattern.w is None else self.latent_learning_rate
+            factor = first / self.schedule[0][1]
         return tuple((epoch, eta * factor) for epoch, eta in self.schedule)
 
 

@@ -41,7 +41,7 @@ def configure(dataset: Dataset, recipe: Recipe, settings: Mapping[str, object]) 
         schedule = recipes.parse_schedule(chosen["schedule"]) if "schedule" in chosen else None
     except ValueError as error:
         raise UserError(str(error)) from None
-    schedule = schedule or recipe.schedule_for(parsed[0].g)
+    schedule = schedule or recipe.schedule_for(bits)
     return RunConfig(
         **{
             **dict.fromkeys(("data_dir", "beta", "limit", "image_size")),

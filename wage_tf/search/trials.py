@@ -112,7 +112,7 @@ class Study:
 
     def schedule_of(self, pattern: Pattern) -> recipes.Schedule:
         """The recipe's schedule at the pattern's k_G, its first η replaced by the pattern's where it has one."""
-        schedule = self.recipe.schedule_for(pattern.gradients)
+        schedule = self.recipe.schedule_for(pattern.bits)
         factor = 1.0 if pattern.learning_rate is None else pattern.learning_rate / self.recipe.schedule[0][1]
         return tuple((epoch, eta * factor) for epoch, eta in schedule)
 
