@@ -13,7 +13,7 @@ from wage_tf import files
 from wage_tf.search.candidates import OPERANDS, bit_count
 from wage_tf.search.records import TrialRecord, completed
 
-_MOST_NAMES = 16
+_LONGEST_NAME = 11
 _FRONT, _OTHERS, _BEST = "#d1495b", "#8d99ae", "#1d7874"
 
 
@@ -55,14 +55,22 @@ def _draw_front(
     axes.step(costs, errors, where="post", color=_FRONT, linewidth=1.2)
     _points(axes, costs, front, _FRONT, "Pareto front")
     axes.plot(best.cost, best.error, "*", color=_BEST, markersize=14, label="best score", zorder=4)
-    for record in front[:_MOST_NAMES]:
-        axes.annotate(
-            record.pattern, (record.cost, record.error), xytext=(5, 5), textcoords="offset points", fontsize=7.5
-        )
+    _name(axes, front)
     axes.set(xlabel=f"{cost_label}, 8-8-8-8 = 1", ylabel="validation error, %")
     axes.margins(x=0.12, y=0.1)
     axes.grid(alpha=0.25)
     axes.legend(frameon=False)
+
+
+def _name(axes: Axes, front: Sequence[TrialRecord]) -> None:
+    """Writes patterns beside their points; those that differ from layer to layer are numbered and listed."""
+    names = [record.pattern for record in front]
+    if max(map(len, names)) > _LONGEST_NAME:
+        listed = "\n".join(f"{number}  {name}" for number, name in enumerate(names, 1))
+        axes.text(1.02, 1.0, listed, transform=axes.transAxes, va="top", fontsize=8)
+        names = [str(number) for number in range(1, len(front) + 1)]
+    for name, record in zip(names, front, strict=True):
+        axes.annotate(name, (record.cost, record.error), xytext=(5, 5), textcoords="offset points", fontsize=7.5)
 
 
 def _draw_sweep(axes: Axes, records: Sequence[TrialRecord], operand: str) -> None:
@@ -71,8 +79,8 @@ def _draw_sweep(axes: Axes, records: Sequence[TrialRecord], operand: str) -> Non
     axes.plot(places, [record.error for record in ordered], color=_FRONT, linewidth=1.2)
     _points(axes, places, ordered, _FRONT, operand)
     axes.set_xticks(places, [record.values[operand] for record in ordered])
-    axes.set(xlabel=f"bits of the {operand}", ylabel="validation error, %", yscale="log")
-    axes.grid(alpha=0.25, which="both")
+    axes.set(xlabel=f"bits of the {operand}", ylabel="validation error, %")
+    axes.grid(alpha=0.25)
 
 
 def _points(axes: Axes, x: Sequence[float], records: Sequence[TrialRecord], color: str, label: str) -> None:

@@ -45,7 +45,8 @@ def front_table(
         lines = [header, ("---",) * len(header), *rows]
         return "\n".join(f"| {' | '.join(line)} |" for line in lines)
     widths = [max(map(len, column)) for column in zip(header, *rows, strict=True)]
-    return "\n".join("  ".join(f"{cell:{w}}" for cell, w in zip(row, widths, strict=True)) for row in (header, *rows))
+    lines = ("  ".join(f"{cell:{w}}" for cell, w in zip(row, widths, strict=True)) for row in (header, *rows))
+    return "\n".join(line.rstrip() for line in lines)
 
 
 def report(
@@ -73,8 +74,8 @@ def report(
         f"- Oracle: {config.oracle}, seed {config.seed}; {config.epochs} epochs and {config.executions} training(s) a "
         f"trial, {config.limit or 'all'} training images, {config.validation} validation images.",
         f"- {scoring.formula[0].upper()}{scoring.formula[1:]}.",
-        f"- {len(records)} trials, {len(completed)} completed, in {_duration(seconds)} ({_duration(training)} of "
-        "training, counted over all workers).",
+        f"- {len(records)} trials, {len(completed)} completed; {_duration(training)} of training, counted over all "
+        f"workers and sittings; the last sitting took {_duration(seconds)}.",
         "- Test errors are those of the models that the search trained, measured once, at its end.",
         f"- Versions: {', '.join(f'{name} {version}' for name, version in versions().items())}.",
         "",

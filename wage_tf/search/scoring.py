@@ -4,9 +4,6 @@ from __future__ import annotations
 
 import dataclasses
 
-MEASURES = ("energy", "memory", "area")
-USES = ("inference", "training")
-
 
 @dataclasses.dataclass(frozen=True)
 class Scoring:
