@@ -28,6 +28,7 @@ setup(
         "pillow>=10.0",
         "keras-tuner>=1.4.8",
         "matplotlib>=3.9",
+        "grpcio>=1.60",
     ],
     extras_require={
         "litert": _LITERT,

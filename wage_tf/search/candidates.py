@@ -96,13 +96,11 @@ class Pattern:
     Attributes:
         name: W-A-G-E; widths that differ from layer to layer are joined by dots, as in "2.4.2-8.8.4-8-8".
         bits: What `models.build` takes: the pattern, or a mapping from blocks to patterns.
-        gradients: k_G of the whole network, None for float32.
         learning_rate: η at k_G = 8; None for the recipe's schedule.
     """
 
     name: str
     bits: Bits
-    gradients: int | None
     learning_rate: float | None
 
 
@@ -153,13 +151,12 @@ class Candidates:
         """Returns the pattern of a choice; dimensions that `values` lacks take their only candidate."""
         chosen = {**self.narrowest(), **values}
         rate = float(chosen[LEARNING_RATE]) if self.learning_rates else None
-        gradients = None if chosen["gradients"] == "f" else int(chosen["gradients"])
         name = "-".join(".".join(chosen[name] for name in self._names(operand)) for operand in OPERANDS)
         if not self.per_layer:
-            return Pattern(name, name, gradients, rate)
+            return Pattern(name, name, rate)
         blocks = dict.fromkeys(block for operand in self.per_layer for block in self.blocks[operand])
         bits = {block: self._bits_of(block, chosen) for block in (*blocks, "*")}
-        return Pattern(name, bits, gradients, rate)
+        return Pattern(name, bits, rate)
 
     def _names(self, operand: str) -> list[str]:
         return [f"{operand}/{block}" for block in self.blocks[operand]] if operand in self.per_layer else [operand]

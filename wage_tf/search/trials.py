@@ -56,7 +56,7 @@ class Study:
             split = dataclasses.replace(split, train=split.train.head(min(config.limit, split.train_size)))
         self.split = split
         self.recipe = recipes.get(config.dataset, dataset.input_shape)
-        reference = training.prepare(self.run_config(Pattern(REFERENCE, REFERENCE, 8, None)), split, build)
+        reference = training.prepare(self.run_config(Pattern(REFERENCE, REFERENCE, None)), split, build)
         self._reference = costs.model_costs(reference)
         blocks = blocks_of(reference)
         self.candidates = Candidates(config.widths, config.per_layer, blocks, config.learning_rates)
