@@ -145,7 +145,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         from wage_tf.callbacks import Diverged, Interrupted
         from wage_tf.errors import UserError
         from wage_tf.search import best
-    warnings.showwarning = _warn
+    warnings.showwarning = show_warning
     try:
         if args.bits_from:
             arguments.set_defaults(**best.training_settings(args.bits_from, args.pattern))
@@ -188,14 +188,14 @@ def train(args: argparse.Namespace) -> None:
         run.check_resumable(config)
     else:
         run.create(config)
-    state = checkpoints.load_latest(run.checkpoints, _warn) if resumed else None
+    state = checkpoints.load_latest(run.checkpoints, show_warning) if resumed else None
     if state is not None and len(state.rows) >= config.epochs:
         print(f"{run.path} has all its {len(state.rows)} epochs")
         finish(run, config, model, state)
         return
     print(summary(config, dataset, model, run))
     if training.is_known_to_be_unstable(config):
-        _warn(
+        show_warning(
             f"{config.bits} with beta {config.beta} is known to diverge: weights this wide are small against the "
             "update's grid; leave --beta out, or take G wider than W"
         )
@@ -321,7 +321,8 @@ def _number(text: str, kind: type, is_valid: object, what: str) -> int | float:
     raise argparse.ArgumentTypeError(f"{what} is wanted, received {text!r}")
 
 
-def _warn(message: str | Warning, *_: object, **__: object) -> None:
+def show_warning(message: str | Warning, *_: object, **__: object) -> None:
+    """Prints a warning in one line on stderr; fits `warnings.showwarning`."""
     print(f"warning: {message}", file=sys.stderr)
 
 

@@ -14,7 +14,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from train import OneLineParser, natural, positive_float, positive_int, quiet_tensorflow
+from train import OneLineParser, natural, positive_float, positive_int, quiet_tensorflow, show_warning
 
 if TYPE_CHECKING:
     from wage_tf.datasets import Dataset
@@ -122,7 +122,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         from wage_tf.search.session import NothingTrained
     if not args.verbose:
         logging.getLogger("tensorflow").setLevel(logging.ERROR)
-    warnings.showwarning = _show_warning
+    warnings.showwarning = show_warning
     try:
         with stopping_on_signals():
             return _run(args, argv)
@@ -253,10 +253,6 @@ def _percent(text: str) -> float:
     if value >= 100:
         raise argparse.ArgumentTypeError(f"a percentage below 100 is wanted, received {text!r}")
     return value
-
-
-def _show_warning(message: Warning, *_: object, **__: object) -> None:
-    print(f"warning: {message}", file=sys.stderr)
 
 
 def _fail(message: str, code: int) -> int:
