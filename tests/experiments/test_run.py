@@ -1,0 +1,179 @@
+"""The runner as a person uses it, on the embedded digits."""
+
+import json
+import os
+import shutil
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+
+from experiments import run
+from experiments.claims import claim
+from wage_tf import checkpoints
+
+ROOT = Path(__file__).resolve().parent.parent.parent
+TINY = str(Path(__file__).with_name("tiny.toml"))
+
+
+def arguments(folder, *more):
+    return [TINY, *more, "--runs-dir", str(folder / "runs"), "--results-dir", str(folder / "results")]
+
+
+def start(folder, *more):
+    command = [sys.executable, "-m", "experiments.run", *arguments(folder, *more)]
+    return subprocess.Popen(command, cwd=ROOT, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+
+
+def wait_for(condition, process):
+    deadline = time.monotonic() + 120
+    while not condition():
+        assert process.poll() is None, process.communicate()
+        assert time.monotonic() < deadline
+        time.sleep(0.01)
+
+
+def record(folder, name="plain-s0"):
+    return json.loads((folder / "results" / "tiny" / f"{name}.json").read_text())
+
+
+@pytest.fixture(scope="module")
+def done(tmp_path_factory):
+    """The plain variant, trained without a stop."""
+    folder = tmp_path_factory.mktemp("done")
+    assert run.main(arguments(folder, "plain")) == 0
+    return folder
+
+
+def test_a_record_says_what_was_run_where_and_what_came_out(done):
+    found = record(done)
+    results = json.loads((done / "runs/tiny/plain-s0/results.json").read_text())
+    assert (found["experiment"], found["variant"], found["seed"], found["status"]) == ("tiny", "plain", 0, "done")
+    assert found["command"].startswith("python train.py --model mlp --width 0.05")
+    assert found["command"].endswith("--epochs 3 --seed 0 --histogram-freq 0")
+    assert {name: found[name] for name in ("test_error", "seconds", "versions")}.items() <= results.items()
+    assert found["metrics"]["epoch"] == [1, 2, 3]
+    assert found["metrics"]["test_error"][-1] == found["test_error"]
+    (sitting,) = found["sittings"]
+    assert sitting["hardware"]["usable_cores"] >= 1
+    assert set(sitting) == {"started", "commit", "hardware"}
+
+
+def test_what_is_done_is_not_trained_again(done, monkeypatch, capsys):
+    monkeypatch.setattr(subprocess, "Popen", None)
+    assert run.main(arguments(done, "plain")) == 0
+    assert run.main(arguments(done, "--list")) == 0
+    assert "1 of 3 runs" in capsys.readouterr().out
+
+
+def test_a_run_finished_by_hand_is_recorded_with_its_provenance_unknown(done, tmp_path, monkeypatch):
+    shutil.copytree(done / "runs/tiny/plain-s0", tmp_path / "runs/tiny/plain-s0")
+    monkeypatch.setattr(subprocess, "Popen", None)
+    assert run.main(arguments(tmp_path, "--record")) == 0
+    assert record(tmp_path) == {**record(done), "sittings": []}
+
+
+def test_other_settings_than_those_recorded_are_trained(done, tmp_path):
+    shutil.copytree(done, tmp_path, dirs_exist_ok=True)
+    changed = tmp_path / "tiny.toml"
+    changed.write_text(Path(TINY).read_text().replace("epochs = 3", "epochs = 4"))
+    assert run.main([str(changed), *arguments(tmp_path, "plain")[1:]]) == 0
+    metrics, earlier = record(tmp_path)["metrics"], record(done)["metrics"]
+    assert metrics["epoch"] == [1, 2, 3, 4]
+    assert metrics["test_loss"][:3] == earlier["test_loss"]
+
+
+def test_stopped_then_killed_it_goes_on_to_the_same_figures(done, tmp_path):
+    directory = tmp_path / "runs/tiny/plain-s0"
+    process = start(tmp_path, "plain")
+    wait_for(lambda: checkpoints_of(directory), process)
+    process.send_signal(signal.SIGINT)
+    _, errors = process.communicate(timeout=60)
+    assert (process.returncode, errors.strip()) == (130, "stopped by SIGINT; the same command goes on")
+    assert "stopped by SIGINT; go on with" in directory.with_name("plain-s0.log").read_text()
+
+    before = checkpoints_of(directory)
+    process = start(tmp_path, "plain")
+    wait_for(lambda: checkpoints_of(directory) - before, process)
+    (training,) = children(process.pid)
+    process.kill()
+    os.kill(training, signal.SIGKILL)
+    process.communicate()
+    wait_until_free(directory.with_name("plain-s0.lock"))
+    assert not (tmp_path / "results").exists()
+
+    assert run.main(arguments(tmp_path, "plain")) == 0
+    assert record(tmp_path)["metrics"] == record(done)["metrics"]
+    assert len(record(tmp_path)["sittings"]) == 3
+
+
+def test_a_run_that_another_process_has_is_left_to_it(tmp_path, capsys):
+    (tmp_path / "runs/tiny").mkdir(parents=True)
+    with claim(tmp_path / "runs/tiny/plain-s0.lock"):
+        assert run.main(arguments(tmp_path, "plain")) == 0
+    assert "1 runs are in the hands of another process" in capsys.readouterr().out
+    assert not (tmp_path / "results").exists()
+
+
+def test_a_divergence_is_a_result(tmp_path, monkeypatch):
+    assert run.main(arguments(tmp_path, "diverging")) == 0
+    found = record(tmp_path, "diverging-s0")
+    assert found["status"] == "diverged"
+    assert "the loss is inf" in found["reason"]
+    monkeypatch.setattr(subprocess, "Popen", None)
+    assert run.main(arguments(tmp_path, "diverging")) == 0
+
+
+def test_a_failure_is_told_and_not_recorded(tmp_path, capsys):
+    (tmp_path / "bad.toml").write_text(Path(TINY).read_text().replace('"mlp"', '"nonesuch"'))
+    assert run.main([str(tmp_path / "bad.toml"), *arguments(tmp_path, "plain")[1:]]) == 1
+    assert "failed with exit code 2: train.py: error: model: 'nonesuch' is not one of" in capsys.readouterr().err
+    assert not (tmp_path / "results/bad").exists()
+
+
+@pytest.mark.parametrize(
+    ("given", "message"),
+    [
+        ([], "an experiment, --all or --list is wanted"),
+        (["nothing"], "there is no experiment 'nothing'"),
+        (["mnist", "nothing"], "mnist has no variant 'nothing'"),
+        (["mnist", "--seeds", "a"], "seeds are integers such as 0,1; received 'a'"),
+    ],
+)
+def test_wrong_input_is_one_line_and_exit_code_2(given, message, capsys):
+    try:
+        code = run.main(given)
+    except SystemExit as stop:
+        code = stop.code
+    errors = capsys.readouterr().err
+    assert code == 2
+    assert message in errors
+    assert errors.count("\n") == 1
+
+
+def test_the_environment_names_what_is_not_in_the_project(tmp_path, monkeypatch, capsys):
+    (tmp_path / "folder.toml").write_text(Path(TINY).read_text().replace("[settings]", '[settings]\ndataset = "$AWAY"'))
+    monkeypatch.delenv("AWAY", raising=False)
+    assert run.main([str(tmp_path / "folder.toml"), *arguments(tmp_path, "plain")[1:]]) == 2
+    assert "the environment has no AWAY" in capsys.readouterr().err
+
+
+def checkpoints_of(directory):
+    return set(checkpoints.paths(directory / "checkpoints"))
+
+
+def children(pid):
+    return [int(child) for child in Path(f"/proc/{pid}/task/{pid}/children").read_text().split()]
+
+
+def wait_until_free(path):
+    deadline = time.monotonic() + 30
+    while True:
+        with claim(path) as lock:
+            if lock is not None:
+                return
+        assert time.monotonic() < deadline
+        time.sleep(0.05)
