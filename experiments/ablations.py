@@ -28,12 +28,20 @@ from wage_tf.errors import UserError
 from wage_tf.layers import QActivation, QError
 from wage_tf.quantizers import quantize_activation
 
+
+def _random_width(text: str) -> int:
+    try:
+        return ops.check_random_width(int(text))
+    except ValueError as error:
+        raise argparse.ArgumentTypeError(str(error)) from None
+
+
 OPTIONS = {
-    "factor": (float, "factor of the fan-in limit: 1 in the authors' code (default), 2 in the paper"),
-    "clip": (int, "stored weights are clipped to this many bits' grid: k_G in the paper (default: k_W)"),
+    "factor": (train.positive_float, "factor of the fan-in limit: 1 in the authors' code (default), 2 in the paper"),
+    "clip": (train.positive_int, "stored weights are clipped to this many bits' grid: k_G in the paper (default: k_W)"),
     "output": (str, "clipped (Q_A, then Q_E after the last product) or plain (Q_E alone); default: the network's"),
-    "random_width": (int, "bits of the random numbers of the stochastic rounding (default 16)"),
-    "gamma": (float, "shifts the upper bound of the errors: Q(gamma*e/Shift(max|e|), k_E) (default 1)"),
+    "random_width": (_random_width, "bits of the random numbers of the stochastic rounding (default 16)"),
+    "gamma": (train.positive_float, "shifts the upper bound of the errors: Q(gamma*e/Shift(max|e|), k_E) (default 1)"),
 }
 _OUTPUTS = ("clipped", "plain")
 
@@ -164,7 +172,7 @@ def _train(args: argparse.Namespace, options: argparse.Namespace) -> int:
     config = training.configure(dataset, recipe, {name: getattr(args, name) for name in _CONFIGURED})
     model = training.prepare(config, dataset, functools.partial(build, options=options))
     if options.random_width is not None:
-        model.optimizer.random_width = ops.check_random_width(options.random_width)
+        model.optimizer.random_width = options.random_width
     run = runs.RunDirectory(args.run_dir)
     resumed = args.resume and run.holds_a_run()
     chosen, kept = vars(options), run.path / "ablation.json"
