@@ -169,7 +169,8 @@ class Runner:
         progress.skip(run, done)
         command = [sys.executable, *run.program, *map(_expanded, run.arguments)]
         command += ["--run-dir", str(place.directory), "--resume"]
-        command += ["--data-dir", self.data_dir] if self.data_dir else []
+        if self.data_dir and "data_dir" not in run.variant.settings:
+            command += ["--data-dir", self.data_dir]
         start = time.monotonic()
         with open(place.log, "ab") as log:
             self._process = subprocess.Popen(
@@ -272,7 +273,8 @@ def _run(args: argparse.Namespace) -> int:
 
 
 def _queue(experiment: Experiment, args: argparse.Namespace) -> list[Run]:
-    variants = [experiment.variant(name) for name in args.variants] or experiment.variants
+    named = [experiment.variant(name) for name in args.variants]
+    variants = named or [variant for variant in experiment.variants if not variant.needs]
     return [Run(experiment, variant, seed) for seed in args.seeds or experiment.seeds for variant in variants]
 
 

@@ -3,7 +3,7 @@
 title = "..."               reproduces = "table 1 of the paper"     figure = "curves"     axis = "k_G"
 seeds = [0, 1]              seconds_per_epoch = 22                  hardware = "..."      note = "prose"
 [settings]                  arguments of train.py that all variants share; `epochs` is required
-[variants.NAME]             label, x (its place on a sweep's axis), settings, ablation (experiments.ablations)
+[variants.NAME]             label, x (place on a sweep's axis), needs, settings, ablation
 [[published]]               label, source, errors = { NAME = 0.40 }: test errors in percent
 """
 
@@ -23,7 +23,7 @@ from wage_tf.errors import UserError
 FOLDER = Path(__file__).resolve().parent
 FIGURES = ("none", "curves", "sweep", "distributions")
 
-_OF_THE_RUNNER = {"seed", "data_dir", "run_dir", "resume", "overwrite", "evaluate", "verbose", "histogram_freq"}
+_OF_THE_RUNNER = {"seed", "run_dir", "resume", "overwrite", "evaluate", "verbose", "histogram_freq"}
 _SETTINGS = set(vars(train.parser().parse_args([]))) - _OF_THE_RUNNER
 
 
@@ -35,6 +35,7 @@ class Variant:
         name: Names its run directory and results.
         label: What tables and figures call it.
         x: Its place on the axis of a sweep; None elsewhere.
+        needs: Data that few have: it is trained only where it is asked for by name.
         settings: Arguments of train.py, by their names with underscores.
         ablation: Arguments of `experiments.ablations` beyond train.py's; empty for a training by train.py itself.
     """
@@ -42,6 +43,7 @@ class Variant:
     name: str
     label: str
     x: float | None
+    needs: str
     settings: Mapping[str, object]
     ablation: Mapping[str, object]
 
@@ -99,7 +101,8 @@ class Experiment:
     @property
     def minutes(self) -> float:
         """Expected time of all runs one after the other."""
-        return len(self.seeds) * sum(variant.epochs for variant in self.variants) * self.seconds_per_epoch / 60
+        epochs = sum(variant.epochs for variant in self.variants if not variant.needs)
+        return len(self.seeds) * epochs * self.seconds_per_epoch / 60
 
     def variant(self, name: str) -> Variant:
         """Finds a variant.
@@ -198,6 +201,7 @@ def _variant(name: str, given: dict, shared: dict) -> Variant:
     settings = {**shared, **_table(given, "settings")}
     ablation = _table(given, "ablation")
     label, x = _take(given, "label", str, name), _take(given, "x", (int, float), None)
+    needs = _take(given, "needs", str, "")
     _nothing_left(given, f"variant {name}")
     for what, entries, allowed in (("settings", settings, _SETTINGS), ("ablation", ablation, ablations.OPTIONS)):
         for key in entries:
@@ -207,7 +211,7 @@ def _variant(name: str, given: dict, shared: dict) -> Variant:
         raise UserError(
             f"variant {name}: settings.epochs is an integer of at least 1; received {settings.get('epochs')}"
         )
-    return Variant(name, label, x, settings, ablation)
+    return Variant(name, label, x, needs, settings, ablation)
 
 
 def _published(given: dict, variants: set[str]) -> Published:
