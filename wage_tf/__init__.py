@@ -6,29 +6,30 @@ them in NumPy.
 
 import os as _os
 
-from wage_tf import integer
+from wage_tf import integer, quiet
 from wage_tf.bits import BitWidths
 
 _os.environ.setdefault("KERAS_BACKEND", "tensorflow")
 
-try:
-    from wage_tf import (
-        callbacks,
-        constraints,
-        costs,
-        datasets,
-        initializers,
-        layers,
-        losses,
-        metrics,
-        ops,
-        optimizers,
-        quantizers,
-        recipes,
-    )
-except ModuleNotFoundError as _error:
-    if _error.name not in ("tensorflow", "keras"):
-        raise
+with quiet.importing_tensorflow():
+    try:
+        from wage_tf import (
+            callbacks,
+            constraints,
+            costs,
+            datasets,
+            initializers,
+            layers,
+            losses,
+            metrics,
+            ops,
+            optimizers,
+            quantizers,
+            recipes,
+        )
+    except ModuleNotFoundError as _error:
+        if _error.name not in ("tensorflow", "keras"):
+            raise
 
 __version__ = "0.1.0"
 __all__ = [

@@ -78,6 +78,8 @@ def export_run(
     suffix, write = _WRITERS[to]
     source = Path(run_dir).resolve()
     path = source.with_name(source.name + suffix) if out is None else Path(out)
+    if to != "c" and path.is_dir():
+        raise UserError(f"{path} is a folder: {to} goes into a file")
     size = write(path, graph, card_of(config, model), **({"accumulators": True} if accumulators else {}))
     total = model_costs(model).total
     buffer = buffer_bytes(stages(graph)) if to == "c" else total.activation_bytes
