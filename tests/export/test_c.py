@@ -1,5 +1,6 @@
 """Generated C against the integer engine, code for code, under strict warnings and sanitizers."""
 
+import pathlib
 import shutil
 import subprocess
 
@@ -45,10 +46,33 @@ def test_c_equals_the_engine_under_sanitizers(tmp_path, name, bits, shape, width
 
 
 def test_c_equals_the_engine_on_1000_mnist_images(tmp_path):
-    graph = integer.freeze(models.build("lenet5", "2-8-8-8", (28, 28, 1), 10))
+    """A narrow LeNet-5: the sanitized program takes all 1,000 as well."""
+    graph = integer.freeze(models.build("lenet5", "2-8-8-8", (28, 28, 1), 10, width=0.25))
     write_c(tmp_path, graph, CARD)
-    images = real_images("mnist", "test")[0][:1000]
-    assert (scores_of(tmp_path, "classify", images) == integer.infer(graph, images)).all()
+    images = real_images("mnist", "test[:1000]")[0]
+    scores = integer.infer(graph, images)
+    for target in ("classify", "sanitized"):
+        assert (scores_of(tmp_path, target, images) == scores).all()
+
+
+def test_an_interrupted_export_leaves_the_folder_as_it_was(tmp_path, monkeypatch):
+    graph = integer.freeze(models.build("mlp", "2-8-8-8", (3, 3, 1), 10, width=0.01))
+    write_c(tmp_path / "old", graph, CARD)
+    before = {path.name: path.read_bytes() for path in (tmp_path / "old").iterdir()}
+
+    def full(path, text, encoding):
+        if "main" in text:
+            raise OSError(28, "No space left on device", str(path))
+        with open(path, "w", encoding=encoding) as file:
+            file.write(text)
+
+    monkeypatch.setattr(pathlib.Path, "write_text", full)
+    other = integer.freeze(models.build("mlp", "2-8-8-8", (3, 3, 1), 7, width=0.01))
+    for folder in ("old", "new"):
+        with pytest.raises(OSError, match="No space left"):
+            write_c(tmp_path / folder, other, CARD)
+    assert {path.name: path.read_bytes() for path in (tmp_path / "old").iterdir()} == before
+    assert not (tmp_path / "new").exists()
 
 
 def test_an_image_that_is_not_whole(tmp_path):

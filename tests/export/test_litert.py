@@ -76,8 +76,27 @@ def test_metadata(tmp_path):
     assert read_card(tmp_path / "net.tflite") == CARD
     assert json.loads(json.dumps(CARD.as_dict()))["labels"] == ["null", "één"]
     (tmp_path / "other").write_bytes(bytes(100))
-    with pytest.raises(UserError, match="not a LiteRT model"):
+    with pytest.raises(UserError, match=r"other: not a LiteRT model"):
         read_card(tmp_path / "other")
+
+
+def test_a_damaged_file_is_one_clear_error_or_its_card_reads(tmp_path):
+    """The format has no checksum: a flip in a weight is not seen, one in the structure must not crash."""
+    path = tmp_path / "net.tflite"
+    write_litert(path, integer.freeze(models.build("mlp", "2-8-8-8", (2, 2, 1), 2, width=0.004)), CARD)
+    content = path.read_bytes()
+    random = np.random.default_rng(0)
+    messages = []
+    for number in range(300):
+        place, bit = random.integers(len(content)), random.integers(8)
+        flipped = content[:place] + bytes([content[place] ^ 1 << bit]) + content[place + 1 :]
+        path.write_bytes(content[:place] if number % 2 else flipped)
+        try:
+            read_card(path)
+        except UserError as error:
+            messages.append(str(error))
+    assert len(messages) >= 150
+    assert all(message.startswith(f"{path}: ") and "\n" not in message for message in messages)
 
 
 @pytest.mark.parametrize(

@@ -59,6 +59,14 @@ def test_a_branch_is_refused():
         integer.freeze(keras.Model(image, keras.layers.Add()([x, y])))
 
 
+def test_a_layer_used_twice_is_refused():
+    image, twice = keras.Input((8, 8, 1), dtype="uint8"), layers.QActivation(name="twice")
+    x = twice(layers.QConv2D(1, 3, padding="same")(layers.QRescaling(1 / 256)(image)))
+    x = twice(layers.QConv2D(1, 3, padding="same")(x))
+    with pytest.raises(UserError, match="layer twice: the integer graph is a chain, each layer used once"):
+        integer.freeze(keras.Model(image, x))
+
+
 def test_a_model_without_rescaling_is_refused():
     model = keras.Sequential([keras.Input((4,)), layers.QDense(2)])
     with pytest.raises(UserError, match="begins with a QRescaling"):

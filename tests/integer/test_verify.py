@@ -1,12 +1,15 @@
 """python -m wage_tf.integer verify, in-process, on runs that are integers and runs that are not."""
 
+import dataclasses
+
 import keras
 import numpy as np
 import pytest
 
 from tests.integer.helpers import random_images
 from tests.integer.runs_helper import write_run
-from wage_tf import integer
+from wage_tf import datasets, integer
+from wage_tf.errors import UserError
 from wage_tf.integer.__main__ import main
 from wage_tf.integer.exactness import gradient_bounds
 from wage_tf.integer.verify import Comparison
@@ -68,6 +71,20 @@ def test_bad_input_is_one_line(tmp_path, capsys):
     code, printed = verify(tmp_path, capsys)
     assert (code, printed.out, printed.err.count("\n")) == (2, "", 1)
     assert "holds no run" in printed.err
+
+
+def test_images_of_another_shape_are_refused(tmp_path):
+    comparison = Comparison(write_run(tmp_path / "run"))
+    with pytest.raises(UserError, match="images: uint8 of shape"):
+        comparison.infer([(random_images((20, 20, 1), 2), np.zeros((2, 10), np.float32))])
+
+
+def test_without_test_images_training_images_are_compared(tmp_path, capsys, monkeypatch):
+    write_run(tmp_path / "run", "2-8-f-f")
+    load = datasets.load
+    monkeypatch.setattr(datasets, "load", lambda *args: dataclasses.replace(load(*args), test=None))
+    _, printed = verify(tmp_path / "run", capsys, "--images", "8")
+    assert "inference: 8 images, every code of every layer" in printed.out
 
 
 def test_gradient_sums_past_2_to_24_are_found(tmp_path):

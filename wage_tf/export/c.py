@@ -6,6 +6,7 @@ images stand beside them.
 
 from __future__ import annotations
 
+import contextlib
 import math
 import os
 import textwrap
@@ -22,7 +23,7 @@ from wage_tf.integer.graph import Graph
 
 
 def write_c(path: str | os.PathLike, graph: Graph, card: Card) -> int:
-    """Writes wage_net.h, wage_net.c, main.c and Makefile into a folder, each whole or not at all.
+    """Writes wage_net.h, wage_net.c, main.c and Makefile into a folder, all of them or none.
 
     Args:
         path: The folder; made if it is not there.
@@ -40,9 +41,17 @@ def write_c(path: str | os.PathLike, graph: Graph, card: Card) -> int:
     folder = Path(path)
     if folder.exists() and not folder.is_dir():
         raise UserError(f"{folder} is a file: C source goes into a folder")
+    is_new = not folder.exists()
     folder.mkdir(parents=True, exist_ok=True)
-    for name, text in content.items():
-        files.write_bytes(folder / name, text.encode("ascii"))
+    try:
+        with contextlib.ExitStack() as stack:
+            for name, text in content.items():
+                stack.enter_context(files.replacing(folder / name)).write_text(text, "ascii")
+    except BaseException:
+        with contextlib.suppress(OSError):
+            if is_new:
+                folder.rmdir()
+        raise
     return weight_bytes(network)
 
 

@@ -183,12 +183,17 @@ def read_metadata(content: bytes, name: str) -> str:
     """Returns one metadata entry of a `.tflite` file's content.
 
     Raises:
-        UserError: If it is no such file or has no such entry.
+        UserError: If it is no such file, is damaged or has no such entry. The format has no checksum: damage is found
+            where it breaks the file's structure.
     """
     if content[4:8] != _IDENTIFIER:
         raise UserError("not a LiteRT model")
-    model = schema().ModelT.InitFromPackedBuf(content)
-    for entry in model.metadata or []:
-        if entry.name == name.encode():
-            return bytes(model.buffers[entry.buffer].data).decode()
+    model_type = schema().ModelT
+    try:
+        model = model_type.InitFromPackedBuf(content)
+        for entry in model.metadata or []:
+            if entry.name == name.encode():
+                return bytes(model.buffers[entry.buffer].data).decode()
+    except Exception as error:
+        raise UserError(f"the LiteRT model is damaged: {type(error).__name__}") from error
     raise UserError(f"the LiteRT model has no metadata {name!r}")

@@ -138,10 +138,13 @@ def read_card(path: str | os.PathLike) -> Card:
     """Reads the metadata of a `.tflite` file that `write_litert` wrote.
 
     Raises:
-        UserError: If the file cannot be read or has no such metadata.
+        UserError: If the file cannot be read, is damaged or has no such metadata; the message begins with the path.
     """
     try:
-        content = Path(path).read_bytes()
+        return Card.from_dict(json.loads(read_metadata(Path(path).read_bytes(), METADATA)))
     except OSError as error:
         raise UserError(f"{path}: {error.strerror or error}") from None
-    return Card.from_dict(json.loads(read_metadata(content, METADATA)))
+    except UserError as error:
+        raise UserError(f"{path}: {error}") from None
+    except ValueError as error:
+        raise UserError(f"{path}: its metadata is not JSON") from error

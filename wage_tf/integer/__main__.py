@@ -26,7 +26,12 @@ def main(argv: Sequence[str] | None = None) -> int:
     commands = parser.add_subparsers(dest="command", required=True)
     verify = commands.add_parser("verify", help="compare a run's model with its integer graph, code for code")
     verify.add_argument("run_dir", metavar="RUN_DIR", help="a directory that train.py wrote")
-    verify.add_argument("--images", type=positive_int, metavar="N", help="the first N test images (default: all)")
+    verify.add_argument(
+        "--images",
+        type=positive_int,
+        metavar="N",
+        help="the first N test images (default: all; without a test set 250 for training)",
+    )
     verify.add_argument("--steps", type=positive_int, default=10, metavar="N", help="training steps (default 10)")
     verify.add_argument("--batch-size", type=positive_int, metavar="N", help="images per step (default: the run's)")
     return run_command(parser, _verify, argv)
@@ -52,6 +57,9 @@ def _verify(arguments: argparse.Namespace) -> int:
     if dataset.test_size:
         test = dataset.test_batches(_BATCH, recipe.augmentation)
         comparison.infer(_first(test, arguments.images or dataset.test_size))
+    else:
+        count = min(arguments.images or _BATCH, dataset.train_size)
+        comparison.infer([dataset.probe_batch(count, recipe.augmentation)])
     if not floats:
         size = arguments.batch_size or config.batch_size
         train = dataset.train_batches(size, config.seed, recipe.augmentation)

@@ -62,10 +62,8 @@ def _chain(model: keras.Model) -> list[keras.Layer]:
             continue
         if type(layer) not in _READERS:
             raise UserError(_unsupported(layer))
-        if layer.input is not tensor:
-            raise UserError(
-                f"layer {layer.name}: the integer graph is a chain, and this layer does not follow {tensor}"
-            )
+        if len(layer._inbound_nodes) != 1 or layer.input is not tensor:
+            raise UserError(f"layer {layer.name}: the integer graph is a chain, each layer used once, after the last")
         tensor = layer.output
         layers.append(layer)
     return layers

@@ -98,8 +98,8 @@ class Comparison:
         probe = keras.Model(self._model.input, [layer.output for layer in self._layers])
         for images, _ in batches:
             images = np.asarray(images)
-            expected = probe(images, training=False)
             outputs = engine.forward(self.graph, images)
+            expected = probe(images, training=False)
             for node, codes, values, fraction in zip(
                 self.graph.nodes, outputs, expected, self.graph.fractions, strict=True
             ):
