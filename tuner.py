@@ -148,14 +148,14 @@ def _run(args: argparse.Namespace, argv: Sequence[str]) -> int:
 
     role, address, port = processes.role()
     if role == "worker":
-        processes.end_with_parent()
+        processes.end_with_parent(_complain)
     started = time.monotonic()
     dataset = datasets.load(args.dataset, args.data_dir, None, args.image_size)
     config = configure(args, dataset)
     study = Study(config, dataset, models.build)
     directory = SearchDirectory(args.run_dir or default_run_directory(config))
     if role == "worker":
-        session.run_worker(study, directory, lambda line: print(line, flush=True), address, port)
+        session.run_worker(study, directory, lambda line: print(line, flush=True), _complain, address, port)
         return 0
     if args.resume and directory.holds_a_search():
         directory.check_same_search(config)
@@ -256,8 +256,12 @@ def _percent(text: str) -> float:
 
 
 def _fail(message: str, code: int) -> int:
-    print(f"tuner.py: error: {message}", file=sys.stderr)
+    _complain(message)
     return code
+
+
+def _complain(message: str) -> None:
+    print(f"tuner.py: error: {message}", file=sys.stderr, flush=True)
 
 
 if __name__ == "__main__":

@@ -6,12 +6,14 @@ import collections
 import contextlib
 import os
 import signal
+import socket
 import subprocess
 import threading
 import time
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
+from typing import NoReturn
 
 import grpc
 import keras_tuner
@@ -25,6 +27,8 @@ _PARENT = "WAGE_TF_SEARCH_CHIEF"
 _POLL_SECONDS = 0.2
 _GRACE_SECONDS = 5
 _CHIEF_SECONDS = 300
+_LOST_SECONDS = 60
+_KNOCK_SECONDS = 5
 _MOST_DEATHS = 3
 _WRONG_INPUT = 2
 
@@ -189,8 +193,12 @@ def role() -> tuple[str, str, int]:
     return "chief" if "chief" in name else "worker", address, int(port)
 
 
-def end_with_parent() -> None:
-    """Ends this process when the chief that started it is gone, even by `kill -9`; elsewhere does nothing."""
+def end_with_parent(complain: Callable[[str], object]) -> None:
+    """Ends this process when the chief that started it is gone, even by `kill -9`; elsewhere does nothing.
+
+    Args:
+        complain: Takes the last words.
+    """
     parent = os.environ.get(_PARENT)
     if parent is None:
         return
@@ -198,24 +206,62 @@ def end_with_parent() -> None:
     def watch() -> None:
         while os.getppid() == int(parent):
             time.sleep(_POLL_SECONDS)
-        os._exit(1)
+        _end(complain, "the chief that started this worker is gone")
 
     threading.Thread(target=watch, daemon=True).start()
 
 
 @contextlib.contextmanager
-def talking_to_chief(address: str, port: int) -> Iterator[None]:
-    """Waits for the chief, five minutes at most, before the block; turns its disappearance into `ChiefLost`."""
+def talking_to_chief(address: str, port: int, complain: Callable[[str], object]) -> Iterator[None]:
+    """Waits for the chief, five minutes at most, before the block; ends this process if it is gone for a minute.
+
+    KerasTuner would wait for an hour, and not notice before the end of the trial.
+
+    Args:
+        address: Where the chief listens.
+        port: Its port.
+        complain: Takes the last words.
+
+    Raises:
+        ChiefLost: If the chief does not answer, or breaks the conversation off.
+    """
     where = f"the chief at {address}:{port} (KERASTUNER_ORACLE_IP, KERASTUNER_ORACLE_PORT)"
     with grpc.insecure_channel(f"{address}:{port}") as channel:
         try:
             grpc.channel_ready_future(channel).result(_CHIEF_SECONDS)
         except grpc.FutureTimeoutError:
             raise ChiefLost(f"{where} does not answer") from None
+    done = threading.Event()
+
+    def watch() -> None:
+        heard = time.monotonic()
+        while not done.wait(min(_KNOCK_SECONDS, _LOST_SECONDS / 4)):
+            if _answers(address, port):
+                heard = time.monotonic()
+            elif time.monotonic() - heard > _LOST_SECONDS:
+                _end(complain, f"{where} was lost: no answer for {_LOST_SECONDS} seconds")
+
+    threading.Thread(target=watch, daemon=True).start()
     try:
         yield
     except grpc.RpcError as error:
         raise ChiefLost(f"{where} was lost: {error.code().name}") from error
+    finally:
+        done.set()
+
+
+def _answers(address: str, port: int) -> bool:
+    try:
+        socket.create_connection((address, port), _KNOCK_SECONDS).close()
+    except OSError:
+        return False
+    return True
+
+
+def _end(complain: Callable[[str], object], message: str) -> NoReturn:
+    """Ends the process at once, whatever its main thread is doing."""
+    complain(message)
+    os._exit(1)
 
 
 class Stopped(KeyboardInterrupt):

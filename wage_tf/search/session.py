@@ -122,7 +122,9 @@ class Session:
     def _give_up(self, trial_id: str, reason: str) -> None:
         """Records a trial in which workers died as failed."""
         values = dict(self.oracle.trials[trial_id].hyperparameters.values)
-        self.directory.write_record(trials.failure(self.study, trial_id, values, reason))
+        record = trials.failure(self.study, trial_id, values, reason)
+        tensorboard.write_trial(self.directory.tensorboard, record, self.study.candidates.choices())
+        self.directory.write_record(record)
 
     def _test_error(self, record: TrialRecord) -> float:
         model = keras.saving.load_model(self.directory.model(record.trial))
@@ -136,15 +138,28 @@ class Session:
 
 
 def run_worker(
-    study: trials.Study, directory: SearchDirectory, tell: Callable[[str], None], address: str, port: int
+    study: trials.Study,
+    directory: SearchDirectory,
+    tell: Callable[[str], None],
+    complain: Callable[[str], object],
+    address: str,
+    port: int,
 ) -> None:
     """Runs the trials that the chief at an address gives, until it says that the search is over.
 
+    Args:
+        study: What the trials share.
+        directory: The search's directory.
+        tell: Takes a line about every trial.
+        complain: Takes the last words of a worker that ends because its chief is gone.
+        address: Where the chief listens.
+        port: Its port.
+
     Raises:
         UserError: If the directory is not that of the chief's search.
-        ChiefLost: If there is no chief, or no longer.
+        ChiefLost: If there is no chief, or it breaks the conversation off.
     """
-    with talking_to_chief(address, port):
+    with talking_to_chief(address, port, complain):
         directory.check_same_search(study.config)
         oracle = oracles.create(study.config, study.candidates, directory, reload=False)
         WageTuner(oracle, study, directory, lambda record: tell(report.progress_line(record))).search()

@@ -18,21 +18,27 @@ def write_space(path: Path, choices: Mapping[str, Sequence[str]]) -> None:
 
     Args:
         path: Directory of the event files.
-        choices: Candidates of every dimension; those with one alone get no column.
+        choices: Candidates of every dimension.
     """
-    varied = {name: values for name, values in choices.items() if len(values) > 1}
     with tf.summary.create_file_writer(str(path)).as_default():
         api.hparams_config(
-            hparams=[api.HParam(name, api.Discrete(values)) for name, values in varied.items()],
+            hparams=[api.HParam(name, api.Discrete(values)) for name, values in choices.items()],
             metrics=[api.Metric(name, display_name=title) for name, title in _METRICS.items()],
         )
 
 
-def write_trial(path: Path, record: TrialRecord) -> None:
-    """Writes a trial's row: its choices, error, cost and score; a failed one has no error."""
+def write_trial(path: Path, record: TrialRecord, choices: Mapping[str, Sequence[str]]) -> None:
+    """Writes a trial's row: its width in every dimension, error, cost and score; a failed one has no error.
+
+    Args:
+        path: Directory of the event files.
+        record: The trial.
+        choices: Candidates of every dimension; one alone is every trial's.
+    """
+    widths = {**{name: values[0] for name, values in choices.items()}, **record.values}
     figures = {"validation_error": record.error, "cost": record.cost, "score": record.score}
     with tf.summary.create_file_writer(str(path / f"trial_{record.trial}")).as_default(step=record.epochs):
-        api.hparams({**record.values, "pattern": record.pattern}, trial_id=f"{record.trial} {record.pattern}")
+        api.hparams({**widths, "pattern": record.pattern}, trial_id=f"{record.trial} {record.pattern}")
         for name, figure in figures.items():
             if figure is not None:
                 tf.summary.scalar(name, figure)

@@ -20,7 +20,7 @@ from wage_tf.runs import RunConfig, RunDirectory
 from wage_tf.search import tensorboard
 from wage_tf.search.candidates import Candidates, Pattern, Values, blocks_of
 from wage_tf.search.directory import SearchConfig, SearchDirectory
-from wage_tf.search.guards import CannotTrain, StopOnStandstill
+from wage_tf.search.guards import CannotTrain, StopOnClipping, StopOnStandstill
 from wage_tf.search.records import COMPLETED, FAILED, TOO_COSTLY, TrialRecord
 from wage_tf.search.scoring import Scoring
 
@@ -175,7 +175,7 @@ def run(
         seconds=time.monotonic() - started,
         training_seconds=fitting,
     )
-    tensorboard.write_trial(directory.tensorboard, record)
+    tensorboard.write_trial(directory.tensorboard, record, study.candidates.choices())
     directory.write_record(record)
     return record
 
@@ -230,9 +230,9 @@ def _train(
     folder.mkdir(parents=True, exist_ok=True)
     steps = study.split.steps_per_epoch(config.batch_size)
     recorder = _Recorder(RunDirectory(folder), steps, state=state)
-    callbacks = [StopOnNonFinite(), StopOnStandstill(study.chance, epochs)]
+    probe = study.split.probe_batch(min(config.batch_size, _PROBE), study.recipe.augmentation)
+    callbacks = [StopOnNonFinite(), StopOnClipping(*probe), StopOnStandstill(study.chance, epochs)]
     if config.histogram_freq and execution == 0:
-        probe = study.split.probe_batch(min(config.batch_size, _PROBE), study.recipe.augmentation)
         logs = directory.tensorboard / f"trial_{trial_id}" / "quantized"
         callbacks.append(QuantizationHistograms(logs, *probe, config.histogram_freq))
     training.fit(model, config, study.split, recorder, callbacks, state, verbose=0)
