@@ -7,6 +7,7 @@ from setuptools import find_packages, setup
 
 _ROOT = Path(__file__).parent
 _LITERT = ["ai-edge-litert>=2.1"]
+_PJRT = ["jax>=0.10"]
 
 setup(
     name="wage-tf",
@@ -32,6 +33,7 @@ setup(
     ],
     extras_require={
         "litert": _LITERT,
-        "test": [*_LITERT, "pytest>=8.0", "pytest-xdist>=3.6", "hypothesis>=6.100", "ruff>=0.9"],
+        "pjrt": _PJRT,
+        "test": [*_LITERT, *_PJRT, "pytest>=8.0", "pytest-xdist>=3.6", "hypothesis>=6.100", "ruff>=0.9"],
     },
 )

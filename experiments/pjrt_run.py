@@ -42,6 +42,8 @@ _ORDER, _AUGMENTATION = 0, 1
 _KEPT_STATES = 2
 _DIGEST_BYTES = hashlib.sha256().digest_size
 _USER_ERROR, _DIVERGED = 2, 1
+_NEEDED = {"files", "data_files", "programs", "variables", "metrics", "train_size", "test_size", "image_shape"}
+_NEEDED |= {"batch_size", "test_batch_size", "epochs", "schedule", "seed", "augmentation", "check"}
 _UINT32 = np.uint64(0xFFFFFFFF)
 
 
@@ -251,13 +253,15 @@ class Pack:
         try:
             content = (self.path / MANIFEST).read_bytes()
             self.manifest = json.loads(content)
-            version = self.manifest["format"]
+            version, missing = self.manifest["format"], _NEEDED - self.manifest.keys()
         except FileNotFoundError:
             raise PackError(f"{self.path} holds no pack (no {MANIFEST})") from None
         except (OSError, ValueError, KeyError, TypeError) as error:
             raise PackError(f"{self.path / MANIFEST} is damaged: {error}") from error
         if version != FORMAT:
             raise PackError(f"{self.path} is a pack of format {version}, this program reads {FORMAT}: pack it again")
+        if missing:
+            raise PackError(f"{self.path / MANIFEST} is damaged: it has no {min(missing)!r}")
         self.identity = hashlib.sha256(content).hexdigest()
         for folder, part in ((self.path, "files"), (self.data, "data_files")):
             for name, sha256 in self.manifest[part].items():
@@ -278,11 +282,9 @@ class Pack:
         sheets = [name for name in self.manifest["data_files"] if name.startswith(f"{part}-")]
         height, width, channels = self.manifest["image_shape"]
         arrays = []
-        limit, Image.MAX_IMAGE_PIXELS = Image.MAX_IMAGE_PIXELS, None
         for name in sheets:
             with Image.open(self.data / name) as sheet:
                 arrays.append(np.asarray(sheet).reshape(-1, height, width, channels))
-        Image.MAX_IMAGE_PIXELS = limit
         return np.concatenate(arrays)
 
     def labels(self, part: str) -> np.ndarray:
@@ -370,8 +372,9 @@ class Training:
         if self.manifest["augmentation"]:
             numbers = np.arange(epoch * steps, (epoch + 1) * steps)
             inputs["draws"] = augmentation_draws(seed, numbers[:whole], batch_size)
-            rest = self.manifest["train_size"] - whole * batch_size
-            inputs["last_draws"] = augmentation_draws(seed, numbers[whole:], rest)
+            if whole < steps:
+                rest = self.manifest["train_size"] - whole * batch_size
+                inputs["last_draws"] = augmentation_draws(seed, numbers[whole:], rest)
         inputs = {name: self._put(value) for name, value in inputs.items()}
         if first == 0:
             self._values.update(self._zeros)

@@ -1,0 +1,281 @@
+"""Packs a training for a machine with a GPU and JAX but no TensorFlow, and takes the result back as a run.
+
+    python -m experiments.pjrt pack --dataset cifar10 --bits 2,8,8,8 --out pack
+    python experiments/pjrt_run.py pack                     # there; JAX, NumPy and Pillow are enough
+    python -m experiments.pjrt load pack --run-dir runs/cifar10-full
+
+A pack is the StableHLO of the network's own compiled training and test steps, the images as lossless PNG sheets, the
+labels, the initial variables, and digests of the weights after the first steps as TensorFlow's ordinary training has
+them here. The learning rate and the step count are inputs, so one program serves the whole schedule. What comes back
+is a run directory as train.py makes it: evaluate, verify and export it, or go on with `train.py --resume`.
+"""
+
+from __future__ import annotations
+
+import argparse
+import dataclasses
+import hashlib
+import io
+import sys
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+
+import keras
+import numpy as np
+from PIL import Image
+
+import models
+from experiments import pjrt_run
+from experiments.pjrt_programs import lowered_programs, named_variables
+from train import natural, positive_float
+from wage_tf import checkpoints, datasets, files, recipes, training
+from wage_tf.checkpoints import State
+from wage_tf.commands import OneLineParser, positive_int, run_command
+from wage_tf.datasets import Dataset
+from wage_tf.datasets.splits import ArraySplit, Split
+from wage_tf.errors import UserError
+from wage_tf.runs import RunConfig, RunDirectory, summarize, versions
+
+_LARGEST_FILE = 64 * 2**20
+_PIXELS_OF_A_SHEET = 2**24
+_TEST_BATCH = 500
+
+
+def pack(args: argparse.Namespace) -> int:
+    """Writes a pack as the arguments say."""
+    dataset = datasets.load(args.dataset, args.data_dir, args.limit, args.image_size)
+    recipe = recipes.get(args.dataset, dataset.input_shape)
+    if args.learning_rate is not None:
+        args.schedule = f"{args.learning_rate!r}@0"
+    fields = {field.name for field in dataclasses.fields(RunConfig)}
+    settings = {name: value for name, value in vars(args).items() if name in fields}
+    config = training.configure(dataset, recipe, {**settings, "checkpoint_steps": 0, "histogram_freq": 0})
+    _check_fits(dataset)
+    data_files = _shared_data(args.data, dataset) if args.data else None
+    out = _new_directory(args.out)
+    manifest = _write_programs(out, config, dataset)
+    manifest.update(
+        data_files=data_files or _write_data(out, dataset),
+        data_digest=_data_digest(dataset),
+        check=reference_digests(config, dataset, args.check_steps),
+        config=dataclasses.asdict(config),
+        class_names=dataset.class_names,
+        versions=versions(),
+    )
+    files.write_json(out / pjrt_run.MANIFEST, manifest)
+    for path in sorted(out.iterdir()):
+        print(f"{path.stat().st_size / 2**20:8.2f} MiB  {path}")
+    too_large = [path for path in out.iterdir() if path.stat().st_size > _LARGEST_FILE]
+    if too_large:
+        print(f"warning: {too_large[0]} is larger than 64 MiB", file=sys.stderr)
+    return 0
+
+
+def load(args: argparse.Namespace) -> int:
+    """Writes the run directory of a packed training, as far as it has come."""
+    try:
+        source = pjrt_run.Pack(args.pack, args.data)
+        state = pjrt_run.latest_state(Path(args.out or Path(args.pack) / "out"), source.identity)
+    except pjrt_run.PackError as error:
+        raise UserError(str(error)) from None
+    if state is None:
+        raise UserError(f"{args.pack} has no sound state of a training: run pjrt_run.py first, or give its --out")
+    config = RunConfig(**source.manifest["config"])
+    parts = [source.images("train"), source.labels("train")]
+    if source.manifest["test_size"]:
+        parts += [source.images("test"), source.labels("test")]
+    dataset = Dataset.from_arrays(config.dataset, *parts, class_names=tuple(source.manifest["class_names"]))
+    model = _built(config, dataset)
+    known = named_variables(model)
+    for name in known.keys() & state.values.keys():
+        known[name].assign(state.values[name])
+    run = RunDirectory(args.run_dir)
+    run.create(config)
+    run.checkpoints.mkdir()
+    checkpoints.save(run.checkpoints, State.of(model, state.step, tuple(state.rows), state.seconds))
+    run.write_metrics(state.rows)
+    print(pjrt_run.comparison(source, state))
+    if len(state.rows) < config.epochs:
+        print(
+            f"{run.path}: step {state.step:,}, {len(state.rows)} of {config.epochs} epochs; train.py --resume goes on"
+        )
+        return 0
+    with files.replacing(run.model) as path:
+        model.save(path)
+    run.write_results(summarize(config, state.rows, state.seconds))
+    print(f"{run.path}: a complete run of {config.epochs} epochs")
+    return 0
+
+
+def reference_digests(config: RunConfig, dataset: Dataset, steps: int) -> list[dict[str, str]]:
+    """Trains some steps with TensorFlow and returns a digest of every weight after each of them."""
+    steps = min(steps, config.epochs * dataset.steps_per_epoch(config.batch_size))
+    if not steps:
+        return []
+    model = training.prepare(config, dataset, models.build)
+    found = []
+
+    class Digests(keras.callbacks.Callback):
+        def on_train_batch_end(self, batch: int, logs: object = None) -> None:
+            found.append({v.path: pjrt_run.digest(np.asarray(v)) for v in self.model.trainable_variables})
+
+    augmentation = training.recipe_of(config, dataset).augmentation
+    batches = dataset.train_batches(config.batch_size, config.seed, augmentation)
+    model.fit(batches, steps_per_epoch=steps, shuffle=False, verbose=0, callbacks=[Digests()])
+    return found
+
+
+def _new_directory(path: str) -> Path:
+    out = Path(path)
+    if out.exists() and (not out.is_dir() or any(out.iterdir())):
+        raise UserError(f"--out: {out} is not an empty directory; give another")
+    out.mkdir(parents=True, exist_ok=True)
+    return out
+
+
+def _built(config: RunConfig, dataset: Dataset) -> keras.Model:
+    """The network of a configuration with every variable there: weights, optimizer, metrics."""
+    model = training.prepare(config, dataset, models.build)
+    model.optimizer.build(model.trainable_variables)
+    augmentation = training.recipe_of(config, dataset).augmentation
+    model.evaluate(*dataset.probe_batch(1, augmentation), verbose=0)
+    model.reset_metrics()
+    return model
+
+
+def _write_programs(out: Path, config: RunConfig, dataset: Dataset) -> dict[str, object]:
+    """Writes programs and initial variables; returns what the manifest says of them and of how to run them."""
+    schedule = recipes.parse_schedule(config.schedule)
+    model = _built(dataclasses.replace(config, schedule=recipes.format_schedule(schedule[:1])), dataset)
+    variables = named_variables(model)
+    augmentation = training.recipe_of(config, dataset).augmentation
+    programs = {}
+    for name, program in lowered_programs(model, dataset, config.batch_size, _TEST_BATCH, augmentation).items():
+        files.write_bytes(out / f"{name}.bin", program.blob)
+        programs[name] = {"file": f"{name}.bin", "arguments": program.arguments, "results": program.results}
+    _write_arrays(out / "variables.npz", {f"v{i}": np.asarray(v) for i, v in enumerate(variables.values())})
+    return {
+        "format": pjrt_run.FORMAT,
+        "programs": programs,
+        "variables": list(variables),
+        "metrics": [variable.path for variable in model.metrics_variables],
+        "train_size": dataset.train_size,
+        "test_size": dataset.test_size,
+        "image_shape": dataset.input_shape,
+        "batch_size": config.batch_size,
+        "test_batch_size": _TEST_BATCH,
+        "epochs": config.epochs,
+        "schedule": schedule,
+        "seed": config.seed,
+        "augmentation": augmentation is not None,
+        "files": _digests(out, ["variables.npz", *(about["file"] for about in programs.values())]),
+    }
+
+
+def _write_data(out: Path, dataset: Dataset) -> dict[str, str]:
+    """Writes images as PNG sheets, one image below the other, and labels; returns the digest of each file."""
+    height, width, _ = dataset.input_shape
+    per_sheet = max(1, _PIXELS_OF_A_SHEET // (height * width))
+    labels, names = {}, ["labels.npz"]
+    for part, split in _splits(dataset):
+        labels[part] = []
+        for i, (images, numbers) in enumerate(split.in_order(per_sheet)):
+            sheet = images.numpy().reshape(-1, width, images.shape[-1])
+            content = io.BytesIO()
+            Image.fromarray(sheet[..., 0] if sheet.shape[-1] == 1 else sheet).save(content, "PNG")
+            names.append(f"{part}-{i:03d}.png")
+            files.write_bytes(out / names[-1], content.getvalue())
+            labels[part].append(numbers.numpy().astype(np.int32))
+    _write_arrays(out / "labels.npz", {part: np.concatenate(values) for part, values in labels.items()})
+    return _digests(out, names)
+
+
+def _shared_data(path: str, dataset: Dataset) -> dict[str, str]:
+    """Returns the digests of another pack's image files, which are to be the same."""
+    try:
+        manifest = pjrt_run.Pack(path).manifest
+    except pjrt_run.PackError as error:
+        raise UserError(f"--data: {error}") from None
+    if manifest["data_digest"] != _data_digest(dataset):
+        raise UserError(f"--data: {path} holds other images than this training has")
+    return manifest["data_files"]
+
+
+def _data_digest(dataset: Dataset) -> str:
+    """Digest of all images and labels."""
+    found = hashlib.sha256()
+    for part, split in _splits(dataset):
+        found.update(f"{part} {split.size} {split.shape}".encode())
+        for images, labels in split.in_order(_TEST_BATCH):
+            found.update(images.numpy().tobytes())
+            found.update(labels.numpy().astype(np.int64).tobytes())
+    return found.hexdigest()
+
+
+def _splits(dataset: Dataset) -> list[tuple[str, Split]]:
+    splits = [("train", dataset.train)]
+    return [*splits, ("test", dataset.test)] if dataset.test_size else splits
+
+
+def _check_fits(dataset: Dataset) -> None:
+    if not isinstance(dataset.train, ArraySplit):
+        raise UserError(f"{dataset.name} is read from files while training; only images that fit in memory are packed")
+    if dataset.input_shape[-1] not in (1, 3):
+        raise UserError(f"{dataset.name}: images of 1 or 3 channels are packed; received {dataset.input_shape[-1]}")
+
+
+def _write_arrays(path: Path, arrays: Mapping[str, np.ndarray]) -> None:
+    content = io.BytesIO()
+    np.savez_compressed(content, **arrays)
+    files.write_bytes(path, content.getvalue())
+
+
+def _digests(folder: Path, names: Sequence[str]) -> dict[str, str]:
+    return {name: hashlib.sha256((folder / name).read_bytes()).hexdigest() for name in names}
+
+
+def parser() -> argparse.ArgumentParser:
+    """The command line."""
+    result = OneLineParser(prog="experiments.pjrt", description=__doc__.splitlines()[0])
+    commands = result.add_subparsers(required=True, metavar="pack|load")
+    packing = commands.add_parser("pack", help="write a training's programs and data", prog=f"{result.prog} pack")
+    packing.set_defaults(command=pack)
+    packing.add_argument("--out", required=True, metavar="DIR", help="where the pack goes: a new or empty directory")
+    packing.add_argument("--data", metavar="PACK", help="leave out the images: they are those of this other pack")
+    packing.add_argument("--dataset", default="digits", metavar="NAME|PATH", help="as in train.py")
+    packing.add_argument("--data-dir", metavar="DIR", help="directory of TensorFlow Datasets (default: TFDS_DATA_DIR)")
+    packing.add_argument("--limit", type=positive_int, metavar="N", help="train on the first N training images only")
+    packing.add_argument("--image-size", type=positive_int, metavar="N", help="as in train.py")
+    packing.add_argument("--bits", metavar="W,A,G,E", help="as in train.py (default 2,8,8,8)")
+    packing.add_argument("--model", metavar="NAME", help="as in train.py")
+    packing.add_argument("--width", type=positive_float, default=1.0, metavar="X", help="as in train.py")
+    packing.add_argument("--beta", type=positive_float, metavar="X", help="as in train.py")
+    packing.add_argument("--batch-size", type=positive_int, metavar="N", help="images per step")
+    packing.add_argument("--epochs", type=positive_int, metavar="N", help="passes over the training images")
+    rate = packing.add_mutually_exclusive_group()
+    rate.add_argument("--learning-rate", type=positive_float, metavar="ETA", help="one eta throughout")
+    rate.add_argument("--schedule", metavar="ETA@EPOCH,...", help="as in train.py")
+    packing.add_argument("--seed", type=natural, default=0, metavar="N", help="decides the whole run (default 0)")
+    packing.add_argument(
+        "--check-steps",
+        type=natural,
+        default=20,
+        metavar="N",
+        help="train N steps here, for pjrt_run.py to compare its weights with (default 20)",
+    )
+    loading = commands.add_parser("load", help="take a training back as a run", prog=f"{result.prog} load")
+    loading.set_defaults(command=load)
+    loading.add_argument("pack", metavar="DIR", help="the pack")
+    loading.add_argument("--data", metavar="PACK", help="the pack that holds the images, if not this one")
+    loading.add_argument("--out", metavar="DIR", help="where pjrt_run.py kept its states (default: DIR/out)")
+    loading.add_argument("--run-dir", required=True, metavar="RUN", help="the run directory to write")
+    return result
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Runs the command line and returns its exit code."""
+    return run_command(parser(), lambda args: args.command(args), argv)
+
+
+if __name__ == "__main__":
+    sys.exit(main())
