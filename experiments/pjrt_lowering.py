@@ -7,6 +7,7 @@ state of its own. `jax.export` guarantees that later versions of JAX can run wha
 from __future__ import annotations
 
 import dataclasses
+import math
 import re
 from collections.abc import Callable, Mapping
 
@@ -87,8 +88,11 @@ def _portable(text: str) -> str:
             copy.erase()
         for constant in _operations(module, "stablehlo.constant"):
             if _counts_up(constant):
-                iota = stablehlo.IotaOp(constant.results[0].type, 0, ip=ir.InsertionPoint(constant))
-                constant.results[0].replace_all_uses_with(iota.result)
+                kind = ir.RankedTensorType(constant.results[0].type)
+                line = ir.RankedTensorType.get([math.prod(kind.shape)], kind.element_type)
+                here = ir.InsertionPoint(constant)
+                iota = stablehlo.reshape(kind, stablehlo.iota(line, 0, ip=here), ip=here)
+                constant.results[0].replace_all_uses_with(iota)
                 constant.erase()
         return module.operation.get_asm(enable_debug_info=False)
 
@@ -106,12 +110,13 @@ def _operations(module: ir.Module, name: str) -> list[ir.Operation]:
 
 
 def _counts_up(constant: ir.Operation) -> bool:
-    """Whether a constant is the int32 vector 0, 1, 2, ... of a length that is worth replacing."""
+    """Whether a constant's elements are the integers 0, 1, 2, ... and enough to be worth replacing."""
     kind = ir.RankedTensorType(constant.results[0].type)
-    if kind.rank != 1 or str(kind.element_type) != "i32" or kind.shape[0] < _LONG:
+    size = math.prod(kind.shape)
+    if size < _LONG or str(kind.element_type) not in ("i32", "ui32"):
         return False
     value = constant.attributes["value"]
-    return not value.is_splat and np.array_equal(np.array(value), np.arange(kind.shape[0]))
+    return not value.is_splat and np.array_equal(np.array(value).ravel(), np.arange(size))
 
 
 def _exported(text: str, takes: list[jax.ShapeDtypeStruct], gives: list[jax.ShapeDtypeStruct]) -> bytes:
