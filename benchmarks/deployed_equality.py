@@ -4,19 +4,22 @@
     python -m benchmarks.deployed_equality RUN_DIR
 
 LiteRT runs on every test image, the integer engine (from the packed file) and the C code, compiled with address and
-undefined-behaviour sanitizers, on the first 1,000. Scores are compared as integer codes, exactly.
+undefined-behaviour sanitizers, on the first 1,000. Scores are compared as integer codes, exactly. With --json it also
+runs `python -m wage_tf.integer verify` and keeps its verdict.
 """
 
 from __future__ import annotations
 
 import argparse
 import subprocess
+import sys
 import tempfile
 from pathlib import Path
 
 import numpy as np
 from ai_edge_litert.interpreter import Interpreter
 
+from benchmarks import record
 from wage_tf import datasets, integer, training
 from wage_tf.commands import load_run
 from wage_tf.export import export_run, read_packed
@@ -44,10 +47,18 @@ def c_scores(folder: Path, images: np.ndarray) -> np.ndarray:
     return np.array([line.split()[-10:] for line in run.stdout.splitlines()], np.int64)
 
 
+def verdict(run_dir: str) -> str:
+    """What `verify` says below its table: images, steps, and whether all is equal."""
+    command = [sys.executable, "-m", "wage_tf.integer", "verify", run_dir]
+    printed = subprocess.run(command, capture_output=True, text=True, check=False).stdout
+    return "; ".join(line.strip() for line in printed.rpartition("\n\n")[2].splitlines())
+
+
 def main() -> None:
     """Prints a line per form."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("run_dir")
+    record.add_argument(parser)
     args = parser.parse_args()
 
     config, model = load_run(args.run_dir)
@@ -65,11 +76,15 @@ def main() -> None:
             "packed": integer.infer(graph, images[:1000]),
             "c": c_scores(forms["c"].path, images[:1000]),
         }
+        figures = {}
         for form, scores in found.items():
             equal = int((scores == expected[: len(scores)]).all(axis=1).sum())
             size = forms[form].size
             ratio = forms[form].float_size / size
             print(f"{form}: {equal:,} of {len(scores):,} images equal; {size:,} bytes, 1/{ratio:.1f} of float32")
+            figures[form] = {"equal": equal, "images": len(scores), "bytes": size, "ratio": ratio}
+    if args.json:
+        record.write(args.json, "deployed_equality", {**figures, "verify": verdict(args.run_dir)})
 
 
 if __name__ == "__main__":

@@ -11,6 +11,7 @@ import statistics
 import tempfile
 import time
 
+from benchmarks import record
 from benchmarks.train_step import compiled
 from wage_tf.callbacks import QuantizationHistograms
 
@@ -21,6 +22,7 @@ def main() -> None:
     """Prints one line: seconds of an epoch, of its histograms, and the share."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--rounds", type=int, default=7)
+    record.add_argument(parser)
     args = parser.parse_args()
 
     model, images, targets = compiled("lenet5", "2-8-8-8", 1.0, 128)
@@ -46,6 +48,8 @@ def main() -> None:
         f"lenet5: an epoch of {_STEPS_OF_MNIST} steps {epoch:.1f} s, its histograms {measured:.2f} s, "
         f"{100 * share:.1f}% (once, to compile: {first:.1f} s; median of {args.rounds})"
     )
+    figures = {"epoch_s": epoch, "histograms_s": measured, "share_percent": 100 * share, "compile_s": first}
+    record.write(args.json, "histograms", figures)
 
 
 if __name__ == "__main__":

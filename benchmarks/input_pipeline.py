@@ -15,6 +15,7 @@ import time
 import numpy as np
 import tensorflow as tf
 
+from benchmarks import record
 from benchmarks.train_step import compiled
 from wage_tf import datasets, recipes
 
@@ -26,6 +27,7 @@ def main() -> None:
     parser.add_argument("--batch-size", type=int, default=128)
     parser.add_argument("--steps", type=int, default=30)
     parser.add_argument("--rounds", type=int, default=5)
+    record.add_argument(parser)
     args = parser.parse_args()
 
     generator = np.random.default_rng(0)
@@ -51,6 +53,7 @@ def main() -> None:
         f"vgg7 width {args.width:g}, {args.steps} steps of {args.batch_size}: in memory {memory:.2f} s, "
         f"through the pipeline {pipeline:.2f} s, ratio {ratio:.3f} (median of {args.rounds})"
     )
+    record.write(args.json, "input_pipeline", {"memory_s": memory, "pipeline_s": pipeline, "ratio": ratio})
 
 
 if __name__ == "__main__":

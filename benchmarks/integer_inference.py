@@ -30,6 +30,7 @@ from ai_edge_litert.interpreter import Interpreter
 from tensorflow.python.framework.convert_to_constants import convert_variables_to_constants_v2
 
 import models
+from benchmarks import record
 from wage_tf import integer
 from wage_tf.export import Card, write_c, write_litert, write_packed
 
@@ -96,6 +97,7 @@ def main(argv: Sequence[str] | None = None) -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--width", type=float, default=1.0)
     parser.add_argument("--rounds", type=int, default=50)
+    record.add_argument(parser)
     arguments = parser.parse_args(argv)
     graph = integer.freeze(models.build("vgg7", "2-8-8-8", SHAPE, 10, arguments.width))
     images = np.random.default_rng(0).integers(0, 256, (arguments.rounds + 5, 1, *SHAPE)).astype(np.uint8)
@@ -121,6 +123,18 @@ def main(argv: Sequence[str] | None = None) -> None:
     print(
         f"packed {packed:,} bytes, 1/{weights / packed:.1f} of the weights in float32; LiteRT {small:,} and {large:,}"
     )
+    medians = {name: float(np.median(values)) for name, values in times.items()}
+    figures = {
+        "int8_ms": medians["int8 LiteRT"],
+        "float_ms": medians["float32 LiteRT"],
+        "c_ms": medians.get("C, -O3 -march=native"),
+        "speed": float(speed),
+        "packed_bytes": packed,
+        "packed_ratio": weights / packed,
+        "int8_bytes": small,
+        "float_bytes": large,
+    }
+    record.write(arguments.json, "integer_inference", figures, argv)
 
 
 if __name__ == "__main__":

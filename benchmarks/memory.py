@@ -12,6 +12,8 @@ import argparse
 import multiprocessing
 import resource
 
+from benchmarks import record
+
 
 def peak_bytes(bits: str, width: float, batch_size: int, steps: int = 3) -> int:
     """Trains a few steps and returns this process' peak resident memory."""
@@ -28,6 +30,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--width", type=float, default=1.0)
     parser.add_argument("--batch-size", type=int, default=128)
+    record.add_argument(parser)
     args = parser.parse_args()
 
     peaks = []
@@ -39,6 +42,8 @@ def main() -> None:
         f"vgg7 width {args.width:g} batch {args.batch_size}: float32 {floats / 1e6:.0f} MB, "
         f"2-8-8-8 {integers / 1e6:.0f} MB, ratio {integers / floats:.3f}"
     )
+    figures = {"float_mb": floats / 1e6, "integer_mb": integers / 1e6, "ratio": integers / floats}
+    record.write(args.json, "memory", figures)
 
 
 if __name__ == "__main__":

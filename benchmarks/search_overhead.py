@@ -18,6 +18,8 @@ import sys
 import tempfile
 from pathlib import Path
 
+from benchmarks import record
+
 ROOT = Path(__file__).resolve().parent.parent
 
 
@@ -28,7 +30,7 @@ def searched(arguments: list[str], folder: Path) -> tuple[float, list[dict]]:
     paths = sorted((folder / "oracle").glob("trial_*/record.json"))
     records = [json.loads(path.read_text()) for path in paths]
     ends = [path.stat().st_mtime for path in paths]
-    begins = [end - record["seconds"] for end, record in zip(ends, records, strict=True)]
+    begins = [end - trial["seconds"] for end, trial in zip(ends, records, strict=True)]
     return max(ends) - min(begins), records
 
 
@@ -42,6 +44,7 @@ def main() -> None:
     parser.add_argument("--oracle", default="bayesian")
     parser.add_argument("--trials", default="8")
     parser.add_argument("--workers", type=int, default=0)
+    record.add_argument(parser)
     args = parser.parse_args()
 
     search = ["--dataset", args.dataset, "--limit", args.limit, "--epochs", args.epochs, "--model", args.model]
@@ -49,18 +52,22 @@ def main() -> None:
     space += ["--learning-rates", "8", "--oracle", args.oracle, "--max-trials", args.trials]
     with tempfile.TemporaryDirectory() as folder:
         alone, records = searched([*search, *space], Path(folder) / "alone")
-        training = sum(record["training_seconds"] for record in records)
+        training = sum(trial["training_seconds"] for trial in records)
+        own = 100 * (alone - training) / training
+        figures = {"trials": len(records), "seconds": alone, "training_s": training, "own_percent": own}
         print(
             f"{args.oracle}, {len(records)} trials of {args.model} on {args.dataset}: {alone:.1f} s, of which "
-            f"{training:.1f} s training; the search's own work is {100 * (alone - training) / training:.1f}% of it"
+            f"{training:.1f} s training; the search's own work is {own:.1f}% of it"
         )
         if args.workers:
             several = ["--workers", str(args.workers)]
             together, _ = searched([*search, *space, *several], Path(folder) / "workers")
+            figures |= {"workers": args.workers, "workers_s": together, "gain": alone / together}
             print(
                 f"{args.workers} workers: {together:.1f} s, {alone / together:.2f} times the trials per hour of one "
                 "process with all cores"
             )
+    record.write(args.json, "search_overhead", figures)
 
 
 if __name__ == "__main__":

@@ -17,6 +17,7 @@ import keras
 import numpy as np
 
 import models
+from benchmarks import record
 from wage_tf import datasets, recipes, training
 
 _SHAPES = {"lenet5": ("mnist", (28, 28, 1)), "vgg7": ("cifar10", (32, 32, 3))}
@@ -44,6 +45,7 @@ def main() -> None:
     parser.add_argument("--batch-size", type=int, default=128)
     parser.add_argument("--bits", default="2-8-8-8")
     parser.add_argument("--rounds", type=int, default=30)
+    record.add_argument(parser)
     args = parser.parse_args()
 
     variants = [compiled(args.model, bits, args.width, args.batch_size) for bits in ("f-f-f-f", args.bits)]
@@ -62,6 +64,7 @@ def main() -> None:
         f"{args.model} width {args.width:g} batch {args.batch_size}: float32 {floats:.1f} ms, "
         f"{args.bits} {integers:.1f} ms, ratio {ratio:.3f} (median of {args.rounds})"
     )
+    record.write(args.json, "train_step", {"float_ms": floats, "integer_ms": integers, "ratio": ratio})
 
 
 if __name__ == "__main__":

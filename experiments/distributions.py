@@ -4,10 +4,12 @@ from __future__ import annotations
 
 from pathlib import Path
 
+import keras
+
 import models
-from wage_tf import datasets, training
+from wage_tf import datasets, ops, training
 from wage_tf.commands import load_run
-from wage_tf.probe import Probe
+from wage_tf.probe import Measurement, Probe
 
 _IMAGES = 128
 
@@ -17,7 +19,8 @@ def of_run(directory: Path, data_dir: str | None = None) -> dict[str, object]:
 
     Returns:
         `histograms`: by operand and layer (`W/conv1`; see `probe.Measurement`) the `centres` of the bins, the `counts`
-        and whether the tensor is `on_grid`; `scalars`: by the same kind of name a number.
+        and whether the tensor is `on_grid`; `scalars`: by the same kind of name a number. Errors and gradients before
+        their quantizers are given in the units that they have behind them.
     """
     config, trained = load_run(str(directory))
     dataset = datasets.load(config.dataset, data_dir or config.data_dir, config.limit, config.image_size)
@@ -27,10 +30,23 @@ def of_run(directory: Path, data_dir: str | None = None) -> dict[str, object]:
     measured = Probe(model, *batch).measure()
     histograms = {
         name: {
-            "centres": [round(float(centre), 9) for centre in histogram.centres],
+            "centres": [float(f"{centre / _unit(name, model, measured):.6g}") for centre in histogram.centres],
             "counts": [int(count) for count in histogram.counts],
             "on_grid": histogram.on_grid,
         }
         for name, histogram in measured.histograms.items()
     }
     return {"histograms": histograms, "scalars": measured.scalars}
+
+
+def _unit(name: str, model: keras.Model, measured: Measurement) -> float:
+    """What a raw error or gradient is divided by before it is rounded: its shift, and for a gradient 1/(η·σ(k_G))."""
+    operand, layer = name.split("/")
+    if operand not in ("E_raw", "G_raw"):
+        return 1.0
+    exponent = measured.scalars.get(f"{operand[0]}_shift/{layer}")
+    if exponent is None:
+        return 1.0
+    if operand == "E_raw":
+        return 2.0**exponent
+    return 2.0**exponent / (float(model.optimizer.learning_rate) * ops.step_size(model.get_layer(layer).bits.g))

@@ -16,7 +16,7 @@ _TELLING_FLAGS = ("avx2", "avx512f", "avx512_vnni", "avx_vnni", "amx_int8", "asi
 
 def sitting() -> dict[str, object]:
     """What is true of a process that starts now: time, commit and hardware."""
-    now = datetime.datetime.now(datetime.timezone.utc)
+    now = datetime.datetime.now(datetime.UTC)
     return {"started": now.isoformat(timespec="seconds"), "commit": commit(), "hardware": hardware()}
 
 

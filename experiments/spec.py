@@ -11,10 +11,9 @@ from __future__ import annotations
 
 import dataclasses
 import os
+import tomllib
 from collections.abc import Mapping
 from pathlib import Path
-
-import tomllib
 
 import train
 from experiments import ablations

@@ -1,6 +1,6 @@
 """Writes a stand-in of SVHN in TFDS's own format: `python -m experiments.svhn_mocked DIR`.
 
-Scikit-learn's digits in random colours on random backgrounds, 32x32 pixels, where `svhn_cropped` would be: enough to
+Scikit-learn's digits in random light colours on dark ones, 32x32 pixels, where `svhn_cropped` would be: enough to
 see that the configuration of the experiment `svhn` runs and learns. Its error says nothing about SVHN.
 """
 
@@ -26,9 +26,9 @@ def examples(first: int, last: int) -> Iterator[tuple[str, dict[str, object]]]:
     digits = load_digits()
     for i in range(first, last):
         ink = np.asarray(Image.fromarray(np.rint(digits.images[i] * 255 / 16).astype(np.uint8)).resize((32, 32)))
-        colours = np.random.default_rng(i).integers(0, 256, (2, 3))
+        bright, dark = np.random.default_rng(i).integers([[160], [0]], [[256], [96]], (2, 3))
         share = ink[..., None] / 255
-        pixels = np.rint(share * colours[0] + (1 - share) * colours[1]).astype(np.uint8)
+        pixels = np.rint(share * bright + (1 - share) * dark).astype(np.uint8)
         yield f"{i}", {"image": pixels, "label": int(digits.target[i]), "id": f"{i}"}
 
 

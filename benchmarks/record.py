@@ -1,0 +1,47 @@
+"""Writes the figures of a benchmark where `--json PATH` says, with command, commit, hardware and versions."""
+
+from __future__ import annotations
+
+import argparse
+import shlex
+import sys
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+
+from experiments import provenance
+from wage_tf import files, runs
+
+_FLAG = "--json"
+
+
+def add_argument(parser: argparse.ArgumentParser) -> None:
+    """Gives a benchmark's parser the argument `--json PATH`."""
+    parser.add_argument(_FLAG, type=Path, metavar="PATH", help="also write the figures, with commit and hardware")
+
+
+def write(path: Path | None, benchmark: str, figures: Mapping[str, object], argv: Sequence[str] | None = None) -> None:
+    """Writes a record, or nothing without a path.
+
+    Args:
+        path: From `--json`.
+        benchmark: Name of the benchmark's module.
+        figures: What was measured; the report's rows name these keys.
+        argv: The benchmark's arguments; None for those of this process.
+    """
+    if path is None:
+        return
+    record = {
+        "benchmark": benchmark,
+        "command": shlex.join(["python", "-m", f"benchmarks.{benchmark}", *_without_flag(argv or sys.argv[1:])]),
+        **provenance.sitting(),
+        "versions": runs.versions(),
+        "figures": figures,
+    }
+    path.parent.mkdir(parents=True, exist_ok=True)
+    files.write_json(path, record)
+
+
+def _without_flag(argv: Sequence[str]) -> list[str]:
+    parser = argparse.ArgumentParser(add_help=False, allow_abbrev=False)
+    parser.add_argument(_FLAG)
+    return parser.parse_known_args(argv)[1]

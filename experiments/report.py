@@ -1,0 +1,117 @@
+"""Writes `docs/results.md` and its pictures from the records alone: `python -m experiments.report`.
+
+The page's frame is `experiments/page/results.md`, the prose of a section its experiment's note; what has no record is
+shown as not run yet.
+"""
+
+from __future__ import annotations
+
+import argparse
+import re
+import sys
+import tomllib
+from collections.abc import Sequence
+from pathlib import Path
+
+from experiments import results, spec, tables
+from experiments.provenance import ROOT
+from experiments.spec import Experiment
+from experiments.summaries import NOT_RUN, Outcome, outcomes
+from wage_tf import files
+from wage_tf.commands import OneLineParser, run_command
+from wage_tf.errors import UserError
+
+PAGE = ROOT / "docs" / "results.md"
+_FRAME = spec.FOLDER / "page"
+
+
+def page(results_dir: Path = results.FOLDER, frame: Path = _FRAME) -> str:
+    """The whole page as Markdown."""
+    rows = tomllib.loads((frame / "benchmarks.toml").read_text())
+
+    def fill(found: re.Match) -> str:
+        kind, name = found.groups()
+        if kind == "experiment":
+            experiment = spec.load(name)
+            return section(experiment, outcomes(experiment, results_dir))
+        return tables.of_benchmarks(rows[name], results_dir / "benchmarks")
+
+    return re.sub(r"\{\{(experiment|benchmarks) (\w+)\}\}", fill, (frame / "results.md").read_text())
+
+
+def section(experiment: Experiment, found: Sequence[Outcome]) -> str:
+    """One experiment: what it is, its prose, table and figure, and where the figures come from."""
+    any_record = any(outcome.records for outcome in found)
+    table = tables.of_sweep if experiment.figure == "sweep" else tables.of_variants
+    picture = f"![{experiment.title}]({image_of(experiment).relative_to(PAGE.parent)})"
+    parts = [
+        f"### {experiment.title}",
+        f"`python -m experiments.run {experiment.name}`. Paper: {experiment.reproduces}.",
+        with_figures(experiment.note.strip(), found),
+        table(experiment, found),
+        picture if has_picture(experiment, found) else "",
+        " ".join(filter(None, [tables.origin(found), tables.sources(experiment)])),
+        "" if any_record else f"Expected: {experiment.minutes:.0f} minutes on {experiment.hardware}.",
+    ]
+    return "\n\n".join(part for part in parts if part) + "\n"
+
+
+def has_picture(experiment: Experiment, found: Sequence[Outcome]) -> bool:
+    """Whether the experiment has a figure and something to draw in it."""
+    if experiment.figure == "curves":
+        return any(record["metrics"] for outcome in found for record in outcome.records)
+    return experiment.figure != "none" and any(outcome.finished for outcome in found)
+
+
+def image_of(experiment: Experiment) -> Path:
+    """Where an experiment's picture is kept."""
+    return PAGE.parent / "images" / f"results-{experiment.name}.png"
+
+
+def with_figures(note: str, found: Sequence[Outcome]) -> str:
+    """Fills `{variant:figure}`, such as `{paper:test_error}`, in with what was measured.
+
+    Raises:
+        UserError: If there is no such variant.
+    """
+    known = {outcome.variant.name: outcome for outcome in found}
+
+    def measured(match: re.Match) -> str:
+        name, figure = match.groups()
+        if name not in known:
+            raise UserError(f"note: {match[0]} names no variant; there are {', '.join(known)}")
+        text = known[name].text(figure)
+        return text if known[name].mean(figure) is None else f"{text}%" if figure.endswith("error") else text
+
+    return re.sub(r"\{([\w.-]+):(\w+)\}", measured, note)
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Runs the command line and returns its exit code."""
+    parser = OneLineParser(
+        prog="experiments.report", description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument("--check", action="store_true", help="write nothing; exit code 1 if the page is out of date")
+    return run_command(parser, _report, argv)
+
+
+def _report(args: argparse.Namespace) -> int:
+    text = page()
+    if args.check:
+        return int(PAGE.read_text() != text)
+    from experiments import figures
+
+    for name in spec.names():
+        experiment = spec.load(name)
+        found = outcomes(experiment, results.FOLDER)
+        if has_picture(experiment, found):
+            figures.draw(experiment, found, image_of(experiment))
+        print(f"{name:24} {sum(len(outcome.records) for outcome in found)} records")
+    files.write_bytes(PAGE, text.encode())
+    missing = text.count(NOT_RUN)
+    print(f"wrote {PAGE.relative_to(ROOT)}" + (f"; {missing} figures are not there yet" if missing else ""))
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

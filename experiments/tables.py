@@ -1,0 +1,122 @@
+"""Markdown: tables of outcomes and of benchmarks, and the lines that say where figures come from."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable, Mapping, Sequence
+from pathlib import Path
+
+from experiments.spec import Experiment, Published
+from experiments.summaries import NOT_RUN, Outcome
+
+_FLAG_NAMES = {
+    "avx2": "AVX2",
+    "avx512f": "AVX-512",
+    "avx512_vnni": "VNNI",
+    "avx_vnni": "AVX-VNNI",
+    "amx_int8": "AMX",
+    "asimddp": "Arm dot products",
+}
+
+
+def of_variants(experiment: Experiment, found: Sequence[Outcome]) -> str:
+    """A row for each variant: last epoch, best epoch, published figures, training error, time."""
+    published = [entry.label for entry in experiment.published]
+    head = ["", "last epoch", "best epoch", *published, "training error", "epochs", "seeds", "minutes a run"]
+    rows = []
+    for outcome in found:
+        minutes = outcome.mean("seconds")
+        rows.append(
+            [
+                outcome.variant.label,
+                f"**{outcome.text()}**" if outcome.mean() is not None else outcome.text(),
+                outcome.text("best_test_error") if outcome.mean() is not None else "",
+                *(_error(entry, outcome) for entry in experiment.published),
+                outcome.text("train_error") if outcome.finished else "",
+                str(outcome.variant.epochs),
+                ", ".join(str(record["seed"]) for record in outcome.records),
+                "" if minutes is None else f"{minutes / 60:.1f}",
+            ]
+        )
+    return table(head, rows)
+
+
+def of_sweep(experiment: Experiment, found: Sequence[Outcome]) -> str:
+    """A column for each variant: our error, then what was published."""
+    ours = [outcome.text() for outcome in found]
+    rows = [[f"here, {_plural(max(outcome.variant.epochs for outcome in found), 'epoch')}", *ours]]
+    rows += [[entry.label, *(_error(entry, outcome) for outcome in found)] for entry in experiment.published]
+    return table([experiment.axis, *(outcome.variant.label for outcome in found)], rows)
+
+
+def of_benchmarks(rows: Iterable[Mapping[str, str]], folder: Path) -> str:
+    """A row for each record of each question; `measured` is filled in from the record's figures."""
+    lines = []
+    for row in rows:
+        records = [json.loads(path.read_text()) for path in sorted(folder.glob(f"{row['records']}@*.json"))]
+        asked = [row["question"], row.get("bar", "")]
+        for record in records:
+            measured = row["measured"].format(**record["figures"])
+            where = f"{hardware(record['hardware'])}; {_when(record)}"
+            lines.append([asked[0], measured, asked[1], where, f"`{row['command']}`"])
+        if not records:
+            lines.append([asked[0], NOT_RUN, asked[1], "", f"`{row['command']}`"])
+    return table(["question", "measured", "bar", "where and when", "command"], lines)
+
+
+def sources(experiment: Experiment) -> str:
+    """Where the published figures stand."""
+    entries = [f"{entry.label}: {entry.source}" for entry in experiment.published]
+    return f"Published: {'; '.join(entries)}." if entries else ""
+
+
+def origin(found: Sequence[Outcome]) -> str:
+    """Hardware, commits and versions of the records, and what is unknown of them."""
+    records = [record for outcome in found for record in outcome.records]
+    sittings = [sitting for record in records for sitting in record["sittings"]]
+    machines = _unique(hardware(sitting["hardware"]) for sitting in sittings)
+    commits = _unique(f"`{sitting['commit']}`" for sitting in sittings if sitting["commit"])
+    packages = _unique(
+        f"TensorFlow {record['versions']['tensorflow']}, Keras {record['versions']['keras']}" for record in records
+    )
+    notes = _unique(record["note"] for record in records if "note" in record)
+    parts = [
+        "Hardware: " + ("; ".join(machines) or "unknown"),
+        "commit " + (", ".join(commits) or "unknown"),
+        "; ".join(packages),
+        *notes,
+    ]
+    return ". ".join(part[0].upper() + part[1:] for part in parts) + "." if records else ""
+
+
+def hardware(found: Mapping[str, object]) -> str:
+    """A machine in a few words."""
+    cores, usable = found["cores"], found["usable_cores"]
+    count = _plural(cores, "core") if usable == cores else f"{usable} of {cores} cores"
+    flags = [name for flag, name in _FLAG_NAMES.items() if flag in found["flags"]]
+    if "AVX-512" in flags:
+        flags.remove("AVX2")
+    return ", ".join([str(found["cpu"]), count, *flags, *found["gpus"]])
+
+
+def table(head: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
+    """A Markdown table."""
+    lines = [list(head), ["---"] * len(head), *rows]
+    return "\n".join("| " + " | ".join(cell.replace("|", "\\|") for cell in line) + " |" for line in lines)
+
+
+def _error(entry: Published, outcome: Outcome) -> str:
+    error = entry.errors.get(outcome.variant.name)
+    return "" if error is None else f"{error:.2f}"
+
+
+def _when(record: Mapping[str, object]) -> str:
+    return f"{record['started'][:10]}, " + (f"`{record['commit']}`" if record["commit"] else "commit unknown")
+
+
+def _plural(number: int, what: str) -> str:
+    return f"{number} {what}" + ("" if number == 1 else "s")
+
+
+def _unique(texts: Iterable[str]) -> list[str]:
+    return list(dict.fromkeys(texts))
