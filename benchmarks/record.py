@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import os
 import shlex
 import sys
 from collections.abc import Mapping, Sequence
@@ -12,6 +13,7 @@ from experiments import provenance
 from wage_tf import files, runs
 
 _FLAG = "--json"
+_LOAD = os.getloadavg()[0]
 
 
 def add_argument(parser: argparse.ArgumentParser) -> None:
@@ -20,7 +22,7 @@ def add_argument(parser: argparse.ArgumentParser) -> None:
 
 
 def write(path: Path | None, benchmark: str, figures: Mapping[str, object], argv: Sequence[str] | None = None) -> None:
-    """Writes a record, or nothing without a path.
+    """Writes a record, or nothing without a path; `load` is the machine's load average before the benchmark.
 
     Args:
         path: From `--json`.
@@ -34,6 +36,7 @@ def write(path: Path | None, benchmark: str, figures: Mapping[str, object], argv
         "benchmark": benchmark,
         "command": shlex.join(["python", "-m", f"benchmarks.{benchmark}", *_without_flag(argv or sys.argv[1:])]),
         **provenance.sitting(),
+        "load": round(_LOAD, 1),
         "versions": runs.versions(),
         "figures": figures,
     }

@@ -111,7 +111,8 @@ def _error(entry: Published, outcome: Outcome) -> str:
 
 
 def _when(record: Mapping[str, object]) -> str:
-    return f"{record['started'][:10]}, " + (f"`{record['commit']}`" if record["commit"] else "commit unknown")
+    commit = f"`{record['commit']}`" if record["commit"] else "commit unknown"
+    return ", ".join([record["started"][:10], commit, *([f"load {record['load']:g}"] if "load" in record else [])])
 
 
 def _plural(number: int, what: str) -> str:

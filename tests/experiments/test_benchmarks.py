@@ -21,7 +21,7 @@ def test_a_record_says_what_it_holds_for(tmp_path):
     found = json.loads(path.read_text())
     assert found["command"] == "python -m benchmarks.memory --width 0.25"
     assert found["figures"] == {"ratio": 1.25}
-    assert {"started", "commit", "hardware", "versions"} <= found.keys()
+    assert {"started", "commit", "hardware", "load", "versions"} <= found.keys()
     assert found["hardware"]["cores"] >= 1
 
 

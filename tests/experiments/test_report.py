@@ -140,11 +140,12 @@ def test_benchmarks_have_a_row_for_every_machine(frame, tmp_path):
     assert rows(report.page(tmp_path, frame)) == empty
     for name, ms, commit in (("a", 3.25, None), ("b", 1.5, "abcdef")):
         record = {"started": "2026-11-22", "commit": commit, "hardware": HERE, "figures": {"ms": ms}}
+        record |= {"load": 3.5} if commit else {}
         (tmp_path / "benchmarks" / f"fast@{name}.json").write_text(json.dumps(record))
     where = "Some CPU, 1 of 4 cores, AVX-512; 2026-11-22"
     assert rows(report.page(tmp_path, frame))[2:] == [
         ["How fast?", "3.2 ms", "2", f"{where}, commit unknown", "`go`"],
-        ["How fast?", "1.5 ms", "2", f"{where}, `abcdef`", "`go`"],
+        ["How fast?", "1.5 ms", "2", f"{where}, `abcdef`, load 3.5", "`go`"],
     ]
     assert report.page(tmp_path, frame).endswith("\n\nThe end.\n")
 
