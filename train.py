@@ -17,10 +17,12 @@ from typing import TYPE_CHECKING, NoReturn
 if TYPE_CHECKING:
     from wage_tf.checkpoints import State
     from wage_tf.datasets import Dataset
+    from wage_tf.distribution.devices import Devices
     from wage_tf.runs import RunConfig, RunDirectory
 
 _USER_ERROR = 2
 _DIVERGED = 1
+_WORKER_LOST = 3
 
 _EPILOG = """\
 examples:
@@ -29,9 +31,10 @@ examples:
   python train.py --dataset cifar10 --bits 2,8,8,8         VGG7 with the paper's recipe, 300 epochs
   python train.py --dataset cifar10 --bits f,f,f,f         the same network in float32, as baseline
   python train.py --dataset path/to/images --model vgg7    your own images, in path/to/images/train/<class>/
+  python train.py --strategy mirrored                      on all GPUs of this machine, with the same result
   tensorboard --logdir runs                                curves and histograms of the quantized tensors
 
-exit codes: 0 done, 1 the training diverged, 2 wrong input, 130/143 stopped by SIGINT/SIGTERM
+exit codes: 0 done, 1 the training diverged, 2 wrong input, 3 another worker was lost, 130/143 stopped by SIGINT/SIGTERM
 """
 
 
@@ -113,6 +116,19 @@ def parser() -> argparse.ArgumentParser:
     )
     training.add_argument("--seed", type=natural, default=0, metavar="N", help="decides the whole run (default 0)")
     run = result.add_argument_group("run")
+    devices = result.add_argument_group("devices")
+    devices.add_argument(
+        "--strategy",
+        choices=("mirrored", "multiworker"),
+        help="train on several devices, to bit for bit the weights of one: mirrored takes all GPUs of this machine, "
+        "multiworker those of all machines in TF_CONFIG. Each takes an equal part of the batch (docs/scaling.md)",
+    )
+    devices.add_argument(
+        "--logical-devices",
+        type=positive_int,
+        metavar="N",
+        help="with --strategy mirrored: N devices made of this machine's CPU, to try it out; no faster than one",
+    )
     run.add_argument("--run-dir", metavar="DIR", help="where the run is kept (default: runs/ and its settings)")
     run.add_argument("--resume", action="store_true", help="go on from the run's last checkpoint")
     run.add_argument("--overwrite", action="store_true", help="remove the run that is in the run directory first")
@@ -141,8 +157,11 @@ def main(argv: Sequence[str] | None = None) -> int:
     args = arguments.parse_args(argv)
     if args.pattern and not args.bits_from:
         arguments.error("--pattern needs --bits-from RUN_DIR")
+    if args.logical_devices and args.strategy != "mirrored":
+        arguments.error("--logical-devices needs --strategy mirrored")
     with quiet_tensorflow(args.verbose):
         from wage_tf.callbacks import Diverged, Interrupted
+        from wage_tf.distribution.devices import WorkerLost
         from wage_tf.errors import UserError
         from wage_tf.search import best
     warnings.showwarning = show_warning
@@ -160,6 +179,8 @@ def main(argv: Sequence[str] | None = None) -> int:
         return _fail(f"{error.filename or 'a file'}: {error.strerror or error}", _USER_ERROR)
     except Diverged as error:
         return _fail(f"the training diverged: {error}; try a smaller --learning-rate", _DIVERGED)
+    except WorkerLost as error:
+        return _fail(f"another worker was lost ({error}); start all of them again with --resume", _WORKER_LOST)
     except Interrupted as stop:
         command = shlex.join([arg for arg in (argv if argv is not None else sys.argv[1:]) if arg != "--resume"])
         print(f"\nstopped by {stop}; go on with: python train.py {command} --resume".replace("  ", " "))
@@ -169,8 +190,25 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 def train(args: argparse.Namespace) -> None:
     """Trains as the arguments say, or goes on with a training."""
+    devices = choose_devices(args)
+    with devices.reporting_lost_workers():
+        train_on(devices, args)
+
+
+def choose_devices(args: argparse.Namespace) -> Devices:
+    """The devices that the arguments ask for; to be called before anything else uses TensorFlow."""
+    from wage_tf.distribution import devices
+
+    if args.strategy == "mirrored":
+        return devices.mirrored(args.logical_devices)
+    return devices.multiworker() if args.strategy == "multiworker" else devices.one_device()
+
+
+def train_on(devices: Devices, args: argparse.Namespace) -> None:
+    """Trains on the given devices; of several workers, the chief writes and prints for all."""
     import models
-    from wage_tf import checkpoints, datasets, recipes, training
+    from wage_tf import datasets, recipes, training
+    from wage_tf.distribution.agreement import open_together
     from wage_tf.runs import RunConfig, RunDirectory
 
     dataset = datasets.load(args.dataset, args.data_dir, args.limit, args.image_size)
@@ -179,21 +217,16 @@ def train(args: argparse.Namespace) -> None:
         args.schedule = f"{args.learning_rate!r}@0"
     settings = {field.name: getattr(args, field.name) for field in dataclasses.fields(RunConfig)}
     config = training.configure(dataset, recipe, settings)
-    model = training.prepare(config, dataset, models.build)
+    model = training.prepare(config, dataset, models.build, devices)
     run = RunDirectory(args.run_dir or default_run_directory(config))
-    if args.overwrite:
-        run.clear()
-    resumed = args.resume and run.holds_a_run()
-    if resumed:
-        run.check_resumable(config)
-    else:
-        run.create(config)
-    state = checkpoints.load_latest(run.checkpoints, show_warning) if resumed else None
+    state = open_together(devices, config, lambda: open_run(run, config, args))
     if state is not None and len(state.rows) >= config.epochs:
-        print(f"{run.path} has all its {len(state.rows)} epochs")
-        finish(run, config, model, state)
+        if devices.is_chief:
+            print(f"{run.path} has all its {len(state.rows)} epochs")
+            finish(run, config, model, state)
         return
-    print(summary(config, dataset, model, run))
+    if devices.is_chief:
+        print(summary(config, dataset, model, run, devices))
     if training.is_known_to_be_unstable(config):
         show_warning(
             f"{config.bits} with beta {config.beta} is known to diverge: weights this wide are small against the "
@@ -202,36 +235,57 @@ def train(args: argparse.Namespace) -> None:
     fit(run, config, dataset, model, state)
 
 
+def open_run(run: RunDirectory, config: RunConfig, args: argparse.Namespace) -> State | None:
+    """Makes a new run's directory; with --resume, checks the one that is there and returns its latest state."""
+    from wage_tf import checkpoints, files
+
+    if args.overwrite:
+        run.clear()
+    state = None
+    if args.resume and run.holds_a_run():
+        run.check_resumable(config)
+        state = checkpoints.load_latest(run.checkpoints, show_warning)
+    else:
+        run.create(config)
+    run.checkpoints.mkdir(exist_ok=True)
+    files.remove_unfinished(run.checkpoints)
+    return state
+
+
 def fit(run: RunDirectory, config: RunConfig, dataset: Dataset, model: object, state: State | None) -> None:
     """Trains to the end and writes the model and the results."""
     import keras
 
-    from wage_tf import files, training
+    from wage_tf import training
     from wage_tf.callbacks import QuantizationHistograms, RunRecorder, StopOnNonFinite, StopOnSignal
+    from wage_tf.distribution.trainer import devices_of
 
+    is_chief = devices_of(model).is_chief
     steps = dataset.steps_per_epoch(config.batch_size)
-    run.checkpoints.mkdir(exist_ok=True)
-    files.remove_unfinished(run.checkpoints)
-    recorder = RunRecorder(run, steps, config.checkpoint_steps, state)
-    callbacks = [StopOnNonFinite(), keras.callbacks.TensorBoard(run.tensorboard)]
-    if config.histogram_freq:
+    recorder = RunRecorder(run if is_chief else None, steps, config.checkpoint_steps, state)
+    callbacks = [StopOnNonFinite()]
+    if is_chief:
+        callbacks.append(keras.callbacks.TensorBoard(run.tensorboard))
+    if is_chief and config.histogram_freq:
         probe = dataset.probe_batch(min(config.batch_size, 128), training.recipe_of(config, dataset).augmentation)
         callbacks.append(QuantizationHistograms(run.tensorboard / "quantized", *probe, config.histogram_freq))
     with StopOnSignal(recorder) as stop:
-        verbose = 1 if sys.stdout.isatty() else 2
+        verbose = (1 if sys.stdout.isatty() else 2) if is_chief else 0
         training.fit(model, config, dataset, recorder, [*callbacks, stop], state, verbose)
-    finish(run, config, model, recorder)
+    if is_chief:
+        finish(run, config, model, recorder)
 
 
 def finish(run: RunDirectory, config: RunConfig, model: object, record: object) -> None:
     """Writes the model and the results of a complete training, and prints the closing line."""
     from wage_tf import files
+    from wage_tf.distribution.trainer import single
     from wage_tf.runs import summarize
 
     results = run.read_results()
     if results is None or results["epochs"] != len(record.rows):
         with files.replacing(run.model) as path:
-            model.save(path)
+            single(model).save(path)
         results = summarize(config, record.rows, record.seconds)
         run.write_metrics(record.rows)
         run.write_results(results)
@@ -264,7 +318,7 @@ def default_run_directory(config: RunConfig) -> Path:
     return Path("runs") / f"{dataset}-{config.model}{width}-{bits}-s{config.seed}"
 
 
-def summary(config: RunConfig, dataset: Dataset, model: object, run: RunDirectory) -> str:
+def summary(config: RunConfig, dataset: Dataset, model: object, run: RunDirectory, devices: Devices) -> str:
     """What will run, for the terminal."""
     from wage_tf import costs
 
@@ -276,6 +330,7 @@ def summary(config: RunConfig, dataset: Dataset, model: object, run: RunDirector
             f"network   {config.model}, width {config.width:g}, bits {config.bits} (W-A-G-E)",
             f"training  {config.epochs} epochs of {steps} steps of {config.batch_size} images, seed {config.seed}",
             f"eta       {config.schedule}",
+            *([] if devices.strategy is None else [f"devices   {devices}"]),
             f"run       {run.path}",
             "",
             costs.format_table(costs.model_costs(model)),

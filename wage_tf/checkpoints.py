@@ -71,17 +71,35 @@ class State:
         _assign(model.metrics_variables, self.metrics)
 
 
-def save(folder: Path, state: State) -> Path:
-    """Writes `folder`/step-N.ckpt atomically, then removes all but the latest two."""
+def to_bytes(state: State) -> bytes:
+    """Returns the contents of a checkpoint."""
     arrays = {f"{part}{i}": array for part in _PARTS for i, array in enumerate(getattr(state, part))}
     counters = {"step": state.step, "rows": state.rows, "seconds": state.seconds}
     content = io.BytesIO()
     np.savez(content, counters=np.array(json.dumps(counters)), **arrays)
+    payload = content.getvalue()
+    return hashlib.sha256(payload).digest() + payload
+
+
+def from_bytes(content: bytes) -> State:
+    """Reads what `to_bytes` made.
+
+    Raises:
+        DamagedCheckpoint: If the digest does not fit the rest.
+    """
+    payload = content[_DIGEST_BYTES:]
+    if hashlib.sha256(payload).digest() != content[:_DIGEST_BYTES]:
+        raise DamagedCheckpoint("its digest does not fit its contents")
+    with np.load(io.BytesIO(payload)) as arrays:
+        counters = json.loads(str(arrays["counters"]))
+        parts = {part: [arrays[name] for name in _numbered(arrays.files, part)] for part in _PARTS}
+    return State(counters["step"], tuple(counters["rows"]), counters["seconds"], **parts)
+
+
+def save(folder: Path, state: State) -> Path:
+    """Writes `folder`/step-N.ckpt atomically, then removes all but the latest two."""
     path = folder / f"step-{state.step:09d}.ckpt"
-    payload = content.getbuffer()
-    with files.replacing(path) as temporary, open(temporary, "wb") as file:
-        file.write(hashlib.sha256(payload).digest())
-        file.write(payload)
+    files.write_bytes(path, to_bytes(state))
     for outdated in paths(folder)[:-_KEPT]:
         outdated.unlink()
     return path
@@ -93,14 +111,10 @@ def load(path: Path) -> State:
     Raises:
         DamagedCheckpoint: If its digest does not fit its contents.
     """
-    content = path.read_bytes()
-    payload = content[_DIGEST_BYTES:]
-    if hashlib.sha256(payload).digest() != content[:_DIGEST_BYTES]:
-        raise DamagedCheckpoint(f"checkpoint {path} is damaged")
-    with np.load(io.BytesIO(payload)) as arrays:
-        counters = json.loads(str(arrays["counters"]))
-        parts = {part: [arrays[name] for name in _numbered(arrays.files, part)] for part in _PARTS}
-    return State(counters["step"], tuple(counters["rows"]), counters["seconds"], **parts)
+    try:
+        return from_bytes(path.read_bytes())
+    except DamagedCheckpoint as error:
+        raise DamagedCheckpoint(f"checkpoint {path} is damaged") from error
 
 
 def load_latest(folder: Path, warn: Callable[[str], None]) -> State | None:

@@ -106,9 +106,14 @@ def max_magnitude(x: tf.Tensor) -> tf.Tensor:
     return tf.bitcast(tf.maximum(tf.reduce_max(magnitude_bits), 0), tf.float32)
 
 
-def scale_by_shift(x: tf.Tensor) -> tf.Tensor:
-    """Scales a tensor into about [−√2, √2]: x / Shift(max|x|); a zero tensor stays zero."""
-    scale = shift(max_magnitude(x))
+def scale_by_shift(x: tf.Tensor, magnitude: tf.Tensor | None = None) -> tf.Tensor:
+    """Scales a tensor into about [−√2, √2]: x / Shift(max|x|); a zero tensor stays zero.
+
+    Args:
+        x: Float32 tensor of any shape.
+        magnitude: max|x| where `x` is one part of a larger tensor, the maximum over the whole; None takes it of `x`.
+    """
+    scale = shift(max_magnitude(x) if magnitude is None else magnitude)
     return x / tf.where(scale == 0, 1.0, scale)
 
 

@@ -12,6 +12,7 @@ import tensorflow as tf
 
 from wage_tf import ops
 from wage_tf.bits import BitWidths, width_of
+from wage_tf.distribution import replicas
 from wage_tf.fusion import fused
 
 Bits = BitWidths | str | int | None
@@ -62,8 +63,8 @@ def quantize_activation(a: tf.Tensor, bits: Bits) -> tf.Tensor:
 def quantize_error(x: tf.Tensor, bits: Bits) -> tf.Tensor:
     """Q_E: the identity, whose backward pass puts the error on the k_E-bit grid (paper, eq. 12).
 
-    Forward: x. Backward: e_q = Q(e / Shift(max|e|), k_E), the maximum over the whole tensor, batch included.
-    Errors that are all zero stay zero.
+    Forward: x. Backward: e_q = Q(e / Shift(max|e|), k_E), the maximum over the whole tensor, batch included; under a
+    `tf.distribute` strategy over the whole global batch. Errors that are all zero stay zero.
 
     Args:
         x: Float32 tensor, any shape.
@@ -155,10 +156,26 @@ def _activation_backward(upstream: tf.Tensor, a: tf.Tensor, *, k: int) -> tf.Ten
     return tf.where(tf.abs(a) > ops.largest_value(k), tf.zeros_like(upstream), upstream)
 
 
-@fused
 def error_backward(upstream: tf.Tensor, *, k: int) -> tf.Tensor:
-    """Q_E itself: Q(e / Shift(max|e|), k), float32 of the same shape."""
+    """Q_E itself: Q(e / Shift(max|e|), k), float32 of the same shape; max|e| is over the tensors of all replicas."""
+    if not replicas.are_several():
+        return _error_backward(upstream, k=k)
+    return _error_backward_given(upstream, replicas.maximum(_max_magnitude(upstream)), k=k)
+
+
+@fused
+def _error_backward(upstream: tf.Tensor, *, k: int) -> tf.Tensor:
     return ops.quantize(ops.scale_by_shift(upstream), k)
+
+
+@fused
+def _error_backward_given(upstream: tf.Tensor, magnitude: tf.Tensor, *, k: int) -> tf.Tensor:
+    return ops.quantize(ops.scale_by_shift(upstream, magnitude), k)
+
+
+@fused
+def _max_magnitude(x: tf.Tensor) -> tf.Tensor:
+    return ops.max_magnitude(x)
 
 
 _CLOSED, _OPEN, _SATURATED = 0, 1, 2
@@ -171,11 +188,35 @@ def _relu_forward(x: tf.Tensor, *, k: int) -> tuple[tf.Tensor, tf.Tensor]:
     return ops.quantize(tf.nn.relu(x), k), tf.cast(gate, tf.int8)
 
 
-@fused
 def _relu_backward(upstream: tf.Tensor, gate: tf.Tensor, *, k: int) -> tf.Tensor:
-    zeros = tf.zeros_like(upstream)
-    unsaturated = tf.where(gate == _SATURATED, zeros, upstream)
-    return tf.where(gate == _CLOSED, zeros, ops.quantize(ops.scale_by_shift(unsaturated), k))
+    if not replicas.are_several():
+        return _relu_backward_alone(upstream, gate, k=k)
+    return _relu_backward_given(upstream, gate, replicas.maximum(_unsaturated_magnitude(upstream, gate)), k=k)
+
+
+@fused
+def _relu_backward_alone(upstream: tf.Tensor, gate: tf.Tensor, *, k: int) -> tf.Tensor:
+    unsaturated = _unsaturated(upstream, gate)
+    return _where_open(gate, ops.quantize(ops.scale_by_shift(unsaturated), k))
+
+
+@fused
+def _relu_backward_given(upstream: tf.Tensor, gate: tf.Tensor, magnitude: tf.Tensor, *, k: int) -> tf.Tensor:
+    unsaturated = _unsaturated(upstream, gate)
+    return _where_open(gate, ops.quantize(ops.scale_by_shift(unsaturated, magnitude), k))
+
+
+@fused
+def _unsaturated_magnitude(upstream: tf.Tensor, gate: tf.Tensor) -> tf.Tensor:
+    return ops.max_magnitude(_unsaturated(upstream, gate))
+
+
+def _unsaturated(upstream: tf.Tensor, gate: tf.Tensor) -> tf.Tensor:
+    return tf.where(gate == _SATURATED, tf.zeros_like(upstream), upstream)
+
+
+def _where_open(gate: tf.Tensor, error: tf.Tensor) -> tf.Tensor:
+    return tf.where(gate == _CLOSED, tf.zeros_like(error), error)
 
 
 @fused

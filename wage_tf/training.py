@@ -12,6 +12,8 @@ from wage_tf.bits import BitWidths
 from wage_tf.callbacks import RunRecorder
 from wage_tf.checkpoints import State
 from wage_tf.datasets import Dataset
+from wage_tf.distribution.devices import Devices, one_device
+from wage_tf.distribution.trainer import devices_of, replicate
 from wage_tf.errors import UserError
 from wage_tf.metrics import ErrorRate
 from wage_tf.optimizers import IntegerSGD, gradient_bits, warn_unless_power_of_two
@@ -64,28 +66,39 @@ def is_known_to_be_unstable(config: RunConfig) -> bool:
     return config.beta is not None and any(b.w and b.g and b.w > 2 and b.g <= b.w for b in widths)
 
 
-def prepare(config: RunConfig, dataset: Dataset, build: Callable[..., keras.Model]) -> keras.Model:
+def prepare(
+    config: RunConfig, dataset: Dataset, build: Callable[..., keras.Model], devices: Devices | None = None
+) -> keras.Model:
     """Builds and compiles the network of a configuration; its initial weights depend on the seed alone.
 
     Args:
         config: The run's configuration.
         dataset: Its data.
         build: `models.build`, or a function of the same arguments.
+        devices: Where it will train; None for one device.
+
+    Raises:
+        UserError: If the batch does not divide into equal parts for the replicas.
     """
+    devices = devices or one_device()
+    devices.check_batch_size(config.batch_size)
     recipe = recipe_of(config, dataset)
     input_shape = dataset.input_shape
     if recipe.augmentation is not None:
         input_shape = recipe.augmentation.output_shape(input_shape)
     keras.utils.set_random_seed(config.seed)
     options = {} if config.beta is None else {"beta": config.beta}
-    model = build(config.model, config.bits, input_shape, dataset.num_classes, config.width, **options)
+    with devices.scope():
+        model = build(config.model, config.bits, input_shape, dataset.num_classes, config.width, **options)
     schedule = recipes.parse_schedule(config.schedule)
     steps = dataset.steps_per_epoch(config.batch_size)
     bits = gradient_bits(model)
     if bits is not None and len(schedule) > 1:
         for _, eta in schedule:
             warn_unless_power_of_two(eta)
-    optimizer = IntegerSGD(recipes.learning_rate(schedule, steps), bits=bits, seed=config.seed)
+    with devices.scope():
+        optimizer = IntegerSGD(recipes.learning_rate(schedule, steps), bits=bits, seed=config.seed)
+    model = replicate(model, devices)
     model.compile(optimizer, recipe.loss(), metrics=[ErrorRate()])
     return model
 
@@ -113,9 +126,10 @@ def fit(
         state: Where to go on from; None for the beginning.
         verbose: Keras' verbosity.
     """
+    share = devices_of(model).share
     augmentation = recipe_of(config, dataset).augmentation
     steps = dataset.steps_per_epoch(config.batch_size)
-    test = dataset.test_batches(_TEST_BATCH, augmentation) if dataset.test_size else None
+    test = dataset.test_batches(_TEST_BATCH, augmentation, share) if dataset.test_size else None
     step, epoch = 0, 0
     if state is not None:
         state.restore(model)
@@ -123,7 +137,7 @@ def fit(
     everything = [recorder, *callbacks]
 
     def fit_epochs(first: int, last: int, step: int, steps: int) -> None:
-        train = dataset.train_batches(config.batch_size, config.seed, augmentation, step)
+        train = dataset.train_batches(config.batch_size, config.seed, augmentation, step, share)
         model.fit(
             train,
             initial_epoch=first,
@@ -137,7 +151,7 @@ def fit(
 
     left = (epoch + 1) * steps - step
     if left < steps:
-        _build_metrics(model, dataset.train_batches(config.batch_size, config.seed, augmentation))
+        _build_metrics(model, dataset.train_batches(config.batch_size, config.seed, augmentation, share=share))
     if left == 0:
         _finish_epoch(model, epoch, test, everything, state, verbose)
     elif left < steps:

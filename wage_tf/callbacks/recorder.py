@@ -17,13 +17,19 @@ class RunRecorder(keras.callbacks.Callback):
     """Writes metrics.csv and checkpoints of a run, every epoch and every `checkpoint_steps` steps.
 
     Args:
-        run: The run's directory.
+        run: The run's directory; None counts and writes nothing, for a worker that is not the chief.
         steps_per_epoch: Training steps of a whole epoch.
         checkpoint_steps: Steps between checkpoints within an epoch; 0 for the epoch's end only.
         state: The state to go on from (its weights are restored by the caller); None for a new run.
     """
 
-    def __init__(self, run: RunDirectory, steps_per_epoch: int, checkpoint_steps: int = 0, state: State | None = None):
+    def __init__(
+        self,
+        run: RunDirectory | None,
+        steps_per_epoch: int,
+        checkpoint_steps: int = 0,
+        state: State | None = None,
+    ):
         super().__init__()
         self.run = run
         self.steps_per_epoch = steps_per_epoch
@@ -41,6 +47,8 @@ class RunRecorder(keras.callbacks.Callback):
 
     def save(self) -> None:
         """Writes a checkpoint of this moment, be it in training or in the validation after an epoch."""
+        if self.run is None:
+            return
         state = State.of(self.model, self.step, self.rows, self.seconds)
         if self._sums_of_training is not None:
             state = dataclasses.replace(state, metrics=self._sums_of_training)
@@ -70,4 +78,5 @@ class RunRecorder(keras.callbacks.Callback):
             row[f"{split}_{metric}"] = float(value)
         self.rows = (*self.rows, row)
         self.save()
-        self.run.write_metrics(self.rows)
+        if self.run is not None:
+            self.run.write_metrics(self.rows)

@@ -4,6 +4,8 @@ from dataclasses import dataclass
 
 import tensorflow as tf
 
+from wage_tf.datasets.splits import WHOLE, Share
+
 
 @dataclass(frozen=True)
 class Augmentation:
@@ -44,20 +46,26 @@ class Augmentation:
             raise ValueError(f"crop {self.crop} exceeds images of {height}x{width} with pad {self.pad}")
         return self.crop, self.crop, channels
 
-    def random(self, images: tf.Tensor, key: tf.Tensor) -> tf.Tensor:
+    def random(
+        self, images: tf.Tensor, key: tf.Tensor, share: Share = WHOLE, batch_size: tf.Tensor | None = None
+    ) -> tf.Tensor:
         """Pads, crops and flips each image of a batch on its own.
 
         Args:
             images: uint8 [batch, height, width, channels]; all but the batch size is static.
             key: integer [2], the seed. The result is a pure function of `images` and `key`.
+            share: the part of the batch that `images` are. Parts come out as they would in the whole batch.
+            batch_size: images in the whole batch; None where `images` are all of it.
 
         Returns:
             uint8 [batch, *output_shape].
         """
         height, width, _ = self.output_shape(tuple(images.shape[1:]))
         padded = self._pad(images)
-        batch = tf.shape(images)[0]
-        top, left, flip = tf.unstack(tf.random.stateless_uniform([3, batch], key))
+        if batch_size is None:
+            batch_size = tf.shape(images)[0]
+        first, stop = share.bounds(batch_size)
+        top, left, flip = tf.unstack(tf.random.stateless_uniform([3, batch_size], key)[:, first:stop])
         top = _floor(top * (padded.shape[1] - height + 1))
         left = _floor(left * (padded.shape[2] - width + 1))
         columns = tf.range(width)

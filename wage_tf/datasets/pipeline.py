@@ -6,7 +6,7 @@ import numpy as np
 import tensorflow as tf
 
 from wage_tf.datasets.augmentation import Augmentation
-from wage_tf.datasets.splits import ArraySplit, Split
+from wage_tf.datasets.splits import WHOLE, ArraySplit, Share, Split
 from wage_tf.errors import UserError
 
 _ORDER, _AUGMENTATION = 0, 1
@@ -101,7 +101,12 @@ class Dataset:
         return -(-self.train_size // batch_size)
 
     def train_batches(
-        self, batch_size: int, seed: int, augmentation: Augmentation | None = None, start_step: int = 0
+        self,
+        batch_size: int,
+        seed: int,
+        augmentation: Augmentation | None = None,
+        start_step: int = 0,
+        share: Share = WHOLE,
     ) -> tf.data.Dataset:
         """Returns the endless stream of training batches from global step `start_step` on.
 
@@ -113,6 +118,7 @@ class Dataset:
             seed: decides order and augmentation, any integer of 64 bits.
             augmentation: applied at random; None gives the images as they are.
             start_step: number of batches to leave out.
+            share: the part of every batch to give; the parts together are the batch, augmentation included.
 
         Returns:
             (uint8 images [b, height, width, channels], float32 one-hot labels [b, num_classes]).
@@ -122,18 +128,20 @@ class Dataset:
         """
         if start_step < 0:
             raise ValueError(f"start_step must not be negative, received {start_step}")
-        first_epoch, first_batch = divmod(start_step, self.steps_per_epoch(batch_size))
+        steps = self.steps_per_epoch(batch_size)
+        first_epoch, first_batch = divmod(start_step, steps)
         augmentation = augmentation or Augmentation()
         augmentation.output_shape(self.input_shape)
 
         def one_epoch(epoch: tf.Tensor) -> tf.data.Dataset:
             first = tf.where(epoch == first_epoch, tf.constant(first_batch, tf.int64), 0)
-            return self.train.shuffled(batch_size, _key(seed, epoch, _ORDER), first)
+            return self.train.shuffled(batch_size, _key(seed, epoch, _ORDER), first, share)
 
         def augment(step: tf.Tensor, batch: tuple[tf.Tensor, tf.Tensor]) -> tuple[tf.Tensor, tf.Tensor]:
             images, labels = batch
             if augmentation != Augmentation():
-                images = augmentation.random(images, _key(seed, step, _AUGMENTATION))
+                size = tf.minimum(batch_size, self.train_size - tf.cast(step % steps, tf.int32) * batch_size)
+                images = augmentation.random(images, _key(seed, step, _AUGMENTATION), share, size)
             return images, self._one_hot(labels)
 
         batches = tf.data.Dataset.range(first_epoch, _FOREVER).flat_map(one_epoch)
@@ -141,12 +149,15 @@ class Dataset:
         endless = tf.data.experimental.assert_cardinality(tf.data.INFINITE_CARDINALITY)
         return numbered.map(augment, tf.data.AUTOTUNE).apply(endless).prefetch(tf.data.AUTOTUNE)
 
-    def test_batches(self, batch_size: int, augmentation: Augmentation | None = None) -> tf.data.Dataset:
+    def test_batches(
+        self, batch_size: int, augmentation: Augmentation | None = None, share: Share = WHOLE
+    ) -> tf.data.Dataset:
         """Returns the test images once, in a fixed order, as batches like those of `train_batches`.
 
         Args:
             batch_size: images in a batch; the last batch holds the remainder.
             augmentation: the one used in training; only its central crop applies here.
+            share: the part of every batch to give.
 
         Raises:
             UserError: if there is no test set.
@@ -156,7 +167,7 @@ class Dataset:
             raise UserError(f"data set {self.name} has no test images")
         if batch_size < 1:
             raise ValueError(f"batch_size must be at least 1, received {batch_size}")
-        return self._in_order(self.test, batch_size, augmentation)
+        return self._in_order(self.test, batch_size, augmentation, share)
 
     def probe_batch(self, n: int, augmentation: Augmentation | None = None) -> tuple[np.ndarray, np.ndarray]:
         """Returns the first `n` training images and their one-hot labels as arrays, without randomness.
@@ -180,11 +191,13 @@ class Dataset:
             raise UserError(f"validation images: give 1 to {self.train_size - 1} for {self.name}, received {n}")
         return replace(self, train=self.train.head(self.train_size - n), test=self.train.tail(n))
 
-    def _in_order(self, split: Split, batch_size: int, augmentation: Augmentation | None) -> tf.data.Dataset:
+    def _in_order(
+        self, split: Split, batch_size: int, augmentation: Augmentation | None, share: Share = WHOLE
+    ) -> tf.data.Dataset:
         augmentation = augmentation or Augmentation()
         augmentation.output_shape(self.input_shape)
         return (
-            split.in_order(batch_size)
+            split.in_order(batch_size, share)
             .map(lambda images, labels: (augmentation.central(images), self._one_hot(labels)), tf.data.AUTOTUNE)
             .prefetch(tf.data.AUTOTUNE)
         )

@@ -15,8 +15,33 @@ BLOCK = 4096
 OPEN_FILES = 16
 
 
+@dataclass(frozen=True)
+class Share:
+    """The part of every batch that one of `count` readers takes: contiguous, in order, equal up to one image.
+
+    Attributes:
+        index: which part, from 0.
+        count: number of parts.
+    """
+
+    index: int | tf.Tensor = 0
+    count: int = 1
+
+    def bounds(self, size: int | tf.Tensor) -> tuple[int | tf.Tensor, int | tf.Tensor]:
+        """Returns the first row of the part and the first row after it, in a batch of `size` rows."""
+        return self.index * size // self.count, (self.index + 1) * size // self.count
+
+    def of(self, batch: tf.Tensor) -> tf.Tensor:
+        """Returns the part of a batch; it is empty where the batch has fewer rows than there are parts."""
+        first, stop = self.bounds(tf.shape(batch)[0])
+        return batch[first:stop]
+
+
+WHOLE = Share()
+
+
 class Split(Protocol):
-    """Labelled images that can be read in order or shuffled."""
+    """Labelled images that can be read in order or shuffled, by one reader or by several that share every batch."""
 
     @property
     def size(self) -> int:
@@ -32,10 +57,10 @@ class Split(Protocol):
     def tail(self, n: int) -> "Split":
         """Returns the last `n` images."""
 
-    def in_order(self, batch_size: int) -> tf.data.Dataset:
+    def in_order(self, batch_size: int, share: Share = WHOLE) -> tf.data.Dataset:
         """Returns batches (uint8 [b, *shape], int64 [b]) in the stored order."""
 
-    def shuffled(self, batch_size: int, key: tf.Tensor, first: tf.Tensor) -> tf.data.Dataset:
+    def shuffled(self, batch_size: int, key: tf.Tensor, first: tf.Tensor, share: Share = WHOLE) -> tf.data.Dataset:
         """Returns the batches of one pass in the order given by `key` (integer [2]), from batch `first` on."""
 
 
@@ -69,17 +94,18 @@ class ArraySplit:
         """Returns the last `n` images."""
         return ArraySplit(self._images[self.size - n :], self._labels[self.size - n :])
 
-    def in_order(self, batch_size: int) -> tf.data.Dataset:
+    def in_order(self, batch_size: int, share: Share = WHOLE) -> tf.data.Dataset:
         """Returns batches (uint8 [b, *shape], int64 [b]) in the stored order."""
-        return self._batches(tf.range(self.size), batch_size, 0)
+        return self._batches(tf.range(self.size), batch_size, 0, share)
 
-    def shuffled(self, batch_size: int, key: tf.Tensor, first: tf.Tensor) -> tf.data.Dataset:
+    def shuffled(self, batch_size: int, key: tf.Tensor, first: tf.Tensor, share: Share = WHOLE) -> tf.data.Dataset:
         """Returns the batches of one pass in the order given by `key` (integer [2]), from batch `first` on."""
-        return self._batches(tf.random.experimental.stateless_shuffle(tf.range(self.size), key), batch_size, first)
+        order = tf.random.experimental.stateless_shuffle(tf.range(self.size), key)
+        return self._batches(order, batch_size, first, share)
 
-    def _batches(self, order: tf.Tensor, batch_size: int, first: int | tf.Tensor) -> tf.data.Dataset:
+    def _batches(self, order: tf.Tensor, batch_size: int, first: int | tf.Tensor, share: Share) -> tf.data.Dataset:
         def batch(index: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
-            chosen = order[index * batch_size : (index + 1) * batch_size]
+            chosen = share.of(order[index * batch_size : (index + 1) * batch_size])
             return tf.gather(self._images, chosen), tf.gather(self._labels, chosen)
 
         return tf.data.Dataset.range(first, -(-self.size // batch_size)).map(batch, tf.data.AUTOTUNE)
@@ -98,7 +124,7 @@ class RecordSplit:
     """Images in TFRecord files, decoded when they are needed.
 
     A shuffled pass takes the files in random order, `OPEN_FILES` at a time, and shuffles the records that come out
-    in blocks of `BLOCK`. Records that a resumed run skips are read but not decoded.
+    in blocks of `BLOCK`. Records that a resumed run skips, or that other readers share, are read but not decoded.
 
     Attributes:
         shards: the files, in the stored order.
@@ -123,21 +149,28 @@ class RecordSplit:
         """Returns the last `n` images."""
         return RecordSplit(_part(self.shards, self.size - n, self.size), self.shape, self.decode)
 
-    def in_order(self, batch_size: int) -> tf.data.Dataset:
+    def in_order(self, batch_size: int, share: Share = WHOLE) -> tf.data.Dataset:
         """Returns batches (uint8 [b, *shape], int64 [b]) in the stored order."""
-        return self._batches(records(self.shards), batch_size)
+        return self._batches(records(self.shards), batch_size, share)
 
-    def shuffled(self, batch_size: int, key: tf.Tensor, first: tf.Tensor) -> tf.data.Dataset:
+    def shuffled(self, batch_size: int, key: tf.Tensor, first: tf.Tensor, share: Share = WHOLE) -> tf.data.Dataset:
         """Returns the batches of one pass in the order given by `key` (integer [2]), from batch `first` on."""
         order = tf.random.experimental.stateless_shuffle(tf.range(len(self.shards)), key)
         blocks = records(self.shards, order, OPEN_FILES).batch(BLOCK).enumerate()
         shuffled = blocks.map(
             lambda index, block: tf.random.experimental.stateless_shuffle(block, tf.random.fold_in(key, index))
         )
-        return self._batches(shuffled.unbatch().skip(first * batch_size), batch_size)
+        return self._batches(shuffled.unbatch().skip(first * batch_size), batch_size, share)
 
-    def _batches(self, serialized: tf.data.Dataset, batch_size: int) -> tf.data.Dataset:
-        return serialized.map(self.decode, tf.data.AUTOTUNE).batch(batch_size)
+    def _batches(self, serialized: tf.data.Dataset, batch_size: int, share: Share) -> tf.data.Dataset:
+        if share.count == 1:
+            return serialized.map(self.decode, tf.data.AUTOTUNE).batch(batch_size)
+        shares = serialized.batch(batch_size).map(share.of)
+        return shares.map(self._decode_all, tf.data.AUTOTUNE)
+
+    def _decode_all(self, serialized: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
+        image_and_label = tf.TensorSpec(self.shape, tf.uint8), tf.TensorSpec((), tf.int64)
+        return tf.map_fn(self.decode, serialized, fn_output_signature=image_and_label)
 
 
 def records(shards: Sequence[Shard], order: tf.Tensor | None = None, open_files: int = 1) -> tf.data.Dataset:

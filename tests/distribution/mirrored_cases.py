@@ -1,0 +1,139 @@
+"""Runs in a process of its own with four logical CPU devices and prints what it found as JSON.
+
+python mirrored_cases.py     (PYTHONPATH: the repository)
+"""
+
+from __future__ import annotations
+
+import contextlib
+import dataclasses
+import functools
+import io
+import json
+import sys
+from unittest import mock
+
+import numpy as np
+import tensorflow as tf
+
+import models
+import train
+from wage_tf import datasets, quantizers, recipes, training
+from wage_tf.callbacks import RunRecorder
+from wage_tf.distribution import devices as devices_module
+from wage_tf.distribution import replicas
+from wage_tf.distribution.devices import Devices
+
+NAN, INF = float("nan"), float("inf")
+MNIST = functools.cache(lambda limit: datasets.load("mnist", limit=limit))
+
+
+def on_cpus(count):
+    tf.distribute.MirroredStrategy._collective_key_base += 100_000  # as TensorFlow's tests do for several in a process
+    return Devices(tf.distribute.MirroredStrategy([f"CPU:{i}" for i in range(count)]))
+
+
+def run(devices, model="lenet5", limit=613, bits="2-8-8-8", epochs=3, schedule="8@0", tested=False):
+    """Trains in batches of 96 images of MNIST, by default six and one of 37; returns the weights and the recorder."""
+    dataset = MNIST(limit) if tested else dataclasses.replace(MNIST(limit), test=None)
+    settings = {"dataset": "mnist", "model": model, "width": 0.1, "bits": bits, "batch_size": 96, "epochs": epochs}
+    settings |= {"schedule": schedule, "seed": 3, "checkpoint_steps": 0, "histogram_freq": 0}
+    config = training.configure(dataset, recipes.get("mnist", dataset.input_shape), settings)
+    prepared = training.prepare(config, dataset, models.build, devices)
+    recorder = RunRecorder(None, dataset.steps_per_epoch(96))
+    if epochs:
+        training.fit(prepared, config, dataset, recorder, verbose=0)
+    assert int(np.asarray(prepared.optimizer.iterations)) == recorder.step
+    return [np.asarray(variable) for variable in prepared.trainable_variables], recorder
+
+
+def differences(one, other):
+    weights = sum(int(np.sum(a != b)) for a, b in zip(one[0], other[0], strict=True))
+    return {"steps": one[1].step, "weights": weights, "rows_equal": one[1].rows == other[1].rows}
+
+
+def trainings():
+    """How many weights differ from those of one device, and whether the history does."""
+    found = {}
+    found["lenet5, 2 replicas"] = differences(run(None), run(on_cpus(2)))
+    small = {"model": "mlp", "tested": True}
+    alone = run(None, **small)
+    for count in (1, 3):
+        found[f"mlp, {count} replicas"] = differences(alone, run(on_cpus(count), **small))
+    two_left = {"model": "mlp", "limit": 578}
+    found["mlp, 4 replicas"] = differences(run(None, **two_left), run(on_cpus(4), **two_left))
+    short = {"model": "mlp", "limit": 192, "epochs": 1}
+    with mock.patch.object(replicas, "maximum", lambda magnitude: magnitude):
+        found["own maxima"] = differences(run(None, **short), run(on_cpus(2), **short))
+    floats = {"model": "mlp", "limit": 192, "bits": "2-8-f-f", "schedule": "0.0078125@0"}
+    start, one, three = (
+        run(None, **floats, epochs=0),
+        run(None, **floats, epochs=2),
+        run(on_cpus(3), **floats, epochs=2),
+    )
+    found["float gradients"] = {"moved": furthest(start, one), "apart": furthest(one, three)}
+    return found
+
+
+def furthest(one, other):
+    return max(float(np.max(np.abs(a - b))) for a, b in zip(one[0], other[0], strict=True))
+
+
+def errors():
+    """Q_E of a batch that is cut into unequal parts, against Q_E of the whole."""
+    generator = np.random.default_rng(0)
+    whole = generator.normal(size=(10, 7)).astype(np.float32)
+    whole[0] *= 1e-3
+    x = generator.normal(size=whole.shape).astype(np.float32)
+    found = {}
+    for name, special in {"normal": None, "nan": NAN, "inf": INF, "zeros": 0.0}.items():
+        upstream = np.zeros_like(whole) if special == 0.0 else whole.copy()
+        if special:
+            upstream[8, 2], x[8, 2] = special, 0.25
+        expected = backward(x, upstream)
+        strategy = on_cpus(3).strategy
+
+        @tf.function(autograph=False)
+        def on_replicas(x, upstream, strategy=strategy):
+            def one(x, upstream):
+                replica = tf.distribute.get_replica_context().replica_id_in_sync_group
+                first, stop = tf.gather([0, 3, 4], replica), tf.gather([3, 4, 10], replica)
+                return backward(x[first:stop], upstream[first:stop])
+
+            return [strategy.gather(part, axis=0) for part in strategy.run(one, args=(x, upstream))]
+
+        together = on_replicas(tf.constant(x), tf.constant(upstream))
+        found[name] = [bool(np.array_equal(a, b, equal_nan=True)) for a, b in zip(expected, together, strict=True)]
+    return found
+
+
+def backward(x, upstream):
+    """Q_E alone, and fused with ReLU and Q_A."""
+    found = []
+    for function in (quantizers.quantize_error, quantizers.quantized_relu):
+        with tf.GradientTape() as tape:
+            inputs = tf.convert_to_tensor(x)
+            tape.watch(inputs)
+            outputs = function(inputs, "2-8-8-8")
+        found.append(tape.gradient(outputs, inputs, tf.convert_to_tensor(upstream)))
+    return found
+
+
+def command_line():
+    """A batch that does not divide; and logical devices asked for when TensorFlow has already started."""
+    arguments = ["--strategy", "mirrored", "--logical-devices", "4", "--run-dir", "never-made", "--batch-size", "30"]
+    found = {}
+    for name in ("batch", "too late"):
+        error = io.StringIO()
+        with contextlib.redirect_stderr(error):
+            code = train.main(arguments)
+        found[name] = [code, error.getvalue()]
+        devices_module.one_device()
+        tf.constant(0) + 1
+        arguments[3] = "3"
+    return found
+
+
+if __name__ == "__main__":
+    results = {"command line": command_line(), "errors": errors(), "trainings": trainings()}
+    json.dump(results, sys.stdout)
