@@ -146,8 +146,14 @@ def multiworker() -> Devices:
     except RuntimeError as error:
         raise UserError(f"several workers cannot start: {_first_line(error)}") from error
     except tf.errors.OpError as error:
-        raise WorkerLost(_first_line(error)) from error
+        raise WorkerLost(_who(error)) from error
     return Devices(strategy, found.index, len(found.addresses))
+
+
+def _who(error: Exception) -> str:
+    """What TensorFlow's report of many lines says about the worker that is gone: the last task it names."""
+    tasks = re.findall(r"/job:(\w+)(?:/replica:\d+)?/task:(\d+)", str(error).rpartition("aborted by")[2])
+    return f"no answer from {tasks[-1][0]} {tasks[-1][1]}" if tasks else _first_line(error)
 
 
 def _first_line(error: Exception) -> str:
