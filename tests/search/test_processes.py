@@ -6,15 +6,15 @@ import os
 import signal
 import socket
 import sys
+import time
 from types import SimpleNamespace
 
 import pytest
-from search_helper import processes_of, read_csv, start, wait_until, worker_in_trial
+from search_helper import TINY, processes_of, read_csv, start, wait_until, worker_in_trial
 
+import tuner
 from wage_tf.errors import UserError
 from wage_tf.search.processes import Workers, WorkersFailed
-
-GRID = ["--weights", "2,8", "--activations", "4,8"]
 
 
 @pytest.fixture
@@ -33,34 +33,43 @@ def port():
         return str(listener.getsockname()[1])
 
 
-def test_a_killed_workers_trial_is_run_again(run_dir):
-    chief = start(*GRID, "--epochs", "6", "--workers", "2", "--run-dir", str(run_dir))
-    os.kill(wait_until(lambda: worker_in_trial(run_dir, "0001")), signal.SIGKILL)
-    output, _ = chief.communicate()
-    assert chief.returncode == 0, output
-    rows = read_csv(run_dir / "trials.csv")
-    assert sorted(row["pattern"] for row in rows) == ["2-4-8-8", "2-8-8-8", "8-4-8-8", "8-8-8-8"]
-    assert not processes_of(run_dir)
+def records(run_dir):
+    return {path.parent.name: path.read_bytes() for path in run_dir.glob("oracle/*/record.json")}
 
 
-@pytest.mark.parametrize("signum", [signal.SIGTERM, signal.SIGKILL])
-def test_a_stopped_search_leaves_no_process_and_goes_on(run_dir, signum):
-    arguments = [*GRID, "--epochs", "6", "--workers", "1", "--run-dir", str(run_dir)]
-    chief = start(*arguments)
-    wait_until(lambda: (run_dir / "oracle" / "trial_0000" / "record.json").exists())
-    first = (run_dir / "oracle" / "trial_0000" / "record.json").read_bytes()
+def ended(chief, run_dir, signum):
+    """Sends a signal to a chief and returns what it wrote; no process of the search is left."""
     chief.send_signal(signum)
     output, _ = chief.communicate()
     wait_until(lambda: not processes_of(run_dir))
-    assert chief.returncode == (143 if signum == signal.SIGTERM else -9)
-    if signum == signal.SIGTERM:
-        assert "--resume" in output
-        return
-    resumed = start(*GRID, "--epochs", "6", "--run-dir", str(run_dir), "--resume")
-    output, _ = resumed.communicate()
-    assert resumed.returncode == 0, output
-    assert (run_dir / "oracle" / "trial_0000" / "record.json").read_bytes() == first
-    assert len(read_csv(run_dir / "trials.csv")) == 4
+    assert chief.returncode == (128 + signum if signum != signal.SIGKILL else -signum), output
+    return output
+
+
+def test_a_search_outlives_a_killed_worker_and_three_ways_to_stop_it(run_dir):
+    arguments = ["--weights", "1,2,4,8", "--activations", "4,8", "--epochs", "6", "--run-dir", str(run_dir)]
+    chief = start(*arguments, "--workers", "2")
+    os.kill(wait_until(lambda: worker_in_trial(run_dir, "0001")), signal.SIGKILL)
+    wait_until(lambda: "trial_0001" in records(run_dir))
+    assert "--resume" in ended(chief, run_dir, signal.SIGINT)
+    found = records(run_dir)
+
+    chief = start(*arguments, "--workers", "1", "--resume")
+    wait_until(lambda: len(processes_of(run_dir)) == 2)
+    assert "--resume" in ended(chief, run_dir, signal.SIGTERM)
+    assert records(run_dir) == found
+
+    chief = start(*arguments, "--workers", "1", "--resume")
+    wait_until(lambda: len(records(run_dir)) > len(found))
+    ended(chief, run_dir, signal.SIGKILL)
+    assert "the chief that started this worker is gone" in (run_dir / "workers" / "worker0.log").read_text()
+    found = records(run_dir)
+
+    begun = len(list(run_dir.glob("oracle/trial_*")))
+    assert tuner.main([*TINY, *arguments, "--resume", "--max-trials", str(begun)]) == 0
+    rows = read_csv(run_dir / "trials.csv")
+    assert len({row["pattern"] for row in rows}) == len(rows) == begun
+    assert found.items() <= records(run_dir).items()
 
 
 class _Oracle:
@@ -105,24 +114,38 @@ def test_wrong_input_of_a_worker_is_the_users(tmp_path):
         supervised(program, _Oracle(), tmp_path, lambda found: False)
 
 
-def test_chief_and_two_workers_by_environment(run_dir, port):
+def test_chief_and_workers_by_environment_and_a_chief_that_is_lost(run_dir, port):
     address = {"KERASTUNER_ORACLE_IP": "127.0.0.1", "KERASTUNER_ORACLE_PORT": port}
-    arguments = [*GRID, "--epochs", "1", "--run-dir", str(run_dir)]
+    arguments = ["--weights", "2,8", "--activations", "4,8", "--epochs", "1", "--run-dir", str(run_dir)]
+    chief = start(*arguments, KERASTUNER_TUNER_ID="chief", **address)
+    worker = start(*arguments, impatient=True, KERASTUNER_TUNER_ID="worker0", **address)
+    wait_until(lambda: records(run_dir))
+    chief.kill()
+    killed = time.monotonic()
+    output, _ = worker.communicate()
+    assert time.monotonic() - killed < 60
+    assert worker.returncode == 1
+    assert f"error: the chief at 127.0.0.1:{port}" in output.strip().splitlines()[-1]
+    assert "was lost" in output.strip().splitlines()[-1]
+    assert "Traceback" not in output
+    chief.communicate()
+    found = records(run_dir)
+
     names = ("chief", "worker0", "worker1")
-    processes = [start(*arguments, KERASTUNER_TUNER_ID=name, **address) for name in names]
+    processes = [start(*arguments, "--resume", KERASTUNER_TUNER_ID=name, **address) for name in names]
     outputs = [process.communicate()[0] for process in processes]
     assert [process.returncode for process in processes] == [0, 0, 0], outputs
     assert len(read_csv(run_dir / "trials.csv")) == 4
-    assert sum(output.count("score") for output in outputs[1:]) == 4
+    assert found.items() <= records(run_dir).items()
 
 
-def test_a_port_in_use_is_one_line(run_dir):
+def test_a_port_in_use_is_one_line(run_dir, monkeypatch, capsys):
     with socket.socket() as listener:
         listener.bind(("127.0.0.1", 0))
         listener.listen()
-        address = {"KERASTUNER_ORACLE_IP": "127.0.0.1", "KERASTUNER_ORACLE_PORT": str(listener.getsockname()[1])}
-        chief = start(*GRID, "--run-dir", str(run_dir), KERASTUNER_TUNER_ID="chief", **address)
-        output, _ = chief.communicate()
-    assert chief.returncode == 2
-    assert "in use" in output.strip().splitlines()[-1]
-    assert "Traceback" not in output
+        monkeypatch.setenv("KERASTUNER_TUNER_ID", "chief")
+        monkeypatch.setenv("KERASTUNER_ORACLE_IP", "127.0.0.1")
+        monkeypatch.setenv("KERASTUNER_ORACLE_PORT", str(listener.getsockname()[1]))
+        assert tuner.main([*TINY, "--weights", "2,8", "--run-dir", str(run_dir)]) == 2
+    (line,) = capsys.readouterr().err.strip().splitlines()
+    assert "in use" in line

@@ -9,11 +9,17 @@ import pytest
 from PIL import Image
 from search_helper import TINY, read_csv
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
+from tensorboard.plugins.hparams import metadata
+from tensorboard.plugins.hparams.plugin_data_pb2 import HParamsPluginData
+from tensorboard.util import tensor_util
 
 import train
 import tuner
+from wage_tf.search import candidates
 from wage_tf.search.directory import SearchDirectory
 
+BAYESIAN = ["--oracle", "bayesian", "--max-trials", "4"]
+MOST_ERROR = 35
 PER_LAYER = ["--weights", "2,8", "--activations", "4,8", "--per-layer", "weights,activations"]
 
 
@@ -28,23 +34,26 @@ def without_times(run_dir):
 
 @pytest.fixture(scope="module")
 def found(tmp_path_factory):
-    """A finished per-layer search of three trials, two trainings each."""
+    """A finished per-layer search of four trials, the last of them chosen by the Gaussian process."""
     run_dir = tmp_path_factory.mktemp("search") / "run"
-    code = search(run_dir, *PER_LAYER, "--oracle", "bayesian", "--max-trials", "3", "--executions", "2")
-    return run_dir, code
+    return run_dir, search(run_dir, *PER_LAYER, *BAYESIAN)
+
+
+@pytest.fixture(scope="module")
+def constrained(tmp_path_factory):
+    """A finished search with an error to keep, which one of two patterns does: two trainings each, and histograms."""
+    run_dir = tmp_path_factory.mktemp("search") / "run"
+    asked = ["--weights", "2,8", "--executions", "2", "--max-error", str(MOST_ERROR), "--histogram-freq", "1"]
+    return run_dir, search(run_dir, *asked)
 
 
 def test_a_search_leaves_its_results(found):
     run_dir, code = found
     assert code == 0
     rows = read_csv(run_dir / "trials.csv")
-    assert [row["trial"] for row in rows] == ["0", "1", "2"]
+    assert [row["trial"] for row in rows] == ["0", "1", "2", "3"]
     assert rows[0]["pattern"] == "8.8.8-8.8.8.8-8-8"
     for row in rows:
-        errors = [float(error) for error in row["errors"].split()]
-        assert len(errors) == 2
-        assert float(row["error_mean"]) == pytest.approx(np.mean(errors), abs=1e-3)
-        assert float(row["error_spread"]) == pytest.approx(np.std(errors, ddof=1), abs=1e-3)
         assert float(row["score"]) == pytest.approx(float(row["error_mean"]) + float(row["cost"]), abs=1e-3)
     assert float(rows[0]["cost"]) == 1.0
     best = json.loads((run_dir / "best.json").read_text())
@@ -56,19 +65,71 @@ def test_a_search_leaves_its_results(found):
     assert best["pattern"] in report
 
 
-def test_only_the_models_of_the_front_stay(found):
-    run_dir, _ = found
-    kept = {path.parent.name for path in run_dir.glob("oracle/*/model.keras")}
-    assert kept == {f"trial_{row['trial']}" for row in read_csv(run_dir / "pareto.csv")}
-    assert not list(run_dir.rglob("*.ckpt"))
+def test_executions_are_averaged(constrained):
+    for row in read_csv(constrained[0] / "trials.csv"):
+        errors = [float(error) for error in row["errors"].split()]
+        assert len(set(errors)) == 2
+        assert float(row["error_mean"]) == pytest.approx(np.mean(errors), abs=1e-3)
+        assert float(row["error_spread"]) == pytest.approx(np.std(errors, ddof=1), abs=1e-3)
 
 
-def test_tensorboard_has_the_hparams_of_every_trial(found):
-    run_dir, _ = found
+def test_max_error_ranks_what_keeps_it_by_cost_and_the_rest_behind(constrained):
+    run_dir, code = constrained
+    rows = read_csv(run_dir / "trials.csv")
+    narrow, wide = rows
+    assert float(narrow["error_mean"]) > MOST_ERROR >= float(wide["error_mean"])
+    assert float(wide["score"]) == float(wide["cost"]) == 1
+    assert float(narrow["score"]) == pytest.approx(1 + float(narrow["error_mean"]), abs=1e-3)
+    best = json.loads((run_dir / "best.json").read_text())
+    assert best["pattern"] == "8-8-8-8"
+    assert best["keeps_constraint"]
+    assert code == 0
+
+
+def test_every_trial_has_its_histograms(constrained):
+    for row in read_csv(constrained[0] / "trials.csv"):
+        events = EventAccumulator(str(constrained[0] / "tensorboard" / f"trial_{row['trial']}" / "quantized")).Reload()
+        tags = {tag for kind in events.Tags().values() if isinstance(kind, list) for tag in kind}
+        assert {"W/fc1", "G/fc1", "A/fc1_relu", "E/fc1_relu"} <= tags
+
+
+def test_an_error_that_nothing_keeps_is_said(tmp_path, capsys):
+    assert search(tmp_path / "run", "--max-error", "0.001") == 1
+    out, err = capsys.readouterr()
+    assert "no pattern keeps --max-error 0.001" in err
+    assert "2-8-8-8 *" in out
+
+
+def hparams_of(folder, tag):
+    """What the HParams plugin reads from an event file."""
+    content = EventAccumulator(str(folder)).Reload().SummaryMetadata(tag).plugin_data.content
+    return HParamsPluginData.FromString(content)
+
+
+def assert_hparams_view_is_complete(run_dir):
+    """All widths and metrics are declared, and every trial in trials.csv has values for them."""
+    experiment = hparams_of(run_dir / "tensorboard", metadata.EXPERIMENT_TAG).experiment
+    names = {info.name for info in experiment.hparam_infos}
+    metrics = {info.name.tag for info in experiment.metric_infos}
+    assert metrics == {"validation_error", "cost", "score"}
     for row in read_csv(run_dir / "trials.csv"):
-        events = EventAccumulator(str(run_dir / "tensorboard" / f"trial_{row['trial']}")).Reload()
-        assert "hparams" in events.PluginTagToContent("hparams") or events.PluginTagToContent("hparams")
-        assert {"validation_error", "cost", "score"} <= set(events.Tags()["tensors"])
+        folder = run_dir / "tensorboard" / f"trial_{row['trial']}"
+        widths = hparams_of(folder, metadata.SESSION_START_INFO_TAG).session_start_info.hparams
+        assert set(widths) == {*names, "pattern"}
+        assert widths["pattern"].string_value == row["pattern"]
+        operands = row["pattern"].split("-")
+        for operand, text in zip(("weights", "activations", "gradients", "errors"), operands, strict=True):
+            values = [widths[name].string_value for name in widths if name.partition("/")[0] == operand]
+            assert sorted(values) == sorted(text.split("."))
+        tensors = EventAccumulator(str(folder)).Reload()
+        measured = {tag: float(tensor_util.make_ndarray(tensors.Tensors(tag)[0].tensor_proto)) for tag in metrics
+                    if tag in tensors.Tags()["tensors"]}  # fmt: skip
+        columns = {"validation_error": "error_mean", "cost": "cost", "score": "score"}
+        assert measured == pytest.approx({tag: float(row[columns[tag]]) for tag in metrics if row[columns[tag]]}, 1e-3)
+
+
+def test_tensorboard_shows_every_trial_with_all_its_widths(found):
+    assert_hparams_view_is_complete(found[0])
 
 
 def test_a_found_pattern_trains_in_full(found, tmp_path):
@@ -110,15 +171,24 @@ def test_another_search_is_not_overwritten(found, capsys):
     assert (run_dir / "trials.csv").read_bytes() == before
 
 
-def test_the_same_seed_gives_the_same_search(tmp_path):
+def test_the_same_seed_gives_the_same_search(found, tmp_path):
+    assert search(tmp_path / "again", *PER_LAYER, *BAYESIAN) == 0
+    assert without_times(tmp_path / "again") == without_times(found[0])
+
+
+def test_one_worker_runs_the_same_search(tmp_path):
     arguments = ["--weights", "2,8", "--oracle", "random", "--max-trials", "2"]
-    assert [search(tmp_path / part, *arguments) for part in "ab"] == [0, 0]
-    assert without_times(tmp_path / "a") == without_times(tmp_path / "b")
+    assert search(tmp_path / "alone", *arguments) == 0
+    assert search(tmp_path / "worker", *arguments, "--workers", "1") == 0
+    assert without_times(tmp_path / "alone") == without_times(tmp_path / "worker")
 
 
-def test_hyperband_continues_its_best_trials(tmp_path):
-    assert search(tmp_path / "run", "--weights", "2,4,8", "--oracle", "hyperband", "--epochs", "3") == 0
+def test_hyperband_continues_its_best_trials_and_repeats_itself(tmp_path):
+    arguments = ["--weights", "2,4,8", "--oracle", "hyperband", "--epochs", "3"]
+    assert [search(tmp_path / part, *arguments) for part in ("run", "again")] == [0, 0]
     rows = read_csv(tmp_path / "run" / "trials.csv")
+    assert without_times(tmp_path / "run") == without_times(tmp_path / "again")
+    assert not list((tmp_path / "run").rglob("*.ckpt"))
     continued = [row for row in rows if row["epochs"] == "3"]
     assert continued
     for row in continued[:1]:
@@ -128,29 +198,61 @@ def test_hyperband_continues_its_best_trials(tmp_path):
         assert float(metrics[0]["test_error"]) == pytest.approx(float(first["error_mean"]), abs=1e-3)
 
 
-def test_a_longer_search_keeps_what_was_found(tmp_path):
+def models_in(run_dir):
+    return {path.parent.name for path in run_dir.glob("oracle/*/model.keras")}
+
+
+def test_a_longer_search_is_the_whole_one_and_keeps_the_models_of_the_front(tmp_path):
+    """Both patterns cost the same, so one alone is on the front; with --keep all both models stay."""
     arguments = ["--weights", "2,8", "--activations", "4,8"]
     assert search(tmp_path / "run", *arguments, "--max-trials", "1") == 0
     first = without_times(tmp_path / "run")
     assert search(tmp_path / "run", *arguments, "--max-trials", "2", "--resume") == 0
-    assert without_times(tmp_path / "run")[:1] == first
-    assert len(without_times(tmp_path / "run")) == 2
+    rows = without_times(tmp_path / "run")
+    assert rows[:1] == first
+    assert search(tmp_path / "whole", *arguments, "--max-trials", "2", "--keep", "all") == 0
+    assert rows == without_times(tmp_path / "whole")
+    (best,) = read_csv(tmp_path / "run" / "pareto.csv")
+    assert models_in(tmp_path / "run") == {f"trial_{best['trial']}"}
+    assert models_in(tmp_path / "whole") == {"trial_0", "trial_1"}
 
 
 def test_patterns_that_cannot_train_are_kept_as_failed(tmp_path, capsys):
-    """η = 32 is too much for 8-bit weights; η = 8 trains them."""
-    code = search(tmp_path / "run", "--weights", "8", "--learning-rates", "8,32")
+    """8 trains 8-bit weights; 32 is too much for them, and 2^20 throws all of them from clip to clip."""
+    code = search(tmp_path / "run", "--weights", "8", "--learning-rates", "8,32,1048576")
     rows = read_csv(tmp_path / "run" / "trials.csv")
-    assert [row["status"] for row in rows] == ["completed", "failed"]
+    assert [row["status"] for row in rows] == ["completed", "failed", "failed"]
     assert "chance" in rows[1]["reason"]
+    assert "all updates clipped" in rows[2]["reason"]
     assert code == 0
     assert "failed" in capsys.readouterr().out
+    assert_hparams_view_is_complete(tmp_path / "run")
+
+
+def test_a_loss_that_is_no_number_is_kept_as_failed(tmp_path, capsys):
+    floats = [argument for operand in candidates.OPERANDS for argument in (f"--{operand}", "f")]
+    assert search(tmp_path / "run", *floats, "--learning-rates", "8,1e30") == 0
+    rows = read_csv(tmp_path / "run" / "trials.csv")
+    assert [row["status"] for row in rows] == ["completed", "failed"]
+    assert "the loss is nan" in rows[1]["reason"]
+    assert f"failed: {rows[1]['reason']}" in capsys.readouterr().out
+    assert rows[1]["reason"] in (tmp_path / "run" / "report.md").read_text()
 
 
 def test_all_trials_failing_gives_the_commonest_reason(tmp_path, capsys):
-    assert search(tmp_path / "run", "--weights", "8", "--learning-rates", "32") == 1
+    assert search(tmp_path / "run", "--weights", "8", "--learning-rates", "1048576") == 1
     message = capsys.readouterr().err.strip().splitlines()[-1]
     assert "none of 1 trials could be trained" in message
+    assert "all updates clipped" in message
+
+
+def test_a_search_on_real_images(tmp_path, tfds_data_dir):
+    sizes = ["--dataset", "mnist", "--limit", "1280", "--validation", "500"]
+    assert search(tmp_path / "run", *sizes, "--weights", "2,8") == 0
+    rows = read_csv(tmp_path / "run" / "trials.csv")
+    assert [row["pattern"] for row in rows] == ["2-8-8-8", "8-8-8-8"]
+    assert min(float(row["error_mean"]) for row in rows) < 60
+    assert json.loads((tmp_path / "run" / "best.json").read_text())["dataset"] == "mnist"
 
 
 def test_what_costs_too_much_is_not_trained(tmp_path):
