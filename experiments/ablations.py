@@ -19,7 +19,7 @@ import tensorflow as tf
 
 import models
 import train
-from wage_tf import checkpoints, datasets, files, ops, recipes, runs, training
+from wage_tf import datasets, files, ops, recipes, runs, training
 from wage_tf.bits import BitWidths
 from wage_tf.callbacks import Diverged, Interrupted
 from wage_tf.commands import OneLineParser, run_command
@@ -163,8 +163,8 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 def _train(args: argparse.Namespace, options: argparse.Namespace) -> int:
     """What `train.train` does, with our network."""
-    if args.run_dir is None:
-        raise UserError("an ablation wants --run-dir")
+    if args.run_dir is None or args.strategy is not None:
+        raise UserError("an ablation wants --run-dir, and one device")
     dataset = datasets.load(args.dataset, args.data_dir, args.limit, args.image_size)
     recipe = recipes.get(args.dataset, dataset.input_shape)
     if args.learning_rate is not None:
@@ -174,16 +174,11 @@ def _train(args: argparse.Namespace, options: argparse.Namespace) -> int:
     if options.random_width is not None:
         model.optimizer.random_width = options.random_width
     run = runs.RunDirectory(args.run_dir)
-    resumed = args.resume and run.holds_a_run()
     chosen, kept = vars(options), run.path / "ablation.json"
-    if resumed:
-        run.check_resumable(config)
-        if json.loads(kept.read_text()) != chosen:
-            raise UserError(f"--resume: the run in {run.path} was started with other ablations, see {kept}")
-    else:
-        run.create(config)
-        files.write_json(kept, chosen)
-    state = checkpoints.load_latest(run.checkpoints, train.show_warning) if resumed else None
+    if args.resume and kept.exists() and json.loads(kept.read_text()) != chosen:
+        raise UserError(f"--resume: the run in {run.path} was started with other ablations, see {kept}")
+    state = train.open_run(run, config, args)
+    files.write_json(kept, chosen)
     if state is not None and len(state.rows) >= config.epochs:
         train.finish(run, config, model, state)
     else:

@@ -23,7 +23,7 @@ from experiments.summaries import Outcome
 
 PALETTE = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#000000", "#8C6D1F")
 _PUBLISHED = ("#555555", "#9A9A9A", "#BBBBBB")
-_TICKS = (0.1, 0.2, 0.3, 0.5, 0.7, 1, 1.5, 2, 3, 5, 7, 10, 15, 20, 30, 50, 90)
+_TICKS = (0.1, 0.2, 0.3, 0.5, 0.7, 1, 2, 3, 5, 7, 10, 20, 30, 50, 70, 90)
 _TITLES = {
     "test_error": "test error, %",
     "train_error": "training error, %",
@@ -61,7 +61,7 @@ def draw(experiment: Experiment, found: Sequence[Outcome], path: Path) -> bool:
 
 
 def curves(experiment: Experiment, found: Sequence[Outcome]) -> Figure | None:
-    """Test and training error, epoch by epoch; without test images training error and loss.
+    """Test and training error, epoch by epoch; without test images the training loss.
 
     Lines are means over the seeds, bands reach from the best to the worst seed, grey lines are published last epochs.
     """
@@ -70,11 +70,11 @@ def curves(experiment: Experiment, found: Sequence[Outcome]) -> Figure | None:
         return None
     metrics = ("test_error", "train_error")
     if not any(len(outcome.curve("test_error")[0]) for outcome in drawn):
-        metrics = ("train_loss", "train_error")
+        metrics = ("train_loss",)
     colours = dict(zip([outcome.variant.name for outcome in found], PALETTE, strict=False))
     run = [outcome for outcome in found if outcome.records]
     labels = {o.variant.name: o.variant.label + ("" if o.finished else ": diverged") for o in run}
-    figure, panes = _canvas(2, list(labels.values()), share=metrics[0] == "test_error")
+    figure, panes = _canvas(len(metrics), list(labels.values()))
     for axes, metric in zip(panes, metrics, strict=True):
         ends = {}
         for outcome in drawn:
@@ -88,7 +88,8 @@ def curves(experiment: Experiment, found: Sequence[Outcome]) -> Figure | None:
         axes.set_title(_TITLES[metric])
         axes.set_xlabel("epoch")
         axes.xaxis.set_major_locator(MaxNLocator(integer=True))
-        _log_scale(axes, percent=metric.endswith("error"))
+        if metric.endswith("error"):
+            _log_scale(axes)
     top = panes[-1].get_ylim()[1]
     _label_ends(panes[-1], [(ends.get(name, top), label, colours[name]) for name, label in labels.items()])
     return figure
@@ -118,7 +119,7 @@ def sweep(experiment: Experiment, found: Sequence[Outcome]) -> Figure | None:
         axes.set_xscale("log", base=2)
     axes.xaxis.set_major_locator(FixedLocator(places))
     axes.xaxis.set_major_formatter(FuncFormatter(lambda x, _: f"{x:g}"))
-    _log_scale(axes, percent=True)
+    _log_scale(axes)
     _label_ends(axes, ends)
     return figure
 
@@ -188,22 +189,21 @@ def _distribution(axes: Axes, histograms: Mapping[str, dict], operand: str, laye
     axes.tick_params(labelsize=7)
 
 
-def _canvas(panes: int, labels: Sequence[str], share: bool = False) -> tuple[Figure, Sequence[Axes]]:
+def _canvas(panes: int, labels: Sequence[str]) -> tuple[Figure, Sequence[Axes]]:
     """Panes side by side, with room on the right for the names of the lines."""
     left, pane, gap, names = 0.55, 5.2 if panes == 1 else 4.3, 0.5, 0.3 + 0.085 * max(map(len, labels))
     width, height = left + panes * pane + (panes - 1) * gap + names, 4.2
-    figure, axes = plt.subplots(1, panes, figsize=(width, height), sharey=share, squeeze=False)
+    figure, axes = plt.subplots(1, panes, figsize=(width, height), sharey=True, squeeze=False)
     figure.subplots_adjust(left / width, 0.55 / height, 1 - names / width, 1 - 0.35 / height, wspace=gap / pane)
     return figure, axes[0]
 
 
-def _log_scale(axes: Axes, percent: bool) -> None:
-    """A log axis that is labelled in plain numbers."""
+def _log_scale(axes: Axes) -> None:
+    """A log axis of errors that is labelled in plain numbers."""
     axes.set_yscale("log")
     axes.yaxis.set_minor_locator(NullLocator())
-    if percent:
-        low, high = axes.get_ylim()
-        axes.yaxis.set_major_locator(FixedLocator([tick for tick in _TICKS if low <= tick <= high]))
+    low, high = axes.get_ylim()
+    axes.yaxis.set_major_locator(FixedLocator([tick for tick in _TICKS if low <= tick <= high]))
     axes.yaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:g}"))
 
 

@@ -53,14 +53,15 @@ def of_benchmarks(rows: Iterable[Mapping[str, str]], folder: Path) -> str:
     """A row for each record of each question; `measured` is filled in from the record's figures."""
     lines = []
     for row in rows:
+        question, bar = row["question"], row.get("bar", "")
         records = [json.loads(path.read_text()) for path in sorted(folder.glob(f"{row['records']}@*.json"))]
-        asked = [row["question"], row.get("bar", "")]
+        if not records:
+            lines.append([question, NOT_RUN, bar, "", f"`{row['command']}`"])
         for record in records:
             measured = row["measured"].format(**record["figures"])
             where = f"{hardware(record['hardware'])}; {_when(record)}"
-            lines.append([asked[0], measured, asked[1], where, f"`{row['command']}`"])
-        if not records:
-            lines.append([asked[0], NOT_RUN, asked[1], "", f"`{row['command']}`"])
+            lines.append([question, measured, bar, where, f"`{record['command']}`"])
+            question = bar = ""
     return table(["question", "measured", "bar", "where and when", "command"], lines)
 
 

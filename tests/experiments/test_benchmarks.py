@@ -3,13 +3,15 @@
 import argparse
 import ast
 import json
-import tomllib
+import subprocess
 from pathlib import Path
 
 import pytest
 
 import benchmarks
+from benchmarks import __main__ as runner
 from benchmarks import record, train_step
+from experiments import results
 
 FOLDER = Path(benchmarks.__file__).parent
 RECORDING = [path for path in sorted(FOLDER.glob("[a-z]*.py")) if "record.add_argument" in path.read_text()]
@@ -50,6 +52,28 @@ def test_a_benchmark_records_under_its_own_name(path):
 
 
 def test_every_row_of_the_page_is_a_benchmark_that_records():
-    tables = tomllib.loads((FOLDER.parent / "experiments" / "page" / "benchmarks.toml").read_text())
-    names = {row["records"].partition("-")[0] for rows in tables.values() for row in rows}
-    assert names <= {path.stem for path in RECORDING}
+    for name, command in runner.commands().items():
+        benchmark = name.partition("-")[0]
+        assert benchmark in {path.stem for path in RECORDING}
+        assert command.startswith(f"python -m benchmarks.{benchmark}")
+
+
+def test_all_benchmarks_run_that_this_machine_has_no_record_of(tmp_path, monkeypatch, capsys):
+    commands, done = {"a": "python -m a --width 2", "b": "python -m b", "c": "python -m c"}, []
+    monkeypatch.setattr(runner, "commands", lambda: commands)
+    monkeypatch.setattr(results, "FOLDER", tmp_path)
+    monkeypatch.setattr(
+        subprocess, "run", lambda words, **_: done.append(words[1:]) or argparse.Namespace(returncode=len(done) > 1)
+    )
+    paths = {name: tmp_path / "benchmarks" / f"{name}@{runner.machine()}.json" for name in commands}
+    paths["b"].parent.mkdir()
+    paths["b"].touch()
+    assert runner.main(["b"]) == 0
+    assert runner.main([]) == 1
+    assert done == [
+        ["-m", "b", "--json", str(paths["b"])],
+        ["-m", "a", "--width", "2", "--json", str(paths["a"])],
+        ["-m", "c", "--json", str(paths["c"])],
+    ]
+    assert runner.main(["d"]) == 2
+    assert "there is no benchmark 'd': choose from a, b, c" in capsys.readouterr().err

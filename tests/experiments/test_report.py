@@ -139,13 +139,14 @@ def test_benchmarks_have_a_row_for_every_machine(frame, tmp_path):
     empty = [head, ["---"] * 5, ["How fast?", "not run yet", "2", "", "`go`"]]
     assert rows(report.page(tmp_path, frame)) == empty
     for name, ms, commit in (("a", 3.25, None), ("b", 1.5, "abcdef")):
-        record = {"started": "2026-11-22", "commit": commit, "hardware": HERE, "figures": {"ms": ms}}
+        record = {"command": f"go {name}", "started": "2026-11-22", "commit": commit, "hardware": HERE}
+        record["figures"] = {"ms": ms}
         record |= {"load": 3.5} if commit else {}
         (tmp_path / "benchmarks" / f"fast@{name}.json").write_text(json.dumps(record))
     where = "Some CPU, 1 of 4 cores, AVX-512; 2026-11-22"
     assert rows(report.page(tmp_path, frame))[2:] == [
-        ["How fast?", "3.2 ms", "2", f"{where}, commit unknown", "`go`"],
-        ["How fast?", "1.5 ms", "2", f"{where}, `abcdef`, load 3.5", "`go`"],
+        ["How fast?", "3.2 ms", "2", f"{where}, commit unknown", "`go a`"],
+        ["", "1.5 ms", "", f"{where}, `abcdef`, load 3.5", "`go b`"],
     ]
     assert report.page(tmp_path, frame).endswith("\n\nThe end.\n")
 
