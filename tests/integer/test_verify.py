@@ -8,7 +8,7 @@ import pytest
 
 from tests.integer.helpers import random_images
 from tests.integer.runs_helper import write_run
-from wage_tf import datasets, integer
+from wage_tf import datasets, integer, layers
 from wage_tf.errors import UserError
 from wage_tf.integer.__main__ import main
 from wage_tf.integer.exactness import gradient_bounds
@@ -50,6 +50,14 @@ def test_float_patterns_are_named(tmp_path, capsys, bits, verdict, named):
     assert code == 1
     assert f"verdict: {verdict}" in printed.out
     assert named in printed.out
+
+
+def test_float_operands_are_told_by_their_pattern_and_not_by_a_name(tmp_path, capsys):
+    image = keras.Input((28, 28, 1), dtype="uint8")
+    x = keras.layers.Flatten()(layers.QRescaling(1 / 256)(image))
+    write_run(tmp_path / "run", model=keras.Model(image, layers.QDense(10, bits="2-8-f-f", name="weights")(x)))
+    _, printed = verify(tmp_path / "run", capsys, "--images", "8")
+    assert "verdict: EQUAL in inference; training is NOT INTEGERS" in printed.out
 
 
 def test_a_wrong_layer_is_found(tmp_path, capsys, monkeypatch):

@@ -13,10 +13,13 @@ from tensorboard.plugins.hparams import metadata
 from tensorboard.plugins.hparams.plugin_data_pb2 import HParamsPluginData
 from tensorboard.util import tensor_util
 
+import models
 import train
 import tuner
-from wage_tf.search import candidates
+from wage_tf import datasets
+from wage_tf.search import candidates, session
 from wage_tf.search.directory import SearchDirectory
+from wage_tf.search.trials import Study
 
 BAYESIAN = ["--oracle", "bayesian", "--max-trials", "4"]
 MOST_ERROR = 35
@@ -322,3 +325,18 @@ def test_a_damaged_record_is_named(found, tmp_path):
     (directory.trial("0") / "record.json").write_text("{}")
     with pytest.raises(UserError, match="record"):
         directory.record("0")
+
+
+def test_a_trial_that_was_given_up_is_in_the_table_and_in_tensorboard(tmp_path):
+    args = tuner.parser().parse_args([*TINY, "--weights", "2,8"])
+    dataset = datasets.load(args.dataset)
+    config = tuner.configure(args, dataset)
+    directory = SearchDirectory(tmp_path / "run")
+    directory.create(config)
+    current = session.Session(Study(config, dataset, models.build), directory, print)
+    current._open()
+    trial = current.oracle.create_trial("worker0").trial_id
+    current._give_up(trial, "its worker died 3 times")
+    with pytest.raises(session.NothingTrained, match="1 of them: its worker died 3 times"):
+        current.finish("", 0.0)
+    assert_hparams_view_is_complete(directory.path)

@@ -105,7 +105,7 @@ def class_names(config: RunConfig) -> tuple[str, ...]:
         import tensorflow_datasets as tfds
 
         return tuple(tfds.builder(config.dataset, data_dir=config.data_dir).info.features["label"].names)
-    with contextlib.suppress(OSError):
+    with contextlib.suppress(OSError, ValueError):
         return tuple(sorted(entry.name for entry in (Path(config.dataset) / "train").iterdir() if entry.is_dir()))
     return ()
 

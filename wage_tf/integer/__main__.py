@@ -44,8 +44,9 @@ def _verify(arguments: argparse.Namespace) -> int:
     from wage_tf.losses import SumSquaredError
 
     config, model = load_run(arguments.run_dir)
-    if any("weights" in line or "activations" in line for line in float_layers(model)):
-        print("\n".join(float_layers(model)))
+    left = float_layers(model)
+    if any({"weights", "activations"} & set(operands) for operands in left.values()):
+        print("\n".join(f"{layer}: {' and '.join(operands)}" for layer, operands in left.items()))
         print("verdict: NOT INTEGERS: the operands above are float32, so there is no integer graph")
         return _DIFFERENT
     comparison = Comparison(model)

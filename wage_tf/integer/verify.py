@@ -179,16 +179,16 @@ class Comparison:
         return self.rows.setdefault((layer, operand), Row(layer, operand, width))
 
 
-def float_layers(model: keras.Model) -> list[str]:
-    """What a model's patterns leave in float32, one line a layer."""
+def float_layers(model: keras.Model) -> dict[str, list[str]]:
+    """What a model's patterns leave in float32: "weights", "activations", "gradients", "errors" by layer."""
     operands = {"w": "weights", "a": "activations", "g": "gradients", "e": "errors"}
-    lines = []
+    found = {}
     for layer in model.layers:
         used = "wg" if hasattr(layer, "quantized_kernel") else "a" if hasattr(layer, "bits") else ""
         floats = [operands[letter] for letter in used if getattr(layer.bits, letter) is None]
         if floats:
-            lines.append(f"{layer.name}: {' and '.join(floats)}")
-    return lines
+            found[layer.name] = floats
+    return found
 
 
 def _error_formats(graph: Graph) -> Iterator[tuple[int, int, int]]:
