@@ -197,11 +197,15 @@ def train(args: argparse.Namespace) -> None:
 
 def choose_devices(args: argparse.Namespace) -> Devices:
     """The devices that the arguments ask for; to be called before anything else uses TensorFlow."""
-    from wage_tf.distribution import devices
+    from wage_tf.distribution import cluster, devices
 
     if args.strategy == "mirrored":
         return devices.mirrored(args.logical_devices)
-    return devices.multiworker() if args.strategy == "multiworker" else devices.one_device()
+    if args.strategy is None:
+        return devices.one_device()
+    workers = cluster.from_environment()
+    print(f"worker {workers.index} of {len(workers.addresses)} waits for the others", flush=True)
+    return devices.multiworker(workers)
 
 
 def train_on(devices: Devices, args: argparse.Namespace) -> None:

@@ -76,7 +76,7 @@ def test_resumed_on_two_workers_it_ends_as_one_device(killed, alone, tmp_path):
     assert_same_run(alone, tmp_path / "run")
     assert [output(tmp_path, index)[1] for index in (0, 1)] == ["", ""]
     assert "2 replicas on 2 workers" in output(tmp_path, 0)[0]
-    assert output(tmp_path, 1)[0] == ""
+    assert output(tmp_path, 1)[0] == "worker 1 of 2 waits for the others\n"
 
 
 def test_what_the_chief_finds_wrong_ends_all(alone, tmp_path):

@@ -7,6 +7,7 @@ from types import FrameType
 
 import keras
 import numpy as np
+import tensorflow as tf
 
 from wage_tf.callbacks.recorder import RunRecorder
 
@@ -46,8 +47,11 @@ class StopOnSignal(keras.callbacks.Callback):
 
     Handlers are in place while the object is used as a context manager; a second signal acts as without it.
 
+    Of several workers only the chief stops by itself. The others keep on until it is gone, because a scheduler signals
+    all of them at once and the chief needs them to finish its step; the error they then meet becomes `Interrupted`.
+
     Args:
-        recorder: Writes the checkpoint.
+        recorder: Writes the checkpoint; one without a run is that of a worker that is not the chief.
     """
 
     def __init__(self, recorder: RunRecorder):
@@ -61,9 +65,11 @@ class StopOnSignal(keras.callbacks.Callback):
             self._previous[signum] = signal.signal(signum, self._receive)
         return self
 
-    def __exit__(self, *_: object) -> None:
+    def __exit__(self, kind: type | None, error: Exception | None, trace: object) -> None:
         for signum, handler in self._previous.items():
             signal.signal(signum, handler)
+        if self._received is not None and isinstance(error, tf.errors.OpError):
+            raise Interrupted(self._received) from error
 
     def on_train_batch_end(self, batch: int, logs: dict[str, float] | None = None) -> None:
         self._stop_if_asked()
@@ -76,7 +82,7 @@ class StopOnSignal(keras.callbacks.Callback):
         signal.signal(signum, self._previous[signum])
 
     def _stop_if_asked(self) -> None:
-        if self._received is not None:
+        if self._received is not None and self.recorder.run is not None:
             self.recorder.save()
             raise Interrupted(self._received)
 

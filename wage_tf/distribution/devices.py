@@ -11,7 +11,7 @@ import numpy as np
 import tensorflow as tf
 
 from wage_tf.datasets.splits import Share
-from wage_tf.distribution import cluster
+from wage_tf.distribution.cluster import Cluster
 from wage_tf.errors import UserError
 
 
@@ -131,23 +131,25 @@ def mirrored(logical_devices: int | None = None) -> Devices:
     return Devices(tf.distribute.MirroredStrategy(names))
 
 
-def multiworker() -> Devices:
-    """The devices of all workers in TF_CONFIG; comes before anything else uses TensorFlow in this process.
+def multiworker(cluster: Cluster) -> Devices:
+    """The devices of all workers; comes before anything else uses TensorFlow in this process.
 
-    Waits until all workers are there.
+    Waits until all workers are there, up to an hour.
+
+    Args:
+        cluster: From `cluster.from_environment`; TensorFlow reads TF_CONFIG once more itself.
 
     Raises:
-        UserError: If TF_CONFIG is malformed, or this worker's port is taken.
+        UserError: If TensorFlow has been used already.
         WorkerLost: If the workers do not find each other.
     """
-    found = cluster.from_environment()
     try:
         strategy = tf.distribute.MultiWorkerMirroredStrategy()
     except RuntimeError as error:
         raise UserError(f"several workers cannot start: {_first_line(error)}") from error
     except tf.errors.OpError as error:
         raise WorkerLost(_who(error)) from error
-    return Devices(strategy, found.index, len(found.addresses))
+    return Devices(strategy, cluster.index, len(cluster.addresses))
 
 
 def _who(error: Exception) -> str:

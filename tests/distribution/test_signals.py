@@ -1,0 +1,50 @@
+"""A scheduler's SIGTERM reaches all workers at once: the chief finishes its step, the others wait for its end."""
+
+from __future__ import annotations
+
+import os
+import signal
+
+import keras
+import pytest
+import tensorflow as tf
+
+from wage_tf import checkpoints
+from wage_tf.callbacks import Interrupted, RunRecorder, StopOnSignal
+from wage_tf.runs import RunDirectory
+
+
+def recorder_of(run):
+    recorder = RunRecorder(run, 10)
+    model = keras.Sequential([keras.Input((1,)), keras.layers.Dense(1)])
+    model.compile("sgd", "mse")
+    recorder.set_model(model)
+    return recorder
+
+
+def train_until(recorder, error):
+    """Two steps with a SIGTERM in the first, then an error."""
+    with StopOnSignal(recorder) as stop:
+        os.kill(os.getpid(), signal.SIGTERM)
+        stop.on_train_batch_end(0)
+        stop.on_test_batch_end(0)
+        raise error
+
+
+def test_the_chief_stops_with_a_checkpoint(tmp_path):
+    run = RunDirectory(tmp_path)
+    run.checkpoints.mkdir()
+    with pytest.raises(Interrupted):
+        train_until(recorder_of(run), AssertionError("not reached"))
+    assert len(checkpoints.paths(run.checkpoints)) == 1
+
+
+def test_another_worker_goes_on_until_the_chief_is_gone():
+    with pytest.raises(Interrupted) as stopped:
+        train_until(recorder_of(None), tf.errors.UnavailableError(None, None, "the chief is gone"))
+    assert stopped.value.signum == signal.SIGTERM
+
+
+def test_without_a_signal_a_lost_worker_is_no_interruption():
+    with pytest.raises(tf.errors.UnavailableError), StopOnSignal(recorder_of(None)):
+        raise tf.errors.UnavailableError(None, None, "a worker is gone")
