@@ -46,14 +46,14 @@ def section(experiment: Experiment, found: Sequence[Outcome]) -> str:
     picture = f"![{experiment.title}]({image_of(experiment).relative_to(PAGE.parent)})"
     parts = [
         f"### {experiment.title}",
-        f"`python -m experiments.run {experiment.name}`. Paper: {experiment.reproduces}.",
+        f"`python -m experiments.run {experiment.name}`" + (f": {what}." if (what := experiment.reproduces) else "."),
         with_figures(experiment.note.strip(), found),
         table(experiment, found),
         picture if has_picture(experiment, found) else "",
         " ".join(filter(None, [tables.origin(found), tables.sources(experiment)])),
         "" if any_record else f"Expected: {experiment.minutes:.0f} minutes on {experiment.hardware}.",
     ]
-    return "\n\n".join(part for part in parts if part) + "\n"
+    return "\n\n".join(part for part in parts if part)
 
 
 def has_picture(experiment: Experiment, found: Sequence[Outcome]) -> bool:

@@ -1,6 +1,6 @@
 """Reads the experiments: `experiments/<name>.toml`, each a few variants of one training, and what was published.
 
-title = "..."               reproduces = "table 1 of the paper"     figure = "curves"     axis = "k_G"
+title = "..."               reproduces = "..."     figure = "curves"     axis = "k_G"
 seeds = [0, 1]              seconds_per_epoch = 22                  hardware = "..."      note = "prose"
 [settings]                  arguments of train.py that all variants share; `epochs` is required
 [variants.NAME]             label, x (place on a sweep's axis), needs, settings, ablation
@@ -74,7 +74,7 @@ class Experiment:
     Attributes:
         name: Name of its file.
         title: Heading of its section in the results.
-        reproduces: The paper's table or figure.
+        reproduces: The paper's table or figure; empty where it has none.
         note: Prose of its section.
         figure: `none`, `curves`, `sweep` or `distributions`.
         axis: What a sweep varies.
@@ -174,7 +174,7 @@ def _experiment(name: str, given: dict) -> Experiment:
     result = Experiment(
         name=name,
         title=_take(given, "title", str),
-        reproduces=_take(given, "reproduces", str),
+        reproduces=_take(given, "reproduces", str, ""),
         note=_take(given, "note", str, ""),
         figure=_take(given, "figure", str, "none"),
         axis=_take(given, "axis", str, ""),

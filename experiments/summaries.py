@@ -50,7 +50,7 @@ class Outcome:
             return f"diverged in epoch {epoch}{some}"
         values = self.values(figure)
         if not values:
-            return "none"
+            return "no test images"
         spread = (max(values) - min(values)) / 2
         return f"{np.mean(values):.2f}" + (f" ± {spread:.2f}" if len(values) > 1 else "")
 

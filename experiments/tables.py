@@ -22,7 +22,7 @@ _FLAG_NAMES = {
 def of_variants(experiment: Experiment, found: Sequence[Outcome]) -> str:
     """A row for each variant: last epoch, best epoch, published figures, training error, time."""
     published = [entry.label for entry in experiment.published]
-    head = ["", "last epoch", "best epoch", *published, "training error", "epochs", "seeds", "minutes a run"]
+    head = ["", "last epoch, %", "best epoch, %", *published, "training, %", "epochs", "seeds", "minutes a run"]
     rows = []
     for outcome in found:
         minutes = outcome.mean("seconds")
@@ -100,9 +100,10 @@ def hardware(found: Mapping[str, object]) -> str:
     return ", ".join([str(found["cpu"]), count, *flags, *found["gpus"]])
 
 
-def table(head: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
-    """A Markdown table."""
-    lines = [list(head), ["---"] * len(head), *rows]
+def table(head: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
+    """A Markdown table without the columns in which no row has anything."""
+    columns = [i for i in range(len(head)) if i == 0 or any(row[i] for row in rows)]
+    lines = [[line[i] for i in columns] for line in (head, ["---"] * len(head), *rows)]
     return "\n".join("| " + " | ".join(cell.replace("|", "\\|") for cell in line) + " |" for line in lines)
 
 

@@ -67,8 +67,8 @@ def rows(text):
 def test_without_records_every_row_says_so(tmp_path):
     text = report.section(TINY, outcomes(TINY, tmp_path))
     head, _, plain, *others = rows(text)
-    assert head[:4] == ["", "last epoch", "best epoch", "nobody"]
-    assert plain == ["as it is", "not run yet", "", "12.34", "", "3", "", ""]
+    assert head == ["", "last epoch, %", "nobody", "epochs"]
+    assert plain == ["as it is", "not run yet", "12.34", "3"]
     assert [row[1] for row in others] == ["not run yet", "not run yet"]
     assert "Ends at not run yet." in text
     assert "Expected: 0 minutes on any." in text
@@ -92,7 +92,7 @@ def test_a_row_is_the_mean_of_its_seeds_and_half_their_range(sweep, tmp_path):
 def test_a_section_says_where_its_figures_come_from(tmp_path):
     write(tmp_path, TINY, "plain")
     text = report.section(TINY, outcomes(TINY, tmp_path))
-    assert "`python -m experiments.run tiny`. Paper: nothing." in text
+    assert "`python -m experiments.run tiny`: table 0." in text
     assert "Hardware: Some CPU, 1 of 4 cores, AVX-512. Commit `abcdef`. TensorFlow 2.21.0, Keras 3.15.1." in text
     assert "Published: nobody: nowhere." in text
     assert "Ends at 20.00%." in text
@@ -135,15 +135,15 @@ def frame(tmp_path):
 
 def test_benchmarks_have_a_row_for_every_machine(frame, tmp_path):
     (tmp_path / "benchmarks").mkdir()
-    head = ["question", "measured", "bar", "where and when", "command"]
-    empty = [head, ["---"] * 5, ["How fast?", "not run yet", "2", "", "`go`"]]
-    assert rows(report.page(tmp_path, frame)) == empty
+    empty = ["How fast?", "not run yet", "2", "`go`"]
+    assert rows(report.page(tmp_path, frame))[2:] == [empty]
     for name, ms, commit in (("a", 3.25, None), ("b", 1.5, "abcdef")):
         record = {"command": f"go {name}", "started": "2026-11-22", "commit": commit, "hardware": HERE}
         record["figures"] = {"ms": ms}
         record |= {"load": 3.5} if commit else {}
         (tmp_path / "benchmarks" / f"fast@{name}.json").write_text(json.dumps(record))
     where = "Some CPU, 1 of 4 cores, AVX-512; 2026-11-22"
+    assert rows(report.page(tmp_path, frame))[0] == ["question", "measured", "bar", "where and when", "command"]
     assert rows(report.page(tmp_path, frame))[2:] == [
         ["How fast?", "3.2 ms", "2", f"{where}, commit unknown", "`go a`"],
         ["", "1.5 ms", "", f"{where}, `abcdef`, load 3.5", "`go b`"],
