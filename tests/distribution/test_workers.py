@@ -69,12 +69,14 @@ def test_resumed_on_one_device_it_ends_as_if_never_stopped(killed, alone, tmp_pa
     assert_same_run(alone, tmp_path / "run")
 
 
-def test_resumed_on_two_workers_it_ends_as_one_device(killed, alone, tmp_path):
+def test_resumed_on_two_workers_it_ends_as_one_device(killed, alone, tmp_path, capsys):
     shutil.copytree(killed[0] / "run", tmp_path / "run")
     workers = start_workers(*SETTINGS, "--run-dir", "run", "--resume", cwd=tmp_path)
     assert [worker.wait(timeout=400) for worker in workers] == [0, 0], (output(tmp_path, 0), output(tmp_path, 1))
     assert_same_run(alone, tmp_path / "run")
     assert [output(tmp_path, index)[1] for index in (0, 1)] == ["", ""]
+    assert train.main(["--evaluate", str(tmp_path / "run")]) == 0
+    assert "on 10000 images of mnist" in capsys.readouterr().out
     assert "2 replicas on 2 workers" in output(tmp_path, 0)[0]
     assert output(tmp_path, 1)[0] == "worker 1 of 2 waits for the others\n"
 
