@@ -27,7 +27,7 @@ from types import FrameType
 from experiments import distributions, provenance, results, spec
 from experiments.claims import claim
 from experiments.spec import Experiment, Run
-from wage_tf import files
+from wage_tf import files, runs
 from wage_tf.commands import OneLineParser, run_command
 from wage_tf.errors import UserError
 
@@ -64,10 +64,8 @@ class Place:
 
     def is_finished(self, epochs: int) -> bool:
         """Whether train.py took it to this many epochs."""
-        try:
-            return json.loads((self.directory / "results.json").read_text())["epochs"] == epochs
-        except FileNotFoundError:
-            return False
+        found = runs.RunDirectory(self.directory).read_results()
+        return found is not None and found["epochs"] == epochs
 
 
 class Stopped(Exception):
@@ -138,10 +136,13 @@ class Runner:
                         elsewhere += lock is None
                         continue
                     self._stop_if_asked()
-                    print(
-                        f"{run.experiment.name} {run}: run {number} of {len(queue)}, {progress.left} left", flush=True
-                    )
-                    failed += not self._train(run, place, lock, progress)
+                    where = f"run {number} of {len(queue)}, {progress.left} left"
+                    print(f"{run.experiment.name} {run}: {where}", flush=True)
+                    try:
+                        failed += not self._train(run, place, lock, progress)
+                    except UserError as error:
+                        print(f"  failed: {error}", file=sys.stderr)
+                        failed += 1
         finally:
             for signum, handler in previous.items():
                 signal.signal(signum, handler)
@@ -160,33 +161,14 @@ class Runner:
         return Place(self.runs_dir / run.experiment.name / str(run))
 
     def _train(self, run: Run, place: Place, lock: int, progress: Progress) -> bool:
+        """Trains a run to its end, unless it is there already, and records it; returns whether it has a record."""
         if place.is_finished(run.variant.epochs):
-            self._record(run, place)
             progress.skip(run, run.variant.epochs)
+            self._record(run, place)
             return True
+        command = self._command(run, place)
         place.sit_down()
-        done = _epochs_done(place)
-        progress.skip(run, done)
-        command = [sys.executable, *run.program, *map(_expanded, run.arguments)]
-        command += ["--run-dir", str(place.directory), "--resume"]
-        if self.data_dir and "data_dir" not in run.variant.settings:
-            command += ["--data-dir", self.data_dir]
-        start = time.monotonic()
-        with open(place.log, "ab") as log:
-            self._process = subprocess.Popen(
-                command, cwd=provenance.ROOT, stdout=log, stderr=log, pass_fds=[lock], start_new_session=True
-            )
-        try:
-            while (code := self._wait(_POLL_SECONDS)) is None:
-                now = _epochs_done(place)
-                if now > done:
-                    progress.advance(run, now - done, time.monotonic() - start)
-                    done, start = now, time.monotonic()
-                    print(f"  {_latest(place)} of {run.variant.epochs}, {progress.left} left", flush=True)
-        finally:
-            self._process = None
-        self._stop_if_asked()
-        progress.skip(run, run.variant.epochs - done)
+        code = self._follow(run, place, command, lock, progress)
         if code == 0:
             self._record(run, place)
             return True
@@ -194,12 +176,42 @@ class Runner:
         if code == 1 and _DIVERGED in reason:
             record = results.of_diverged_run(run, place.directory, place.sittings(), reason.partition(": error: ")[2])
             results.write(self.results_dir, record)
-            print(f"  diverged: {record['reason']}")
+            print(f"  {record['reason']}")
             return True
         print(f"  failed with exit code {code}: {reason} ({place.log})", file=sys.stderr)
         return False
 
+    def _command(self, run: Run, place: Place) -> list[str]:
+        command = [sys.executable, *run.program, *map(_expanded, run.arguments)]
+        command += ["--run-dir", str(place.directory), "--resume"]
+        if self.data_dir and "data_dir" not in run.variant.settings:
+            command += ["--data-dir", self.data_dir]
+        return command
+
+    def _follow(self, run: Run, place: Place, command: Sequence[str], lock: int, progress: Progress) -> int:
+        """Runs the training, tells of every epoch and returns its exit code."""
+        done, start = _epochs_done(place), time.monotonic()
+        progress.skip(run, done)
+        with open(place.log, "ab") as log:
+            self._process = subprocess.Popen(
+                command, cwd=provenance.ROOT, stdout=log, stderr=log, pass_fds=[lock], start_new_session=True
+            )
+        if self._signum is not None:
+            self._process.send_signal(self._signum)
+        while (code := self._wait(_POLL_SECONDS)) is None:
+            now = _epochs_done(place)
+            if now > done:
+                progress.advance(run, now - done, time.monotonic() - start)
+                done, start = now, time.monotonic()
+                print(f"  {_latest(place)} of {run.variant.epochs}, {progress.left} left", flush=True)
+        self._process = None
+        progress.skip(run, run.variant.epochs - done)
+        self._stop_if_asked()
+        return code
+
     def _record(self, run: Run, place: Place) -> None:
+        if not place.is_finished(run.variant.epochs):
+            raise UserError(f"{place.directory} holds a run of more epochs: remove it")
         record = results.of_finished_run(run, place.directory, place.sittings())
         if run.experiment.figure == "distributions":
             record["distributions"] = distributions.of_run(place.directory, self.data_dir)

@@ -83,6 +83,15 @@ def test_other_settings_than_those_recorded_are_to_be_trained(done, tmp_path, ca
     assert "0 of 1 runs" in capsys.readouterr().out
 
 
+def test_a_run_of_more_epochs_is_not_recorded_as_a_shorter_one(done, tmp_path, capsys, monkeypatch):
+    monkeypatch.setattr(run.Runner, "_follow", lambda *_: 0)
+    shutil.copytree(done / "runs/tiny", tmp_path / "runs/shorter")
+    (tmp_path / "shorter.toml").write_text(Path(TINY).read_text().replace("epochs = 3", "epochs = 2"))
+    assert run.main([str(tmp_path / "shorter.toml"), *arguments(tmp_path, "plain")[1:]]) == 1
+    assert "plain-s0 holds a run of more epochs: remove it" in capsys.readouterr().err
+    assert not (tmp_path / "results").exists()
+
+
 def test_stopped_then_killed_it_goes_on_to_the_same_figures(done, tmp_path):
     directory = tmp_path / "runs/tiny/plain-s0"
     process = start(tmp_path, "plain")
@@ -125,9 +134,9 @@ def test_a_divergence_is_a_result(tmp_path, monkeypatch):
 
 
 def test_a_failure_is_told_and_not_recorded(tmp_path, capsys):
-    (tmp_path / "bad.toml").write_text(Path(TINY).read_text().replace('"mlp"', '"nonesuch"'))
+    (tmp_path / "bad.toml").write_text(Path(TINY).read_text().replace("batch_size = 32", "batch_size = 0"))
     assert run.main([str(tmp_path / "bad.toml"), *arguments(tmp_path, "plain")[1:]]) == 1
-    assert "failed with exit code 2: train.py: error: model: 'nonesuch' is not one of" in capsys.readouterr().err
+    assert "failed with exit code 2: train.py: error: argument --batch-size: an integer" in capsys.readouterr().err
     assert not (tmp_path / "results/bad").exists()
 
 
@@ -152,10 +161,12 @@ def test_wrong_input_is_one_line_and_exit_code_2(given, message, capsys):
 
 
 def test_the_environment_names_what_is_not_in_the_project(tmp_path, monkeypatch, capsys):
-    (tmp_path / "folder.toml").write_text(Path(TINY).read_text().replace("[settings]", '[settings]\ndataset = "$AWAY"'))
+    text = Path(TINY).read_text().replace("[variants.plain]", '[variants.plain]\nsettings = { dataset = "$AWAY" }')
+    (tmp_path / "folder.toml").write_text(text)
     monkeypatch.delenv("AWAY", raising=False)
-    assert run.main([str(tmp_path / "folder.toml"), *arguments(tmp_path, "plain")[1:]]) == 2
-    assert "the environment has no AWAY" in capsys.readouterr().err
+    assert run.main([str(tmp_path / "folder.toml"), *arguments(tmp_path, "plain")[1:]]) == 1
+    assert capsys.readouterr().err == "  failed: the environment has no AWAY, which this experiment needs\n"
+    assert not (tmp_path / "runs/folder/plain-s0").exists()
 
 
 def checkpoints_of(directory):
