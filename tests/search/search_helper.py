@@ -11,6 +11,8 @@ import time
 from collections.abc import Callable
 from pathlib import Path
 
+import tuner
+
 ROOT = Path(__file__).resolve().parent.parent.parent
 TINY = ["--model", "mlp", "--width", "0.25", "--limit", "1000", "--learning-rates", "8"]
 PATIENCE_SECONDS = 240
@@ -21,6 +23,11 @@ processes._LOST_SECONDS = 3
 import tuner
 sys.exit(tuner.main(sys.argv[1:]))
 """
+
+
+def search(run_dir: Path, *arguments: str) -> int:
+    """Runs tuner.py in this process, one epoch a trial unless `arguments` say more."""
+    return tuner.main([*TINY, "--epochs", "1", "--run-dir", str(run_dir), *arguments])
 
 
 def read_csv(path: Path) -> list[dict[str, str]]:

@@ -6,28 +6,16 @@ import json
 
 import numpy as np
 import pytest
+from hparams_helper import assert_hparams_view_is_complete
 from PIL import Image
-from search_helper import TINY, read_csv
+from search_helper import read_csv, search
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
-from tensorboard.plugins.hparams import metadata
-from tensorboard.plugins.hparams.plugin_data_pb2 import HParamsPluginData
-from tensorboard.util import tensor_util
 
-import models
 import train
-import tuner
-from wage_tf import datasets
-from wage_tf.search import candidates, session
-from wage_tf.search.directory import SearchDirectory
-from wage_tf.search.trials import Study
 
 BAYESIAN = ["--oracle", "bayesian", "--max-trials", "4"]
 MOST_ERROR = 35
 PER_LAYER = ["--weights", "2,8", "--activations", "4,8", "--per-layer", "weights,activations"]
-
-
-def search(run_dir, *arguments):
-    return tuner.main([*TINY, "--epochs", "1", "--run-dir", str(run_dir), *arguments])
 
 
 def without_times(run_dir):
@@ -94,41 +82,6 @@ def test_every_trial_has_its_histograms(constrained):
         events = EventAccumulator(str(constrained[0] / "tensorboard" / f"trial_{row['trial']}" / "quantized")).Reload()
         tags = {tag for kind in events.Tags().values() if isinstance(kind, list) for tag in kind}
         assert {"W/fc1", "G/fc1", "A/fc1_relu", "E/fc1_relu"} <= tags
-
-
-def test_an_error_that_nothing_keeps_is_said(tmp_path, capsys):
-    assert search(tmp_path / "run", "--max-error", "0.001") == 1
-    out, err = capsys.readouterr()
-    assert "no pattern keeps --max-error 0.001" in err
-    assert "2-8-8-8 *" in out
-
-
-def hparams_of(folder, tag):
-    """What the HParams plugin reads from an event file."""
-    content = EventAccumulator(str(folder)).Reload().SummaryMetadata(tag).plugin_data.content
-    return HParamsPluginData.FromString(content)
-
-
-def assert_hparams_view_is_complete(run_dir):
-    """All widths and metrics are declared, and every trial in trials.csv has values for them."""
-    experiment = hparams_of(run_dir / "tensorboard", metadata.EXPERIMENT_TAG).experiment
-    names = {info.name for info in experiment.hparam_infos}
-    metrics = {info.name.tag for info in experiment.metric_infos}
-    assert metrics == {"validation_error", "cost", "score"}
-    for row in read_csv(run_dir / "trials.csv"):
-        folder = run_dir / "tensorboard" / f"trial_{row['trial']}"
-        widths = hparams_of(folder, metadata.SESSION_START_INFO_TAG).session_start_info.hparams
-        assert set(widths) == {*names, "pattern"}
-        assert widths["pattern"].string_value == row["pattern"]
-        operands = row["pattern"].split("-")
-        for operand, text in zip(("weights", "activations", "gradients", "errors"), operands, strict=True):
-            values = [widths[name].string_value for name in widths if name.partition("/")[0] == operand]
-            assert sorted(values) == sorted(text.split("."))
-        tensors = EventAccumulator(str(folder)).Reload()
-        measured = {tag: float(tensor_util.make_ndarray(tensors.Tensors(tag)[0].tensor_proto)) for tag in metrics
-                    if tag in tensors.Tags()["tensors"]}  # fmt: skip
-        columns = {"validation_error": "error_mean", "cost": "cost", "score": "score"}
-        assert measured == pytest.approx({tag: float(row[columns[tag]]) for tag in metrics if row[columns[tag]]}, 1e-3)
 
 
 def test_tensorboard_shows_every_trial_with_all_its_widths(found):
@@ -220,35 +173,6 @@ def test_a_longer_search_is_the_whole_one_and_keeps_the_models_of_the_front(tmp_
     assert models_in(tmp_path / "whole") == {"trial_0", "trial_1"}
 
 
-def test_patterns_that_cannot_train_are_kept_as_failed(tmp_path, capsys):
-    """8 trains 8-bit weights; 32 is too much for them, and 2^20 throws all of them from clip to clip."""
-    code = search(tmp_path / "run", "--weights", "8", "--learning-rates", "8,32,1048576")
-    rows = read_csv(tmp_path / "run" / "trials.csv")
-    assert [row["status"] for row in rows] == ["completed", "failed", "failed"]
-    assert "chance" in rows[1]["reason"]
-    assert "all updates clipped" in rows[2]["reason"]
-    assert code == 0
-    assert "failed" in capsys.readouterr().out
-    assert_hparams_view_is_complete(tmp_path / "run")
-
-
-def test_a_loss_that_is_no_number_is_kept_as_failed(tmp_path, capsys):
-    floats = [argument for operand in candidates.OPERANDS for argument in (f"--{operand}", "f")]
-    assert search(tmp_path / "run", *floats, "--learning-rates", "8,1e30") == 0
-    rows = read_csv(tmp_path / "run" / "trials.csv")
-    assert [row["status"] for row in rows] == ["completed", "failed"]
-    assert "the loss is nan" in rows[1]["reason"]
-    assert f"failed: {rows[1]['reason']}" in capsys.readouterr().out
-    assert rows[1]["reason"] in (tmp_path / "run" / "report.md").read_text()
-
-
-def test_all_trials_failing_gives_the_commonest_reason(tmp_path, capsys):
-    assert search(tmp_path / "run", "--weights", "8", "--learning-rates", "1048576") == 1
-    message = capsys.readouterr().err.strip().splitlines()[-1]
-    assert "none of 1 trials could be trained" in message
-    assert "all updates clipped" in message
-
-
 def test_a_search_on_real_images(tmp_path, tfds_data_dir):
     sizes = ["--dataset", "mnist", "--limit", "1280", "--validation", "500"]
     assert search(tmp_path / "run", *sizes, "--weights", "2,8") == 0
@@ -256,87 +180,3 @@ def test_a_search_on_real_images(tmp_path, tfds_data_dir):
     assert [row["pattern"] for row in rows] == ["2-8-8-8", "8-8-8-8"]
     assert min(float(row["error_mean"]) for row in rows) < 60
     assert json.loads((tmp_path / "run" / "best.json").read_text())["dataset"] == "mnist"
-
-
-def test_what_costs_too_much_is_not_trained(tmp_path):
-    assert search(tmp_path / "run", "--weights", "2,8", "--max-cost", "0.5") == 0
-    rows = {row["pattern"]: row for row in read_csv(tmp_path / "run" / "trials.csv")}
-    assert rows["8-8-8-8"]["status"] == "too costly"
-    assert float(rows["8-8-8-8"]["training_seconds"]) == 0
-    assert json.loads((tmp_path / "run" / "best.json").read_text())["pattern"] == "2-8-8-8"
-
-
-@pytest.mark.parametrize(
-    ("arguments", "word"),
-    [
-        (["--weights", ""], "--weights"),
-        (["--weights", "2,x"], "'x'"),
-        (["--errors", "1"], "--errors"),
-        (["--per-layer", "layers"], "--per-layer"),
-        (["--per-layer", "gradients"], "gradients"),
-        (["--learning-rates", "0"], "--learning-rates"),
-        (["--max-cost", "0.01"], "cheapest"),
-        (["--model", "resnet"], "resnet"),
-        (["--validation", "5000"], "validation"),
-        (["--dataset", "no-such-data"], "no-such-data"),
-    ],
-)
-def test_wrong_input_is_one_line(tmp_path, arguments, word, capsys):
-    assert tuner.main([*TINY, "--run-dir", str(tmp_path / "run"), *arguments]) == 2
-    (line,) = capsys.readouterr().err.strip().splitlines()
-    assert word in line
-    assert not (tmp_path / "run").exists()
-
-
-@pytest.mark.parametrize(
-    "arguments", [["--max-error", "0"], ["--max-error", "100"], ["--oracle", "annealing"], ["--max-trials", "0"],
-                  ["--max-cost", "1", "--max-error", "1"], ["--workers", "0"]]
-)  # fmt: skip
-def test_wrong_arguments_are_one_line(arguments, capsys):
-    with pytest.raises(SystemExit) as stop:
-        tuner.main(arguments)
-    assert stop.value.code == 2
-    assert len(capsys.readouterr().err.strip().splitlines()) == 1
-
-
-def test_a_folder_with_other_files_is_left_alone(tmp_path, capsys):
-    (tmp_path / "mine.txt").write_text("mine")
-    assert search(tmp_path) == 2
-    assert [path.name for path in tmp_path.iterdir()] == ["mine.txt"]
-    assert "is not empty" in capsys.readouterr().err
-
-
-@pytest.mark.parametrize(
-    "environment", [{"KERASTUNER_ORACLE_IP": "127.0.0.1"}, {"KERASTUNER_TUNER_ID": "chief"},
-                    {"KERASTUNER_TUNER_ID": "chief", "KERASTUNER_ORACLE_IP": "::1", "KERASTUNER_ORACLE_PORT": "x"}]
-)  # fmt: skip
-def test_an_incomplete_environment_is_one_line(tmp_path, environment, monkeypatch, capsys):
-    for name, text in environment.items():
-        monkeypatch.setenv(name, text)
-    assert search(tmp_path / "run") == 2
-    assert "KERASTUNER" in capsys.readouterr().err
-
-
-def test_a_damaged_record_is_named(found, tmp_path):
-    from wage_tf.errors import UserError
-
-    directory = SearchDirectory(tmp_path)
-    directory.trial("0").mkdir(parents=True)
-    (directory.trial("0") / "record.json").write_text("{}")
-    with pytest.raises(UserError, match="record"):
-        directory.record("0")
-
-
-def test_a_trial_that_was_given_up_is_in_the_table_and_in_tensorboard(tmp_path):
-    args = tuner.parser().parse_args([*TINY, "--weights", "2,8"])
-    dataset = datasets.load(args.dataset)
-    config = tuner.configure(args, dataset)
-    directory = SearchDirectory(tmp_path / "run")
-    directory.create(config)
-    current = session.Session(Study(config, dataset, models.build), directory, print)
-    current._open()
-    trial = current.oracle.create_trial("worker0").trial_id
-    current._give_up(trial, "its worker died 3 times")
-    with pytest.raises(session.NothingTrained, match="1 of them: its worker died 3 times"):
-        current.finish("", 0.0)
-    assert_hparams_view_is_complete(directory.path)

@@ -6,7 +6,6 @@ import collections
 import contextlib
 import os
 import signal
-import socket
 import subprocess
 import threading
 import time
@@ -37,8 +36,8 @@ class WorkersFailed(Exception):
     """The workers end before they ask for a trial; the message quotes what the last one wrote."""
 
 
-class ChiefLost(Exception):
-    """The chief does not answer."""
+class ChiefLost(keras_tuner.errors.FatalError):
+    """The chief does not answer; fatal, or KerasTuner would take it for a failure of the trial and go on."""
 
 
 class Workers:
@@ -226,17 +225,14 @@ def talking_to_chief(address: str, port: int, complain: Callable[[str], object])
         ChiefLost: If the chief does not answer, or breaks the conversation off.
     """
     where = f"the chief at {address}:{port} (KERASTUNER_ORACLE_IP, KERASTUNER_ORACLE_PORT)"
-    with grpc.insecure_channel(f"{address}:{port}") as channel:
-        try:
-            grpc.channel_ready_future(channel).result(_CHIEF_SECONDS)
-        except grpc.FutureTimeoutError:
-            raise ChiefLost(f"{where} does not answer") from None
+    if not _answers(address, port, _CHIEF_SECONDS):
+        raise ChiefLost(f"{where} does not answer")
     done = threading.Event()
 
     def watch() -> None:
         heard = time.monotonic()
         while not done.wait(min(_KNOCK_SECONDS, _LOST_SECONDS / 4)):
-            if _answers(address, port):
+            if _answers(address, port, _KNOCK_SECONDS):
                 heard = time.monotonic()
             elif time.monotonic() - heard > _LOST_SECONDS:
                 _end(complain, f"{where} was lost: no answer for {_LOST_SECONDS} seconds")
@@ -250,11 +246,13 @@ def talking_to_chief(address: str, port: int, complain: Callable[[str], object])
         done.set()
 
 
-def _answers(address: str, port: int) -> bool:
-    try:
-        socket.create_connection((address, port), _KNOCK_SECONDS).close()
-    except OSError:
-        return False
+def _answers(address: str, port: int, seconds: float) -> bool:
+    """Whether a new connection to the chief comes about; an old one may look alive when its host is not."""
+    with grpc.insecure_channel(f"{address}:{port}", [("grpc.use_local_subchannel_pool", 1)]) as channel:
+        try:
+            grpc.channel_ready_future(channel).result(seconds)
+        except grpc.FutureTimeoutError:
+            return False
     return True
 
 

@@ -5,12 +5,14 @@ from __future__ import annotations
 import time
 from collections.abc import Callable
 
+import grpc
 import keras_tuner
 from keras_tuner.engine.base_tuner import BaseTuner
 
 from wage_tf.search import trials
 from wage_tf.search.directory import SearchDirectory
 from wage_tf.search.oracles import OBJECTIVE
+from wage_tf.search.processes import ChiefLost
 from wage_tf.search.records import TrialRecord
 
 _PAUSE_SECONDS = 0.5
@@ -66,6 +68,12 @@ class WageTuner(BaseTuner):
                 keep_state="tuner/epochs" in chosen,
             )
         return {OBJECTIVE: record.score}
+
+    def _run_and_update_trial(self, trial: keras_tuner.engine.trial.Trial, *args: object, **kwargs: object) -> None:
+        try:
+            super()._run_and_update_trial(trial, *args, **kwargs)
+        except grpc.RpcError as error:
+            raise ChiefLost(f"the chief was lost when trial {trial.trial_id} ended: {error.code().name}") from error
 
     def on_trial_end(self, trial: keras_tuner.engine.trial.Trial) -> None:
         super().on_trial_end(trial)
