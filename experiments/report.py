@@ -51,7 +51,9 @@ def section(experiment: Experiment, found: Sequence[Outcome]) -> str:
         table(experiment, found),
         picture if has_picture(experiment, found) else "",
         " ".join(filter(None, [tables.origin(found), tables.sources(experiment)])),
-        "" if any_record else f"Expected: {experiment.minutes:.0f} minutes on {experiment.hardware}.",
+        ""
+        if any_record or not experiment.minutes
+        else f"Expected: {experiment.minutes:.0f} minutes on {experiment.hardware}.",
     ]
     return "\n\n".join(part for part in parts if part)
 

@@ -42,7 +42,7 @@ class Outcome:
     def text(self, figure: str = "test_error") -> str:
         """Mean and spread for a table, or why there is none."""
         if not self.records:
-            return NOT_RUN
+            return f"{NOT_RUN}: needs {self.variant.needs}" if self.variant.needs else NOT_RUN
         diverged = [record for record in self.records if record["status"] == "diverged"]
         if diverged:
             epoch = min(record["epochs"] for record in diverged) + 1

@@ -75,6 +75,12 @@ def test_without_records_every_row_says_so(tmp_path):
     assert "![" not in text
 
 
+def test_a_row_without_records_says_what_it_needs(tmp_path):
+    (tmp_path / "far.toml").write_text(SWEEP.replace("x = 2", 'x = 2, needs = "a GPU"'))
+    found = outcomes(spec.load(tmp_path / "far.toml"), tmp_path)
+    assert [outcome.text() for outcome in found] == ["not run yet: needs a GPU", "not run yet"]
+
+
 def test_a_row_is_the_mean_of_its_seeds_and_half_their_range(sweep, tmp_path):
     write(tmp_path, sweep, "two", 0, errors=[60.0, 50.0])
     write(tmp_path, sweep, "two", 1, errors=[40.0, 53.0])

@@ -133,6 +133,14 @@ def test_a_divergence_is_a_result(tmp_path, monkeypatch):
     assert run.main(arguments(tmp_path, "diverging")) == 0
 
 
+def test_what_needs_rare_data_is_trained_only_by_name(tmp_path, capsys):
+    (tmp_path / "rare.toml").write_text(Path(TINY).read_text().replace('label = "as it is"', 'needs = "a GPU"'))
+    rare = [str(tmp_path / "rare.toml")]
+    assert run.main([*rare, "--list"]) == 0
+    assert run.main([*rare, "plain", "--list"]) == 0
+    assert [line.split()[1:4] for line in capsys.readouterr().out.splitlines()] == [["0", "of", "2"], ["0", "of", "1"]]
+
+
 def test_a_failure_is_told_and_not_recorded(tmp_path, capsys):
     (tmp_path / "bad.toml").write_text(Path(TINY).read_text().replace("batch_size = 32", "batch_size = 0"))
     assert run.main([str(tmp_path / "bad.toml"), *arguments(tmp_path, "plain")[1:]]) == 1
