@@ -77,6 +77,12 @@ def test_the_lost_worker_is_named():
         raise tf.errors.UnavailableError(None, None, report)
 
 
+def test_other_errors_are_not_taken_for_lost_workers():
+    devices = Devices(tf.distribute.get_strategy(), workers=3)
+    with pytest.raises(tf.errors.InvalidArgumentError), devices.reporting_lost_workers():
+        raise tf.errors.InvalidArgumentError(None, None, "shapes do not match")
+
+
 def model_on_one_replica(loss):
     devices = Devices(tf.distribute.MirroredStrategy(["CPU:0"]))
     with devices.scope():

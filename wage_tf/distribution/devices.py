@@ -14,6 +14,8 @@ from wage_tf.datasets.splits import Share
 from wage_tf.distribution.cluster import Cluster
 from wage_tf.errors import UserError
 
+_ABORTED = "Collective ops is aborted by"
+
 
 class WorkerLost(Exception):
     """Another worker of the training ended or cannot be reached; the message says what is known."""
@@ -83,10 +85,11 @@ class Devices:
         """Turns TensorFlow's errors about other workers into `WorkerLost`."""
         try:
             yield
-        except (tf.errors.UnavailableError, tf.errors.AbortedError, tf.errors.InternalError) as error:
-            if self.workers == 1:
-                raise
-            raise WorkerLost(_who(error)) from error
+        except tf.errors.OpError as error:
+            unreachable = isinstance(error, (tf.errors.UnavailableError, tf.errors.AbortedError))
+            if self.workers > 1 and (unreachable or _ABORTED in str(error)):
+                raise WorkerLost(_who(error)) from error
+            raise
 
     def _sum(self, values: np.ndarray) -> np.ndarray:
         """Adds int32 values of all workers; a sum in which one term alone is not zero passes bytes on."""
@@ -154,7 +157,7 @@ def multiworker(cluster: Cluster) -> Devices:
 
 def _who(error: Exception) -> str:
     """What TensorFlow's report of many lines says about the worker that is gone: the last task it names."""
-    tasks = re.findall(r"/job:(\w+)(?:/replica:\d+)?/task:(\d+)", str(error).rpartition("aborted by")[2])
+    tasks = re.findall(r"/job:(\w+)(?:/replica:\d+)?/task:(\d+)", str(error).rpartition(_ABORTED)[2])
     return f"no answer from {tasks[-1][0]} {tasks[-1][1]}" if tasks else _first_line(error)
 
 
