@@ -44,6 +44,7 @@ def section(experiment: Experiment, found: Sequence[Outcome]) -> str:
     any_record = any(outcome.records for outcome in found)
     table = tables.of_sweep if experiment.figure == "sweep" else tables.of_variants
     picture = f"![{experiment.title}]({image_of(experiment).relative_to(PAGE.parent)})"
+    expected = f"Expected: {experiment.minutes:.0f} minutes on {experiment.hardware}."
     parts = [
         f"### {experiment.title}",
         f"`python -m experiments.run {experiment.name}`" + (f": {what}." if (what := experiment.reproduces) else "."),
@@ -51,9 +52,7 @@ def section(experiment: Experiment, found: Sequence[Outcome]) -> str:
         table(experiment, found),
         picture if has_picture(experiment, found) else "",
         " ".join(filter(None, [tables.origin(found), tables.sources(experiment)])),
-        ""
-        if any_record or not experiment.minutes
-        else f"Expected: {experiment.minutes:.0f} minutes on {experiment.hardware}.",
+        expected if experiment.minutes and not any_record else "",
     ]
     return "\n\n".join(part for part in parts if part)
 
