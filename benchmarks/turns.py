@@ -1,0 +1,117 @@
+"""Training steps of several variants that take turns, each in a process of its own.
+
+A process of its own gives every framework its threads and its memory to itself; taking turns lets a machine whose
+speed drifts slow all alike.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import multiprocessing
+import statistics
+import time
+from collections.abc import Callable, Mapping, Sequence
+from multiprocessing.connection import Connection
+from pathlib import Path
+from typing import Self
+
+Step = Callable[[], object]
+_PAUSE = 0.05
+
+
+@dataclasses.dataclass(frozen=True)
+class Times:
+    """What one variant took.
+
+    Attributes:
+        seconds: Of each round.
+        peak_bytes: Peak resident memory of its process, the framework's code included.
+    """
+
+    seconds: list[float]
+    peak_bytes: int
+
+    @property
+    def median(self) -> float:
+        """Median of the rounds."""
+        return statistics.median(self.seconds)
+
+
+class _Worker:
+    """A process that builds a step and runs it when asked."""
+
+    def __init__(self, make: Callable[..., Step], args: Sequence[object]):
+        context = multiprocessing.get_context("spawn")
+        self._connection, theirs = context.Pipe()
+        self._process = context.Process(target=_serve, args=(theirs, make, args), daemon=True)
+        self._process.start()
+        theirs.close()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._connection.close()
+        self._process.join()
+
+    def step(self) -> tuple[float, int]:
+        """Runs one step; returns its seconds and the peak memory so far."""
+        time.sleep(_PAUSE)
+        self._connection.send(None)
+        return self._connection.recv()
+
+
+def _serve(connection: Connection, make: Callable[..., Step], args: Sequence[object]) -> None:
+    step = make(*args)
+    while True:
+        try:
+            connection.recv()
+        except EOFError:
+            return
+        start = time.perf_counter()
+        step()
+        seconds = time.perf_counter() - start
+        connection.send((seconds, _peak_bytes()))
+
+
+def _peak_bytes() -> int:
+    """Peak resident memory of this program; `getrusage` would count the process that started it too."""
+    status = dict(line.split(":", 1) for line in Path("/proc/self/status").read_text().splitlines())
+    return int(status["VmHWM"].split()[0]) * 1024
+
+
+def take_turns(
+    variants: Mapping[str, tuple[Callable[..., Step], Sequence[object]]],
+    rounds: int,
+    warm_up: int = 2,
+    budget: float = float("inf"),
+) -> dict[str, Times]:
+    """Times the variants' steps, in an order that turns round by round.
+
+    Args:
+        variants: By name, a function of a module and its arguments, which makes the step in the variant's process.
+        rounds: Timed steps of each variant.
+        warm_up: Steps before those, to compile and to fill caches.
+        budget: Seconds after which no further round begins, once there are three.
+    """
+    workers = {name: _Worker(make, args) for name, (make, args) in variants.items()}
+    found: dict[str, list[tuple[float, int]]] = {name: [] for name in variants}
+    try:
+        for _ in range(warm_up):
+            for worker in workers.values():
+                worker.step()
+        start = time.monotonic()
+        for i in range(rounds):
+            for name in list(variants)[:: 1 if i % 2 else -1]:
+                found[name].append(workers[name].step())
+            if i >= 2 and time.monotonic() - start > budget:
+                break
+    finally:
+        for worker in workers.values():
+            worker.__exit__()
+    return {name: Times([seconds for seconds, _ in steps], steps[-1][1]) for name, steps in found.items()}
+
+
+def median_ratio(times: Times, reference: Times) -> float:
+    """Median of the ratios of steps of the same round."""
+    return statistics.median(a / b for a, b in zip(times.seconds, reference.seconds, strict=True))
