@@ -43,6 +43,15 @@ def run_alone(*args):
     return subprocess.run(command(*args), capture_output=True, text=True, timeout=300, check=False)
 
 
+def start_until_second_state(pack, out):
+    process = subprocess.Popen(command(pack, "--out", out, "--checkpoint-seconds", "0"))
+    deadline = time.monotonic() + 240
+    while len(list(out.glob("step-*.state"))) < 2:
+        assert process.poll() is None
+        assert time.monotonic() < deadline
+    return process
+
+
 def packed(tmp_path_factory, *args):
     path = tmp_path_factory.mktemp("packed") / "pack"
     assert pjrt.main(["pack", *args, "--out", str(path)]) == 0
@@ -114,11 +123,7 @@ class TestTheWholeWay:
     def test_killed_and_damaged_then_started_again(self, coloured_pack, coloured_run, tmp_path):
         """Order and augmentation too are train.py's; SIGKILL, then the newest state damaged."""
         out = tmp_path / "out"
-        process = subprocess.Popen(command(coloured_pack, "--out", out, "--checkpoint-seconds", "0"))
-        deadline = time.monotonic() + 240
-        while len(list(out.glob("step-*.state"))) < 2:
-            assert process.poll() is None
-            assert time.monotonic() < deadline
+        process = start_until_second_state(coloured_pack, out)
         process.kill()
         process.wait()
         newest = max(out.glob("step-*.state"))
@@ -131,15 +136,17 @@ class TestTheWholeWay:
         assert pjrt.main(["load", str(coloured_pack), "--out", str(out), "--run-dir", str(tmp_path / "back")]) == 0
         assert_same_run(tmp_path / "back", coloured_run)
 
-    def test_train_py_goes_on_with_an_unfinished_one(self, coloured_pack, coloured_images, coloured_run, tmp_path):
+    def test_stopped_there_train_py_goes_on_here(self, coloured_pack, coloured_images, coloured_run, tmp_path):
         out, run = tmp_path / "out", tmp_path / "back"
-        assert run_alone(coloured_pack, "--out", out, "--epochs", "1").returncode == 0
+        process = start_until_second_state(coloured_pack, out)
+        process.terminate()
+        assert process.wait(timeout=240) == 143
         assert pjrt.main(["load", str(coloured_pack), "--out", str(out), "--run-dir", str(run)]) == 0
         assert not (run / "model.keras").exists()
-        assert checkpoints.load(checkpoints.paths(run / "checkpoints")[-1]).step == 8
-        assert (
-            train.main([*coloured_images, *COLOURED, "--histogram-freq", "0", "--run-dir", str(run), "--resume"]) == 0
-        )
+        step = checkpoints.load(checkpoints.paths(run / "checkpoints")[-1]).step
+        assert step == int(max(out.glob("step-*.state")).stem.removeprefix("step-")) < 16
+        arguments = [*coloured_images, *COLOURED, "--histogram-freq", "0"]
+        assert train.main([*arguments, "--run-dir", str(run), "--resume"]) == 0
         assert_same_run(run, coloured_run)
 
     def test_a_pack_without_images_takes_another_ones(self, coloured_pack, coloured_images, tmp_path):
