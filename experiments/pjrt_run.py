@@ -343,7 +343,7 @@ class Training:
 
         self.pack, self.manifest = pack, pack.manifest
         self.step, self.rows, self.differing = state.step, state.rows, state.differing
-        self._put = jax.device_put
+        self._put, self._wait = jax.device_put, jax.block_until_ready
         self._values = {name: self._put(value) for name, value in state.values.items()}
         self._zeros = {name: np.zeros_like(state.values[name]) for name in self.manifest["metrics"]}
         self._parts = {
@@ -363,7 +363,10 @@ class Training:
         return State(self.step, time.monotonic() - self._started, self.rows, values, self.differing)
 
     def epoch(self) -> Iterator[None]:
-        """Trains to the end of the epoch under way, one step at a time, then tests and adds a row to `rows`."""
+        """Trains to the end of the epoch under way, one step at a time, then tests and adds a row to `rows`.
+
+        The device is kept busy, but never more than one step behind, so that a signal or a checkpoint finds it there.
+        """
         steps, batch_size = self.pack.steps_per_epoch, self.manifest["batch_size"]
         epoch, first = divmod(self.step, steps)
         whole = self.manifest["train_size"] // batch_size
@@ -378,10 +381,12 @@ class Training:
         inputs = {name: self._put(value) for name, value in inputs.items()}
         if first == 0:
             self._values.update(self._zeros)
+        logs = {}
         for batch in range(first, steps):
             self._values["learning_rate"] = np.float32(self.pack.learning_rate(self.step))
             program = self._programs["train" if batch < whole else "train_last"]
-            logs = self._run(program, {**inputs, "batch": np.int32(batch)})
+            before, logs = logs, self._run(program, {**inputs, "batch": np.int32(batch)})
+            self._wait(before)
             self.step += 1
             self._compare()
             if batch + 1 < steps:
