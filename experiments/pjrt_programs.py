@@ -75,7 +75,7 @@ def _training(
         chosen = tf.slice(order, [batch * batch_size], [size])
         pixels = tf.gather(images, chosen)
         if draws:
-            pixels = augmented(augmentation, pixels, draws[0][0 if is_last else batch])
+            pixels = augmentation.drawn(pixels, draws[0][0 if is_last else batch])
         return model.train_step((pixels, tf.one_hot(tf.gather(labels, chosen), dataset.num_classes)))
 
     return step, inputs
@@ -98,26 +98,3 @@ def _parts(dataset: Dataset, size: int) -> dict[str, tf.TensorSpec]:
         "images": tf.TensorSpec([size, *dataset.input_shape], tf.uint8),
         "labels": tf.TensorSpec([size], tf.int32),
     }
-
-
-def augmented(augmentation: Augmentation, images: tf.Tensor, draws: tf.Tensor) -> tf.Tensor:
-    """`Augmentation.random` with its numbers given, in operations that XLA has.
-
-    Args:
-        augmentation: Padding, crop and flip.
-        images: uint8 [batch, height, width, channels].
-        draws: float32 [3, batch] in [0, 1): top, left and flip of each image.
-
-    Returns:
-        uint8 [batch, *output_shape].
-    """
-    height, width, _ = augmentation.output_shape(tuple(images.shape[1:]))
-    pad = [augmentation.pad, augmentation.pad]
-    padded = tf.pad(images, [[0, 0], pad, pad, [0, 0]])
-    top = tf.cast(tf.floor(draws[0] * (padded.shape[1] - height + 1)), tf.int32)
-    left = tf.cast(tf.floor(draws[1] * (padded.shape[2] - width + 1)), tf.int32)
-    columns = tf.range(width)
-    if augmentation.flip:
-        columns = tf.where(draws[2][:, None] < 0.5, columns[::-1], columns)
-    rows = tf.gather(padded, top[:, None] + tf.range(height), axis=1, batch_dims=1)
-    return tf.gather(rows, left[:, None] + columns, axis=2, batch_dims=1)

@@ -17,7 +17,6 @@ from PIL import Image
 
 import train
 from experiments import pjrt, pjrt_run
-from experiments.pjrt_programs import augmented
 from wage_tf import checkpoints
 from wage_tf.datasets import Augmentation, Dataset
 
@@ -185,7 +184,7 @@ class TestNumbers:
             draws = pjrt_run.augmentation_draws(9, np.array([4 + batch]), size)[0]
             chosen = order[10 * batch : 10 * batch + size]
             expected, labels = next(stream)
-            assert np.array_equal(augmented(augmentation, tf.constant(images[chosen]), tf.constant(draws)), expected)
+            assert np.array_equal(augmentation.drawn(tf.constant(images[chosen]), tf.constant(draws)), expected)
             assert np.array_equal(np.argmax(labels, -1), chosen % 3)
 
     @pytest.mark.parametrize(("step", "dtype"), [(0.5, np.int8), (2**-7, np.int8), (2**-11, np.int16)])

@@ -60,12 +60,24 @@ class Augmentation:
         Returns:
             uint8 [batch, *output_shape].
         """
-        height, width, _ = self.output_shape(tuple(images.shape[1:]))
-        padded = self._pad(images)
         if batch_size is None:
             batch_size = tf.shape(images)[0]
         first, stop = share.bounds(batch_size)
-        top, left, flip = tf.unstack(tf.random.stateless_uniform([3, batch_size], key)[:, first:stop])
+        return self.drawn(images, tf.random.stateless_uniform([3, batch_size], key)[:, first:stop])
+
+    def drawn(self, images: tf.Tensor, draws: tf.Tensor) -> tf.Tensor:
+        """`random` with its numbers given.
+
+        Args:
+            images: uint8 [batch, height, width, channels]; all but the batch size is static.
+            draws: float32 [3, batch] in [0, 1): top, left and flip of each image.
+
+        Returns:
+            uint8 [batch, *output_shape].
+        """
+        height, width, _ = self.output_shape(tuple(images.shape[1:]))
+        padded = self._pad(images)
+        top, left, flip = tf.unstack(draws)
         top = _floor(top * (padded.shape[1] - height + 1))
         left = _floor(left * (padded.shape[2] - width + 1))
         columns = tf.range(width)
