@@ -13,7 +13,7 @@ demo: venv
 	$(BIN)/python train.py --run-dir runs/demo --overwrite
 
 test: venv
-	$(BIN)/python -m pytest -n 2 --dist loadfile
+	$(BIN)/python -m pytest -n 3 --dist loadfile
 
 lint: venv
 	$(BIN)/ruff check . && $(BIN)/ruff format --check .

@@ -3,20 +3,18 @@
 from __future__ import annotations
 
 import csv
-import io
 import json
 import os
 import signal
 import subprocess
 import sys
 import time
-import zipfile
 from pathlib import Path
 
-import h5py
 import numpy as np
 import pytest
 from PIL import Image
+from run_helper import assert_same_run, saved_weights
 
 import train
 from wage_tf import checkpoints
@@ -41,29 +39,6 @@ def wait_for(condition, process):
         assert process.poll() is None, process.communicate()
         assert time.monotonic() < deadline
         time.sleep(0.01)
-
-
-def saved_weights(run_dir):
-    archive = zipfile.ZipFile(run_dir / "model.keras")
-    found = {}
-    with h5py.File(io.BytesIO(archive.read("model.weights.h5"))) as file:
-        file.visititems(
-            lambda name, item: found.__setitem__(name, item[()]) if isinstance(item, h5py.Dataset) else None
-        )
-    return found
-
-
-def assert_same_run(one, other):
-    assert (one / "metrics.csv").read_bytes() == (other / "metrics.csv").read_bytes()
-    weights, others = saved_weights(one), saved_weights(other)
-    assert weights.keys() == others.keys()
-    assert len(weights) >= 4
-    for name, value in weights.items():
-        np.testing.assert_array_equal(value, others[name], err_msg=name)
-    results, other_results = (json.loads((path / "results.json").read_text()) for path in (one, other))
-    assert results.pop("seconds") > 0
-    assert other_results.pop("seconds") > 0
-    assert results == other_results
 
 
 @pytest.fixture(scope="module")

@@ -6,7 +6,8 @@ import shutil
 import time
 
 import pytest
-from workers_helper import assert_same_run, output, start_workers
+from run_helper import assert_same_run
+from workers_helper import output, start_workers
 
 import train
 from wage_tf import checkpoints

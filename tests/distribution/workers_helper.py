@@ -1,18 +1,13 @@
-"""Starts train.py as several workers on this machine's loopback, and compares finished runs."""
+"""Starts train.py as several workers on this machine's loopback."""
 
 from __future__ import annotations
 
-import io
 import json
 import os
 import socket
 import subprocess
 import sys
-import zipfile
 from pathlib import Path
-
-import h5py
-import numpy as np
 
 ROOT = Path(__file__).resolve().parents[2]
 
@@ -46,22 +41,3 @@ def start_workers(*args, cwd, count=2):
 
 def output(cwd, index):
     return (cwd / f"{index}.out").read_text(), (cwd / f"{index}.err").read_text()
-
-
-def saved_weights(run_dir):
-    archive = zipfile.ZipFile(run_dir / "model.keras")
-    found = {}
-    with h5py.File(io.BytesIO(archive.read("model.weights.h5"))) as file:
-        file.visititems(
-            lambda name, item: found.__setitem__(name, item[()]) if isinstance(item, h5py.Dataset) else None
-        )
-    return found
-
-
-def assert_same_run(one, other):
-    assert (one / "metrics.csv").read_bytes() == (other / "metrics.csv").read_bytes()
-    weights, others = saved_weights(one), saved_weights(other)
-    assert weights.keys() == others.keys()
-    assert len(weights) >= 4
-    for name, value in weights.items():
-        np.testing.assert_array_equal(value, others[name], err_msg=name)
