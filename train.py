@@ -115,7 +115,6 @@ def parser() -> argparse.ArgumentParser:
         "--schedule", metavar="ETA@EPOCH,...", help='eta and the epoch it starts from, such as "8@0,1@200,0.125@250"'
     )
     training.add_argument("--seed", type=natural, default=0, metavar="N", help="decides the whole run (default 0)")
-    run = result.add_argument_group("run")
     devices = result.add_argument_group("devices")
     devices.add_argument(
         "--strategy",
@@ -129,6 +128,7 @@ def parser() -> argparse.ArgumentParser:
         metavar="N",
         help="with --strategy mirrored: N devices made of this machine's CPU, to try it out; no faster than one",
     )
+    run = result.add_argument_group("run")
     run.add_argument("--run-dir", metavar="DIR", help="where the run is kept (default: runs/ and its settings)")
     run.add_argument("--resume", action="store_true", help="go on from the run's last checkpoint")
     run.add_argument("--overwrite", action="store_true", help="remove the run that is in the run directory first")
