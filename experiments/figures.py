@@ -215,7 +215,7 @@ def _published_ends(axes: Axes, experiment: Experiment, drawn: set[str]) -> None
             axes.axhline(error, color="#9A9A9A", linewidth=1, linestyle=(0, (4, 3)), zorder=1)
             text = f"{entry.label} {error:.2f}"
             place = axes.get_yaxis_transform()
-            axes.text(0.99, error, text, transform=place, ha="right", va="bottom", fontsize=8, color="#666666")
+            axes.text(0.01, error, text, transform=place, ha="left", va="top", fontsize=8, color="#666666")
 
 
 def _label_ends(axes: Axes, ends: Sequence[tuple[float, str, str]]) -> None:
