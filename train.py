@@ -211,16 +211,11 @@ def choose_devices(args: argparse.Namespace) -> Devices:
 def train_on(devices: Devices, args: argparse.Namespace) -> None:
     """Trains on the given devices; of several workers, the chief writes and prints for all."""
     import models
-    from wage_tf import datasets, recipes, training
+    from wage_tf import training
     from wage_tf.distribution.agreement import open_together
-    from wage_tf.runs import RunConfig, RunDirectory
+    from wage_tf.runs import RunDirectory
 
-    dataset = datasets.load(args.dataset, args.data_dir, args.limit, args.image_size)
-    recipe = recipes.get(args.dataset, dataset.input_shape)
-    if args.learning_rate is not None:
-        args.schedule = f"{args.learning_rate!r}@0"
-    settings = {field.name: getattr(args, field.name) for field in dataclasses.fields(RunConfig)}
-    config = training.configure(dataset, recipe, settings)
+    config, dataset = configure(args)
     model = training.prepare(config, dataset, models.build, devices)
     run = RunDirectory(args.run_dir or default_run_directory(config))
     state = open_together(devices, config, lambda: open_run(run, config, args))
@@ -237,6 +232,19 @@ def train_on(devices: Devices, args: argparse.Namespace) -> None:
             "update's grid; leave --beta out, or take G wider than W"
         )
     fit(run, config, dataset, model, state)
+
+
+def configure(args: argparse.Namespace) -> tuple[RunConfig, Dataset]:
+    """The data that the arguments name, and the configuration that they and its recipe give."""
+    from wage_tf import datasets, recipes, training
+    from wage_tf.runs import RunConfig
+
+    dataset = datasets.load(args.dataset, args.data_dir, args.limit, args.image_size)
+    recipe = recipes.get(args.dataset, dataset.input_shape)
+    settings = {field.name: getattr(args, field.name) for field in dataclasses.fields(RunConfig)}
+    if args.learning_rate is not None:
+        settings["schedule"] = f"{args.learning_rate!r}@0"
+    return training.configure(dataset, recipe, settings), dataset
 
 
 def open_run(run: RunDirectory, config: RunConfig, args: argparse.Namespace) -> State | None:

@@ -139,7 +139,8 @@ def _gradient_widths(steps: int, batch: int) -> dict[str, object]:
             loss = model.compute_loss(y=targets, y_pred=model(images, training=True))
         gradients = tape.gradient(loss, kernels)
         model.optimizer.apply_gradients(zip(gradients, kernels, strict=True))
-        return [tf.stack([tf.reduce_max(tf.abs(g)), tf.reduce_max(tf.abs(g - tf.round(g)))]) for g in _units(gradients)]
+        units = [g / _UNIT for g in gradients]
+        return [tf.stack([tf.reduce_max(tf.abs(g)), tf.reduce_max(tf.abs(g - tf.round(g)))]) for g in units]
 
     largest = np.zeros(len(kernels))
     for images, targets in dataset.train_batches(batch, 0).take(steps):
@@ -149,10 +150,6 @@ def _gradient_widths(steps: int, batch: int) -> dict[str, object]:
         largest = np.maximum(largest, found[:, 0])
     bits = {kernel.path: int(value).bit_length() + 1 for kernel, value in zip(kernels, largest, strict=True)}
     return {"model": "lenet5", "dataset": "mnist", "batch": batch, "steps": steps, "bits": bits}
-
-
-def _units(gradients: list) -> list:
-    return [g / _UNIT for g in gradients]
 
 
 def plan(batch: int) -> dict[str, object]:

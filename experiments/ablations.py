@@ -7,7 +7,6 @@ Takes train.py's arguments and those that the library has no reason to offer; ev
 from __future__ import annotations
 
 import argparse
-import dataclasses
 import functools
 import json
 import sys
@@ -19,7 +18,7 @@ import tensorflow as tf
 
 import models
 import train
-from wage_tf import datasets, files, ops, recipes, runs, training
+from wage_tf import files, ops, runs, training
 from wage_tf.bits import BitWidths
 from wage_tf.callbacks import Diverged, Interrupted
 from wage_tf.commands import OneLineParser, run_command
@@ -56,45 +55,37 @@ def quantize_amplified_error(x: tf.Tensor, bits: BitWidths, gamma: float) -> tf.
     return quantized(x)
 
 
-@keras.saving.register_keras_serializable(package="experiments")
-class AmplifiedQError(QError):
-    """`QError` with γ.
+class Amplified:
+    """Mixin for a layer that quantizes errors, put before its Keras class: γ as an argument.
 
     Args:
         gamma: γ, a power of two.
-        **kwargs: Arguments of `QError`.
+        **kwargs: Arguments of the layer.
     """
 
     def __init__(self, gamma: float, **kwargs: object):
         super().__init__(**kwargs)
         self.gamma = gamma
+
+    def get_config(self) -> dict:
+        return {**super().get_config(), "gamma": self.gamma}
+
+
+@keras.saving.register_keras_serializable(package="experiments")
+class AmplifiedQError(Amplified, QError):
+    """`QError` with γ."""
 
     def call(self, inputs: tf.Tensor) -> tf.Tensor:
         return quantize_amplified_error(inputs, self.bits, self.gamma)
 
-    def get_config(self) -> dict:
-        return {**super().get_config(), "gamma": self.gamma}
-
 
 @keras.saving.register_keras_serializable(package="experiments")
-class AmplifiedQActivation(QActivation):
-    """`QActivation` with γ.
-
-    Args:
-        gamma: γ, a power of two.
-        **kwargs: Arguments of `QActivation`.
-    """
-
-    def __init__(self, gamma: float, **kwargs: object):
-        super().__init__(**kwargs)
-        self.gamma = gamma
+class AmplifiedQActivation(Amplified, QActivation):
+    """`QActivation` with γ."""
 
     def call(self, inputs: tf.Tensor) -> tf.Tensor:
         errors_quantized = quantize_amplified_error(self.activation(inputs), self.bits, self.gamma)
         return quantize_activation(errors_quantized, self.bits)
-
-    def get_config(self) -> dict:
-        return {**super().get_config(), "gamma": self.gamma}
 
 
 def build(*args: object, options: argparse.Namespace, **kernel_options: object) -> keras.Model:
@@ -165,11 +156,7 @@ def _train(args: argparse.Namespace, options: argparse.Namespace) -> int:
     """What `train.train` does, with our network."""
     if args.run_dir is None or args.strategy is not None:
         raise UserError("an ablation wants --run-dir, and one device")
-    dataset = datasets.load(args.dataset, args.data_dir, args.limit, args.image_size)
-    recipe = recipes.get(args.dataset, dataset.input_shape)
-    if args.learning_rate is not None:
-        args.schedule = f"{args.learning_rate!r}@0"
-    config = training.configure(dataset, recipe, {name: getattr(args, name) for name in _CONFIGURED})
+    config, dataset = train.configure(args)
     model = training.prepare(config, dataset, functools.partial(build, options=options))
     if options.random_width is not None:
         model.optimizer.random_width = options.random_width
@@ -184,9 +171,6 @@ def _train(args: argparse.Namespace, options: argparse.Namespace) -> int:
     else:
         train.fit(run, config, dataset, model, state)
     return 0
-
-
-_CONFIGURED = [field.name for field in dataclasses.fields(runs.RunConfig)]
 
 
 if __name__ == "__main__":

@@ -25,10 +25,10 @@ import numpy as np
 from PIL import Image
 
 import models
+import train
 from experiments import pjrt_run
 from experiments.pjrt_programs import lowered_programs, named_variables
-from train import natural, positive_float
-from wage_tf import checkpoints, datasets, files, recipes, training
+from wage_tf import checkpoints, files, recipes, training
 from wage_tf.checkpoints import State
 from wage_tf.commands import OneLineParser, positive_int, run_command
 from wage_tf.datasets import Dataset
@@ -38,18 +38,11 @@ from wage_tf.runs import RunConfig, RunDirectory, summarize, versions
 
 _LARGEST_FILE = 64 * 2**20
 _PIXELS_OF_A_SHEET = 2**24
-_TEST_BATCH = 500
 
 
 def pack(args: argparse.Namespace) -> int:
     """Writes a pack as the arguments say."""
-    dataset = datasets.load(args.dataset, args.data_dir, args.limit, args.image_size)
-    recipe = recipes.get(args.dataset, dataset.input_shape)
-    if args.learning_rate is not None:
-        args.schedule = f"{args.learning_rate!r}@0"
-    fields = {field.name for field in dataclasses.fields(RunConfig)}
-    settings = {name: value for name, value in vars(args).items() if name in fields}
-    config = training.configure(dataset, recipe, {**settings, "checkpoint_steps": 0, "histogram_freq": 0})
+    config, dataset = train.configure(args)
     _check_fits(dataset)
     data_files = _shared_data(args.data, dataset) if args.data else None
     out = _new_directory(args.out)
@@ -150,7 +143,7 @@ def _write_programs(out: Path, config: RunConfig, dataset: Dataset) -> dict[str,
     variables = named_variables(model)
     augmentation = training.recipe_of(config, dataset).augmentation
     programs = {}
-    for name, program in lowered_programs(model, dataset, config.batch_size, _TEST_BATCH, augmentation).items():
+    for name, program in lowered_programs(model, dataset, config.batch_size, training.TEST_BATCH, augmentation).items():
         files.write_bytes(out / f"{name}.bin", program.blob)
         programs[name] = {"file": f"{name}.bin", "arguments": program.arguments, "results": program.results}
     _write_arrays(out / "variables.npz", {f"v{i}": np.asarray(v) for i, v in enumerate(variables.values())})
@@ -163,7 +156,7 @@ def _write_programs(out: Path, config: RunConfig, dataset: Dataset) -> dict[str,
         "test_size": dataset.test_size,
         "image_shape": dataset.input_shape,
         "batch_size": config.batch_size,
-        "test_batch_size": _TEST_BATCH,
+        "test_batch_size": training.TEST_BATCH,
         "epochs": config.epochs,
         "schedule": schedule,
         "seed": config.seed,
@@ -206,7 +199,7 @@ def _data_digest(dataset: Dataset) -> str:
     found = hashlib.sha256()
     for part, split in _splits(dataset):
         found.update(f"{part} {split.size} {split.shape}".encode())
-        for images, labels in split.in_order(_TEST_BATCH):
+        for images, labels in split.in_order(training.TEST_BATCH):
             found.update(images.numpy().tobytes())
             found.update(labels.numpy().astype(np.int64).tobytes())
     return found.hexdigest()
@@ -239,7 +232,7 @@ def parser() -> argparse.ArgumentParser:
     result = OneLineParser(prog="experiments.pjrt", description=__doc__.splitlines()[0])
     commands = result.add_subparsers(required=True, metavar="pack|load")
     packing = commands.add_parser("pack", help="write a training's programs and data", prog=f"{result.prog} pack")
-    packing.set_defaults(command=pack)
+    packing.set_defaults(command=pack, checkpoint_steps=0, histogram_freq=0)
     packing.add_argument("--out", required=True, metavar="DIR", help="where the pack goes: a new or empty directory")
     packing.add_argument("--data", metavar="PACK", help="leave out the images: they are those of this other pack")
     packing.add_argument("--dataset", default="digits", metavar="NAME|PATH", help="as in train.py")
@@ -248,17 +241,17 @@ def parser() -> argparse.ArgumentParser:
     packing.add_argument("--image-size", type=positive_int, metavar="N", help="as in train.py")
     packing.add_argument("--bits", metavar="W,A,G,E", help="as in train.py (default 2,8,8,8)")
     packing.add_argument("--model", metavar="NAME", help="as in train.py")
-    packing.add_argument("--width", type=positive_float, default=1.0, metavar="X", help="as in train.py")
-    packing.add_argument("--beta", type=positive_float, metavar="X", help="as in train.py")
+    packing.add_argument("--width", type=train.positive_float, default=1.0, metavar="X", help="as in train.py")
+    packing.add_argument("--beta", type=train.positive_float, metavar="X", help="as in train.py")
     packing.add_argument("--batch-size", type=positive_int, metavar="N", help="images per step")
     packing.add_argument("--epochs", type=positive_int, metavar="N", help="passes over the training images")
     rate = packing.add_mutually_exclusive_group()
-    rate.add_argument("--learning-rate", type=positive_float, metavar="ETA", help="one eta throughout")
+    rate.add_argument("--learning-rate", type=train.positive_float, metavar="ETA", help="one eta throughout")
     rate.add_argument("--schedule", metavar="ETA@EPOCH,...", help="as in train.py")
-    packing.add_argument("--seed", type=natural, default=0, metavar="N", help="decides the whole run (default 0)")
+    packing.add_argument("--seed", type=train.natural, default=0, metavar="N", help="decides the whole run (default 0)")
     packing.add_argument(
         "--check-steps",
-        type=natural,
+        type=train.natural,
         default=20,
         metavar="N",
         help="train N steps here, for pjrt_run.py to compare its weights with (default 20)",

@@ -1,13 +1,22 @@
-"""Compares finished runs: metrics, results and every saved weight."""
+"""Waits for a run's process, and compares finished runs: metrics, results and every saved weight."""
 
 from __future__ import annotations
 
 import io
 import json
+import time
 import zipfile
 
 import h5py
 import numpy as np
+
+
+def wait_for(condition, process, seconds=240):
+    deadline = time.monotonic() + seconds
+    while not condition():
+        assert process.poll() is None, process.communicate()
+        assert time.monotonic() < deadline
+        time.sleep(0.01)
 
 
 def saved_weights(run_dir):

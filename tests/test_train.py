@@ -14,7 +14,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 from PIL import Image
-from run_helper import assert_same_run, saved_weights
+from run_helper import assert_same_run, saved_weights, wait_for
 
 import train
 from wage_tf import checkpoints
@@ -31,14 +31,6 @@ def run_process(*args, cwd, **kwargs):
 def start_process(*args, cwd):
     command = [sys.executable, str(ROOT / "train.py"), *args]
     return subprocess.Popen(command, cwd=cwd, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
-
-
-def wait_for(condition, process):
-    deadline = time.monotonic() + 240
-    while not condition():
-        assert process.poll() is None, process.communicate()
-        assert time.monotonic() < deadline
-        time.sleep(0.01)
 
 
 @pytest.fixture(scope="module")

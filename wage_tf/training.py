@@ -20,7 +20,7 @@ from wage_tf.optimizers import IntegerSGD, gradient_bits, warn_unless_power_of_t
 from wage_tf.recipes import Recipe
 from wage_tf.runs import RunConfig
 
-_TEST_BATCH = 500
+TEST_BATCH = 500
 
 
 def recipe_of(config: RunConfig, dataset: Dataset) -> Recipe:
@@ -88,16 +88,14 @@ def prepare(
         input_shape = recipe.augmentation.output_shape(input_shape)
     keras.utils.set_random_seed(config.seed)
     options = {} if config.beta is None else {"beta": config.beta}
+    schedule = recipes.parse_schedule(config.schedule)
+    rate = recipes.learning_rate(schedule, dataset.steps_per_epoch(config.batch_size))
     with devices.scope():
         model = build(config.model, config.bits, input_shape, dataset.num_classes, config.width, **options)
-    schedule = recipes.parse_schedule(config.schedule)
-    steps = dataset.steps_per_epoch(config.batch_size)
-    bits = gradient_bits(model)
-    if bits is not None and len(schedule) > 1:
+        optimizer = IntegerSGD(rate, bits=gradient_bits(model), seed=config.seed)
+    if optimizer.bits is not None and len(schedule) > 1:
         for _, eta in schedule:
             warn_unless_power_of_two(eta)
-    with devices.scope():
-        optimizer = IntegerSGD(recipes.learning_rate(schedule, steps), bits=bits, seed=config.seed)
     model = replicate(model, devices)
     model.compile(optimizer, recipe.loss(), metrics=[ErrorRate()])
     return model
@@ -129,7 +127,7 @@ def fit(
     share = devices_of(model).share
     augmentation = recipe_of(config, dataset).augmentation
     steps = dataset.steps_per_epoch(config.batch_size)
-    test = dataset.test_batches(_TEST_BATCH, augmentation, share) if dataset.test_size else None
+    test = dataset.test_batches(TEST_BATCH, augmentation, share) if dataset.test_size else None
     step, epoch = 0, 0
     if state is not None:
         state.restore(model)

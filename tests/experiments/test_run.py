@@ -10,6 +10,7 @@ import time
 from pathlib import Path
 
 import pytest
+from run_helper import wait_for
 
 from experiments import run
 from experiments.claims import claim
@@ -26,14 +27,6 @@ def arguments(folder, *more):
 def start(folder, *more):
     command = [sys.executable, "-m", "experiments.run", *arguments(folder, *more)]
     return subprocess.Popen(command, cwd=ROOT, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
-
-
-def wait_for(condition, process):
-    deadline = time.monotonic() + 120
-    while not condition():
-        assert process.poll() is None, process.communicate()
-        assert time.monotonic() < deadline
-        time.sleep(0.01)
 
 
 def record(folder, name="plain-s0"):
@@ -95,7 +88,7 @@ def test_a_run_of_more_epochs_is_not_recorded_as_a_shorter_one(done, tmp_path, c
 def test_stopped_then_killed_it_goes_on_to_the_same_figures(done, tmp_path):
     directory = tmp_path / "runs/tiny/plain-s0"
     process = start(tmp_path, "plain")
-    wait_for(lambda: checkpoints_of(directory), process)
+    wait_for(lambda: checkpoints_of(directory), process, 120)
     process.send_signal(signal.SIGINT)
     _, errors = process.communicate(timeout=60)
     assert (process.returncode, errors.strip()) == (130, "stopped by SIGINT; the same command goes on")
@@ -103,7 +96,7 @@ def test_stopped_then_killed_it_goes_on_to_the_same_figures(done, tmp_path):
 
     before = checkpoints_of(directory)
     process = start(tmp_path, "plain")
-    wait_for(lambda: checkpoints_of(directory) - before, process)
+    wait_for(lambda: checkpoints_of(directory) - before, process, 120)
     (training,) = children(process.pid)
     process.kill()
     os.kill(training, signal.SIGKILL)

@@ -8,14 +8,12 @@ from collections.abc import Callable, Sequence
 
 import keras
 
-from wage_tf import files
+from wage_tf import files, training
 from wage_tf.search import best, oracles, pareto, plots, records, report, tensorboard, trials
 from wage_tf.search.directory import SearchDirectory
 from wage_tf.search.processes import Workers, serve, talking_to_chief
 from wage_tf.search.records import TrialRecord
 from wage_tf.search.tuner import WageTuner
-
-_TEST_BATCH = 500
 
 
 class NothingTrained(Exception):
@@ -128,7 +126,7 @@ class Session:
 
     def _test_error(self, record: TrialRecord) -> float:
         model = keras.saving.load_model(self.directory.model(record.trial))
-        batches = self.study.dataset.test_batches(_TEST_BATCH, self.study.recipe.augmentation)
+        batches = self.study.dataset.test_batches(training.TEST_BATCH, self.study.recipe.augmentation)
         return float(model.evaluate(batches, verbose=0, return_dict=True)["error"])
 
     def _remove_states(self) -> None:
