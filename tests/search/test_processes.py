@@ -19,6 +19,9 @@ from wage_tf.errors import UserError
 from wage_tf.search.processes import ChiefLost, Workers, WorkersFailed
 from wage_tf.search.tuner import WageTuner
 
+# A worker of this machine may miss its parent process or the answer of the chief first.
+CHIEF_IS_LOST = re.compile("error: the chief .*(is gone|was lost)")
+
 
 @pytest.fixture
 def run_dir(tmp_path):
@@ -65,7 +68,8 @@ def test_a_search_outlives_a_killed_worker_and_three_ways_to_stop_it(run_dir):
     chief = start(*arguments, "--workers", "1", "--resume")
     wait_until(lambda: len(records(run_dir)) > len(found))
     ended(chief, run_dir, signal.SIGKILL)
-    assert "the chief that started this worker is gone" in (run_dir / "workers" / "worker0.log").read_text()
+    last_words = (run_dir / "workers" / "worker0.log").read_text().strip().splitlines()[-1]
+    assert CHIEF_IS_LOST.search(last_words)
     found = records(run_dir)
 
     begun = len(list(run_dir.glob("oracle/trial_*")))
@@ -128,7 +132,7 @@ def test_chief_and_workers_by_environment_and_a_chief_that_is_lost(run_dir, port
     output, _ = worker.communicate()
     assert time.monotonic() - killed < 60
     assert worker.returncode == 1
-    assert re.search("error: the chief .*was lost", output.strip().splitlines()[-1])
+    assert CHIEF_IS_LOST.search(output.strip().splitlines()[-1])
     assert "Traceback" not in output
     chief.communicate()
     found = records(run_dir)
