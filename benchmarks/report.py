@@ -1,7 +1,8 @@
 #!/usr/bin/env python3
-"""Writes `docs/benchmarks.md` and its pictures from the records alone: `python -m benchmarks.report`.
+"""Writes docs/benchmarks.md and the tables of docs/scaling.md from the records alone: `python -m benchmarks.report`.
 
-Every record of `peers` and `batch_and_width` in experiments/results/benchmarks has a table, the newest first.
+Every record of `peers` and `batch_and_width` in experiments/results/benchmarks has a table, the newest first. The guide
+to scaling is prose with the newest record of `scaling` between markers, `<!-- plan -->` to `<!-- /plan -->`.
 """
 
 from __future__ import annotations
@@ -9,6 +10,7 @@ from __future__ import annotations
 import argparse
 import io
 import json
+import re
 import textwrap
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -26,6 +28,7 @@ from experiments.provenance import ROOT
 from wage_tf import files
 
 PAGE = ROOT / "docs" / "benchmarks.md"
+SCALING = ROOT / "docs" / "scaling.md"
 _PICTURE = "images/benchmarks-batch-and-width.png"
 _INTRODUCTION = """\
 # A training step beside others'
@@ -44,6 +47,7 @@ _SIZES = """\
 ## Batch and width
 
 VGG7, 2-8-8-8 against float32 Keras: time of a step, and peak memory of the process, TensorFlow's code included."""
+_NETWORKS = {"lenet5": "LeNet-5", "vgg7": "VGG7, width 0.25"}
 _COLOURS = {0.125: "#56B4E9", 0.25: "#0072B2", 0.5: "#009E73", 1.0: "#D55E00"}
 _STYLE = {"font.size": 10, "axes.spines.top": False, "axes.spines.right": False, "axes.grid": True}
 _STYLE |= {"grid.color": "#E6E6E6", "axes.axisbelow": True, "axes.titlelocation": "left", "axes.titlesize": 11}
@@ -109,6 +113,72 @@ def batch_and_width(record: Mapping) -> str:
     return tables.table(["width", "batch", "float32", "2-8-8-8", "ratio", "float32", "2-8-8-8", "ratio"], rows)
 
 
+def scaling(guide: str, record: Mapping) -> str:
+    """The guide to scaling with the figures of one record of `benchmarks.scaling` between its markers."""
+    figures = record["figures"]
+    widths = figures["gradient_widths"]
+    bits = ", ".join(f"{kernel.partition('/')[0]} {count}" for kernel, count in widths["bits"].items())
+    found = {
+        "throughput": f"{throughput(figures['throughput'])}\n\n{gains(figures['throughput'])}\n\n{origin(record)}",
+        "plan": plan(figures["plan"]),
+        "widths": f"in {widths['steps']} steps of {widths['batch']} images: {bits}",
+    }
+    for name, text in found.items():
+        text = f"\n{text}\n" if "\n" in text else text
+        guide = re.sub(f"(?s)(?<=<!-- {name} -->).*(?=<!-- /{name} -->)", lambda _, text=text: text, guide)
+    return guide
+
+
+def throughput(cases: Sequence[Mapping]) -> str:
+    """Table of the steps of one and two processes."""
+    head = ["network", "processes", "batch", "fastest step", "images/s", "median step", "CPU time, chief", "gradients"]
+    rows = []
+    for case, alone in _beside_one_process(cases):
+        kind = "" if case is alone else " strong" if case["batch"] == alone["batch"] else " weak"
+        row = [_NETWORKS[case["model"]], f"{case['processes']}{kind}", str(case["batch"]), f"{case['step_ms']:.1f} ms"]
+        row += [f"{case['images_per_second']:.0f}", f"{case['median_step_ms']:.1f} ms", f"{case['cpu_ms']:.1f} ms"]
+        if case is alone:
+            row += ["", ""]
+        else:
+            maxima = f"{case['layers']} · {case['maximum_ms']:.2f} ms, {case['maxima_share']:.0%}"
+            row += [f"{case['gradient_bytes'] / 1e6:.1f} MB", maxima]
+        rows.append(row)
+    return tables.table([*head, "maxima, share of the fastest step"], rows)
+
+
+def gains(cases: Sequence[Mapping]) -> str:
+    """Images a second of two processes against one, in a sentence."""
+    gained: dict[str, list[str]] = {}
+    for case, alone in _beside_one_process(cases):
+        if case is not alone:
+            ratio = case["images_per_second"] / alone["images_per_second"]
+            gained.setdefault(_NETWORKS[case["model"]], []).append(f"{ratio:.2f}")
+    each = [f"{strong} and {weak} times ({network})" for network, (strong, weak) in gained.items()]
+    what = "Images a second of two processes against one, at the same batch and at twice the batch"
+    return textwrap.fill(f"{what}: {', '.join(each)}.", 120)
+
+
+def plan(plans: Sequence[Mapping]) -> str:
+    """Table of the simulated steps on up to 64 GPUs, at a small and a large batch."""
+    small, large = plans
+    head = ["GPUs", f"batch {small['batch']}: compute", "exchange", "maxima", "step", "images/s"]
+    head += [f"batch {large['batch']}: compute", "exchange", "step", "images/s"]
+    rows = []
+    for few, many in zip(small["rows"], large["rows"], strict=True):
+        row = [str(few["gpus"]), f"{few['compute_ms']:.1f} ms", f"{few['exchange_ms']:.1f} ms"]
+        row += [f"{few['maxima_ms']:.2f} ms", f"{few['step_ms']:.0f} ms", f"{few['images_per_second']:,}"]
+        row += [f"{many['compute_ms']:.0f} ms", f"{many['exchange_ms']:.1f} ms", f"{many['step_ms']:.0f} ms"]
+        rows.append([*row, f"{many['images_per_second']:,}"])
+    sent = [f"{plan['rows'][-1]['sent_mb']:.0f} MB a step at batch {plan['batch']}" for plan in plans]
+    return f"{tables.table(head, rows)}\n\nOn {rows[-1][0]} GPUs each sends {' and '.join(sent)}."
+
+
+def _beside_one_process(cases: Sequence[Mapping]) -> list[tuple[Mapping, Mapping]]:
+    """Every case with the one of its network that is one process."""
+    alone = {case["model"]: case for case in cases if case["processes"] == 1}
+    return [(case, alone[case["model"]]) for case in cases]
+
+
 def origin(record: Mapping) -> str:
     """Where a record comes from, in a line."""
     load = f", load {record['load']:g} before it" if "load" in record else ""
@@ -157,13 +227,15 @@ def _panel(axes: Axes, sizes: Sequence[Mapping], key: str, title: str) -> None:
 
 
 def main() -> None:
-    """Writes the page and the picture of the newest record."""
+    """Writes the page, the picture of the newest record and the guide's tables."""
     argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter).parse_args()
     folder = results.FOLDER / "benchmarks"
     files.write_bytes(PAGE, page(folder).encode())
     for record in records(folder, "batch_and_width")[:1]:
         files.write_bytes(PAGE.parent / _PICTURE, picture(record))
-    print(PAGE.relative_to(ROOT))
+    for record in records(folder, "scaling")[:1]:
+        files.write_bytes(SCALING, scaling(SCALING.read_text(), record).encode())
+    print(PAGE.relative_to(ROOT), SCALING.relative_to(ROOT))
 
 
 if __name__ == "__main__":

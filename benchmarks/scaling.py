@@ -1,7 +1,7 @@
 #!/usr/bin/env python3
 """What does a second process bring, what do the maxima cost, how wide are the gradients, and how far would 64 GPUs go?
 
-    python -m benchmarks.scaling --json docs/results/scaling.json
+    python -m benchmarks.scaling --json experiments/results/benchmarks/scaling@MACHINE.json
 
 Each process keeps to a core of its own and shares nothing but loopback with the other, so two of them stand for two
 small hosts. Times are the fastest of many, which other work on the machine disturbs least, with the median and one

@@ -68,3 +68,12 @@ def test_sizes_are_a_table_and_a_picture():
 
 def test_the_page_is_what_its_records_say():
     assert report.PAGE.read_text() == report.page(results.FOLDER / "benchmarks")
+
+
+def test_the_guide_to_scaling_has_the_figures_of_the_newest_record():
+    newest = report.records(results.FOLDER / "benchmarks", "scaling")[0]
+    guide = report.SCALING.read_text()
+    assert report.scaling(guide, newest) == guide
+    cases = [dict(case, images_per_second=2 * case["images_per_second"]) for case in newest["figures"]["throughput"]]
+    changed = {**newest, "figures": {**newest["figures"], "throughput": cases}}
+    assert report.scaling(guide, changed) != guide
