@@ -8,6 +8,7 @@ import contextlib
 import dataclasses
 import os
 import shlex
+import signal
 import sys
 import warnings
 from collections.abc import Iterator, Sequence
@@ -15,6 +16,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, NoReturn
 
 if TYPE_CHECKING:
+    from wage_tf.callbacks import RunRecorder
     from wage_tf.checkpoints import State
     from wage_tf.datasets import Dataset
     from wage_tf.distribution.devices import Devices
@@ -23,6 +25,7 @@ if TYPE_CHECKING:
 _USER_ERROR = 2
 _DIVERGED = 1
 _WORKER_LOST = 3
+_LARGEST = 2**31 - 1
 
 _EPILOG = """\
 examples:
@@ -47,17 +50,22 @@ class OneLineParser(argparse.ArgumentParser):
 
 def positive_int(text: str) -> int:
     """An argument that counts something: at least 1."""
-    return _number(text, int, lambda value: value >= 1, "an integer of at least 1")
+    return _number(text, int, lambda value: 1 <= value <= _LARGEST, f"an integer from 1 to {_LARGEST}")
 
 
 def natural(text: str) -> int:
     """An argument that may also be 0."""
-    return _number(text, int, lambda value: value >= 0, "an integer of at least 0")
+    return _number(text, int, lambda value: 0 <= value <= _LARGEST, f"an integer from 0 to {_LARGEST}")
 
 
 def positive_float(text: str) -> float:
-    """A positive, finite number."""
-    return _number(text, float, lambda value: 0 < value < float("inf"), "a positive number")
+    """A positive number."""
+    return _number(text, float, lambda value: 0 < value <= 1e6, "a number above 0 and up to 1e6")
+
+
+def width_multiplier(text: str) -> float:
+    """A multiplier of a network's hidden units."""
+    return _number(text, float, lambda value: 0 < value <= 100, "a number above 0 and up to 100")
 
 
 def parser() -> argparse.ArgumentParser:
@@ -98,7 +106,7 @@ def parser() -> argparse.ArgumentParser:
     network.add_argument("--pattern", metavar="NAME", help="with --bits-from RUN_DIR: this trial's, not the best one's")
     network.add_argument("--model", metavar="NAME", help="lenet5, vgg7, alexnet or mlp (default: the recipe's)")
     network.add_argument(
-        "--width", type=positive_float, default=1.0, metavar="X", help="multiplier of the hidden layers' units"
+        "--width", type=width_multiplier, default=1.0, metavar="X", help="multiplier of the hidden layers' units"
     )
     network.add_argument(
         "--beta",
@@ -130,8 +138,9 @@ def parser() -> argparse.ArgumentParser:
     )
     run = result.add_argument_group("run")
     run.add_argument("--run-dir", metavar="DIR", help="where the run is kept (default: runs/ and its settings)")
-    run.add_argument("--resume", action="store_true", help="go on from the run's last checkpoint")
-    run.add_argument("--overwrite", action="store_true", help="remove the run that is in the run directory first")
+    again = run.add_mutually_exclusive_group()
+    again.add_argument("--resume", action="store_true", help="go on from the run's last checkpoint")
+    again.add_argument("--overwrite", action="store_true", help="remove the run that is in the run directory first")
     run.add_argument(
         "--checkpoint-steps",
         type=natural,
@@ -146,7 +155,11 @@ def parser() -> argparse.ArgumentParser:
         metavar="N",
         help="TensorBoard histograms of W, A, E, G every N epochs (default 1; 0 for none)",
     )
-    run.add_argument("--evaluate", metavar="RUN_DIR", help="only print the test error of a finished run's model")
+    run.add_argument(
+        "--evaluate",
+        metavar="RUN_DIR",
+        help="only print the test error of a finished run's model; --data-dir names another place of its data",
+    )
     run.add_argument("--verbose", action="store_true", help="show TensorFlow's own messages")
     return result
 
@@ -155,36 +168,47 @@ def main(argv: Sequence[str] | None = None) -> int:
     """Runs the command line and returns its exit code."""
     arguments = parser()
     args = arguments.parse_args(argv)
-    if args.pattern and not args.bits_from:
+    if args.pattern and args.bits_from is None:
         arguments.error("--pattern needs --bits-from RUN_DIR")
     if args.logical_devices and args.strategy != "mirrored":
         arguments.error("--logical-devices needs --strategy mirrored")
+    try:
+        with warnings.catch_warnings():
+            warnings.showwarning = show_warning
+            return _run(args, arguments, argv)
+    except KeyboardInterrupt:
+        return _stopped(args, signal.SIGINT, argv)
+
+
+def _run(args: argparse.Namespace, arguments: argparse.ArgumentParser, argv: Sequence[str] | None) -> int:
+    """Trains or evaluates, and gives every way to end its line and its exit code."""
     with quiet_tensorflow(args.verbose):
+        import tensorflow as tf
+
         from wage_tf.callbacks import Diverged, Interrupted
         from wage_tf.distribution.devices import WorkerLost
         from wage_tf.errors import UserError
         from wage_tf.search import best
-    warnings.showwarning = show_warning
     try:
-        if args.bits_from:
+        if args.bits_from is not None:
             arguments.set_defaults(**best.training_settings(args.bits_from, args.pattern))
             args = arguments.parse_args(argv)
-        if args.evaluate:
-            evaluate(args.evaluate)
+        if args.evaluate is not None:
+            evaluate(args.evaluate, args.data_dir)
         else:
             train(args)
     except UserError as error:
         return _fail(str(error), _USER_ERROR)
     except OSError as error:
         return _fail(f"{error.filename or 'a file'}: {error.strerror or error}", _USER_ERROR)
+    except (MemoryError, tf.errors.ResourceExhaustedError):
+        return _fail("the memory is exhausted: try a smaller --batch-size or --width", _USER_ERROR)
     except Diverged as error:
         return _fail(f"the training diverged: {error}; try a smaller --learning-rate", _DIVERGED)
     except WorkerLost as error:
         return _fail(f"another worker was lost ({error}); start all of them again with --resume", _WORKER_LOST)
     except Interrupted as stop:
-        command = shlex.join([arg for arg in (argv if argv is not None else sys.argv[1:]) if arg != "--resume"])
-        print(f"\nstopped by {stop}; go on with: python train.py {command} --resume".replace("  ", " "))
-        return 128 + stop.signum
+        return _stopped(args, stop.signum, argv)
     return 0
 
 
@@ -219,13 +243,10 @@ def train_on(devices: Devices, args: argparse.Namespace) -> None:
     model = training.prepare(config, dataset, models.build, devices)
     run = RunDirectory(args.run_dir or default_run_directory(config))
     state = open_together(devices, config, lambda: open_run(run, config, args))
-    if state is not None and len(state.rows) >= config.epochs:
-        if devices.is_chief:
-            print(f"{run.path} has all its {len(state.rows)} epochs")
-            finish(run, config, model, state)
-        return
     if devices.is_chief:
-        print(summary(config, dataset, model, run, devices))
+        is_complete = state is not None and len(state.rows) >= config.epochs
+        there = f"{run.path} has all its {len(state.rows)} epochs" if is_complete else None
+        print(there or summary(config, dataset, model, run, devices))
     if training.is_known_to_be_unstable(config):
         show_warning(
             f"{config.bits} with beta {config.beta} is known to diverge: weights this wide are small against the "
@@ -257,6 +278,8 @@ def open_run(run: RunDirectory, config: RunConfig, args: argparse.Namespace) -> 
     if args.resume and run.holds_a_run():
         run.check_resumable(config)
         state = checkpoints.load_latest(run.checkpoints, show_warning)
+        if state is None or len(state.rows) <= config.epochs:
+            run.write_config(config)
     else:
         run.create(config)
     run.checkpoints.mkdir(exist_ok=True)
@@ -265,7 +288,7 @@ def open_run(run: RunDirectory, config: RunConfig, args: argparse.Namespace) -> 
 
 
 def fit(run: RunDirectory, config: RunConfig, dataset: Dataset, model: object, state: State | None) -> None:
-    """Trains to the end and writes the model and the results."""
+    """Trains to the end, which a complete state is at, and writes the model and the results."""
     import keras
 
     from wage_tf import training
@@ -288,31 +311,31 @@ def fit(run: RunDirectory, config: RunConfig, dataset: Dataset, model: object, s
         finish(run, config, model, recorder)
 
 
-def finish(run: RunDirectory, config: RunConfig, model: object, record: object) -> None:
-    """Writes the model and the results of a complete training, and prints the closing line."""
+def finish(run: RunDirectory, config: RunConfig, model: object, recorder: RunRecorder) -> None:
+    """Writes the model and the results of a complete training, where they are missing, and prints the closing line."""
     from wage_tf import files
     from wage_tf.distribution.trainer import single
     from wage_tf.runs import summarize
 
     results = run.read_results()
-    if results is None or results["epochs"] != len(record.rows):
+    if results is None or results["epochs"] != len(recorder.rows) or not run.model.is_file():
         with files.replacing(run.model) as path:
             single(model).save(path)
-        results = summarize(config, record.rows, record.seconds)
-        run.write_metrics(record.rows)
+        results = summarize(config, recorder.rows, recorder.seconds)
+        run.write_metrics(recorder.rows)
         run.write_results(results)
     print(closing_line(results))
 
 
-def evaluate(path: str) -> None:
-    """Prints the test error of a finished run's model."""
+def evaluate(path: str, data_dir: str | None = None) -> None:
+    """Prints the test error of a finished run's model; `data_dir` takes the place of the run's own."""
     from wage_tf import datasets, training
     from wage_tf.commands import load_run
     from wage_tf.errors import UserError
     from wage_tf.metrics import ErrorRate
 
     config, model = load_run(path)
-    dataset = datasets.load(config.dataset, config.data_dir, config.limit, config.image_size)
+    dataset = datasets.load(config.dataset, data_dir or config.data_dir, config.limit, config.image_size)
     if not dataset.test_size:
         raise UserError(f"{config.dataset} has no test images to evaluate on")
     recipe = training.recipe_of(config, dataset)
@@ -391,6 +414,13 @@ def _number(text: str, kind: type, is_valid: object, what: str) -> int | float:
 def show_warning(message: str | Warning, *_: object, **__: object) -> None:
     """Prints a warning in one line on stderr; fits `warnings.showwarning`."""
     print(f"warning: {message}", file=sys.stderr)
+
+
+def _stopped(args: argparse.Namespace, signum: int, argv: Sequence[str] | None) -> int:
+    words = [word for word in (sys.argv[1:] if argv is None else argv) if word not in ("--resume", "--overwrite")]
+    how = "" if args.evaluate is not None else f"; go on with: {shlex.join(['python', 'train.py', *words, '--resume'])}"
+    print(f"\nstopped by {signal.Signals(signum).name}{how}")
+    return 128 + signum
 
 
 def _fail(message: str, code: int) -> int:

@@ -161,15 +161,12 @@ def _train(args: argparse.Namespace, options: argparse.Namespace) -> int:
     if options.random_width is not None:
         model.optimizer.random_width = options.random_width
     run = runs.RunDirectory(args.run_dir)
-    chosen, kept = vars(options), run.path / "ablation.json"
+    chosen, kept = vars(options), run.checkpoints / "ablation.json"
     if args.resume and kept.exists() and json.loads(kept.read_text()) != chosen:
         raise UserError(f"--resume: the run in {run.path} was started with other ablations, see {kept}")
     state = train.open_run(run, config, args)
     files.write_json(kept, chosen)
-    if state is not None and len(state.rows) >= config.epochs:
-        train.finish(run, config, model, state)
-    else:
-        train.fit(run, config, dataset, model, state)
+    train.fit(run, config, dataset, model, state)
     return 0
 
 

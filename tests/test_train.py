@@ -5,19 +5,24 @@ from __future__ import annotations
 import csv
 import json
 import os
+import shutil
 import signal
 import subprocess
 import sys
 import time
+import warnings
 from pathlib import Path
+from unittest import mock
 
 import numpy as np
 import pytest
+import tensorflow as tf
 from PIL import Image
 from run_helper import assert_same_run, saved_weights, wait_for
 
 import train
 from wage_tf import checkpoints
+from wage_tf.datasets import sources
 
 ROOT = Path(__file__).resolve().parent.parent
 TINY = ["--model", "mlp", "--width", "0.05", "--limit", "320", "--batch-size", "32", "--histogram-freq", "0"]
@@ -90,6 +95,20 @@ class TestRunDirectory:
         assert train.main([*arguments, "--epochs", "1"]) == 0
         assert train.main([*arguments, "--epochs", "3", "--resume"]) == 0
         assert_same_run(finished, tmp_path / "run")
+        assert json.loads((tmp_path / "run" / "config.json").read_text())["epochs"] == 3
+
+    def test_another_place_of_the_data_can_be_evaluated(self, finished, monkeypatch):
+        from wage_tf import datasets
+
+        asked, load = [], datasets.load
+        monkeypatch.setattr(datasets, "load", lambda name, *rest: asked.append((name, *rest)) or load(name))
+        assert train.main(["--evaluate", str(finished), "--data-dir", "elsewhere"]) == 0
+        assert asked == [("digits", "elsewhere", 320, None)]
+
+    def test_warnings_are_shown_as_before_afterwards(self, finished):
+        before = warnings.showwarning
+        assert train.main(["--evaluate", str(finished)]) == 0
+        assert warnings.showwarning is before
 
     @pytest.mark.parametrize("bits", ["1-8-8-8", "8-8-8-8", "2-8-f-f", "f-f-f-f", "2,8,12,4"])
     def test_patterns_run(self, bits, tmp_path):
@@ -156,6 +175,47 @@ class TestResume:
         assert f"checkpoint {newest} is damaged" in capsys.readouterr().err
         assert_same_run(finished, tmp_path / "run")
 
+    @pytest.mark.parametrize(
+        "lost", [["model.keras", "results.json"], ["model.keras"], ["results.json", "metrics.csv"]]
+    )
+    def test_files_lost_at_the_very_end_are_written_from_the_last_checkpoint(self, lost, finished, tmp_path):
+        run = shutil.copytree(finished, tmp_path / "run")
+        for name in lost:
+            (run / name).unlink()
+        assert train.main([*TINY, "--epochs", "3", "--run-dir", str(run), "--resume"]) == 0
+        assert_same_run(finished, run)
+
+    def test_without_test_images_it_goes_on_after_the_last_step_of_an_epoch(self, tmp_path, monkeypatch):
+        from wage_tf.callbacks import StopOnSignal
+
+        folder = image_folder(tmp_path / "images", count=8)
+        arguments = ["--dataset", str(folder), "--model", "mlp", "--width", "0.02", "--histogram-freq", "0"]
+        arguments += ["--epochs", "2", "--run-dir"]
+        assert train.main([*arguments, str(tmp_path / "whole")]) == 0
+        stop_as_usual = StopOnSignal.on_train_batch_end
+
+        def signal_then_stop(self, batch, logs=None):
+            os.kill(os.getpid(), signal.SIGTERM)
+            stop_as_usual(self, batch, logs)
+
+        monkeypatch.setattr(StopOnSignal, "on_train_batch_end", signal_then_stop)
+        assert train.main([*arguments, str(tmp_path / "run")]) == 143
+        monkeypatch.undo()
+        assert train.main([*arguments, str(tmp_path / "run"), "--resume"]) == 0
+        assert_same_run(tmp_path / "whole", tmp_path / "run")
+
+    def test_ctrl_c_before_the_training_is_one_line(self, tmp_path, monkeypatch, capsys):
+        def interrupt(*_):
+            raise KeyboardInterrupt
+
+        monkeypatch.setattr(train, "configure", interrupt)
+        assert train.main([*TINY, "--run-dir", str(tmp_path / "run"), "--overwrite"]) == 130
+        said = capsys.readouterr()
+        assert said.err == ""
+        assert "stopped by SIGINT; go on with: python train.py" in said.out
+        assert said.out.strip().endswith("--resume")
+        assert "--overwrite" not in said.out
+
     def test_resume_without_a_run_starts_one(self, finished, tmp_path):
         assert train.main([*TINY, "--epochs", "3", "--run-dir", str(tmp_path / "run"), "--resume"]) == 0
         assert_same_run(finished, tmp_path / "run")
@@ -187,7 +247,10 @@ class TestBadInput:
             (["--schedule", "8@1"], "epochs rising from 0"),
             (["--schedule", "eight"], "received 'eight'"),
             (["--model", "alexnet"], "alexnet needs images of at least"),
+            (["--schedule", "8@0,1@99999999999999999999"], "epochs rising from 0"),
             (["--evaluate", "nowhere"], "nowhere holds no run"),
+            (["--evaluate", ""], "holds no run"),
+            (["--bits-from", ""], "--bits-from"),
         ],
     )
     def test_one_line_and_exit_code_2(self, arguments, message, tmp_path, capsys, monkeypatch):
@@ -210,6 +273,10 @@ class TestBadInput:
             ("--learning-rate", "inf"),
             ("--limit", "0"),
             ("--seed", "x"),
+            ("--seed", "4294967296"),
+            ("--batch-size", "100000000000000000000"),
+            ("--width", "1e9"),
+            ("--beta", "1e300"),
             ("--checkpoint-steps", "-1"),
             ("--histogram-freq", "1.5"),
             ("--nonsense", "1"),
@@ -238,6 +305,41 @@ class TestBadInput:
         assert train.main([*TINY, "--run-dir", str(tmp_path)]) == 2
         assert "is not empty and holds no run" in capsys.readouterr().err
         assert [path.name for path in tmp_path.iterdir()] == ["thesis.tex"]
+
+    @pytest.mark.parametrize("config", ['{"my": "project"}', None])
+    def test_overwrite_removes_nothing_where_there_is_more_than_a_run(self, config, finished, tmp_path, capsys):
+        folder = shutil.copytree(finished, tmp_path / "run")
+        if config is None:
+            (folder / "thesis.tex").write_text("precious")
+        else:
+            (folder / "config.json").write_text(config)
+        before = {path: path.read_bytes() for path in folder.rglob("*") if path.is_file()}
+        assert train.main([*TINY, "--epochs", "1", "--run-dir", str(folder), "--overwrite"]) == 2
+        assert capsys.readouterr().err.count("\n") == 1
+        assert {path: path.read_bytes() for path in folder.rglob("*") if path.is_file()} == before
+
+    def test_resume_and_overwrite_exclude_each_other(self, finished, capsys):
+        with pytest.raises(SystemExit) as stop:
+            train.main([*TINY, "--run-dir", str(finished), "--resume", "--overwrite"])
+        assert stop.value.code == 2
+        assert "not allowed with" in capsys.readouterr().err
+
+    @pytest.mark.parametrize("content", ["{}", "[]", "{"])
+    def test_damaged_results_are_named(self, content, finished, tmp_path, capsys):
+        run = shutil.copytree(finished, tmp_path / "run")
+        (run / "results.json").write_text(content)
+        assert train.main([*TINY, "--epochs", "3", "--run-dir", str(run), "--resume"]) == 2
+        error = capsys.readouterr().err
+        assert f"{run / 'results.json'} is damaged" in error
+        assert error.count("\n") == 1
+
+    def test_an_exhausted_memory_is_one_line(self, tmp_path, monkeypatch, capsys):
+        def exhaust(*_):
+            raise tf.errors.ResourceExhaustedError(None, None, "OOM when allocating tensor")
+
+        monkeypatch.setattr(train, "fit", exhaust)
+        assert train.main([*TINY, "--run-dir", str(tmp_path / "run")]) == 2
+        assert "the memory is exhausted: try a smaller --batch-size" in capsys.readouterr().err
 
     def test_a_file_where_the_run_directory_should_be(self, tmp_path, capsys):
         (tmp_path / "file").write_text("")
@@ -269,7 +371,8 @@ class TestBadInput:
         assert "training error" in capsys.readouterr().out.splitlines()[-1]
         assert json.loads((tmp_path / "run" / "results.json").read_text())["test_error"] is None
 
-    def test_missing_data_without_a_network(self, tmp_path, capsys):
+    def test_missing_data_without_a_network(self, tmp_path, capsys, monkeypatch):
+        monkeypatch.setattr(sources, "urlopen", mock.Mock(side_effect=OSError("no route to host")))
         arguments = ["--dataset", "svhn_cropped", "--data-dir", str(tmp_path / "data")]
         assert train.main([*arguments, "--run-dir", str(tmp_path / "run")]) == 2
         assert capsys.readouterr().err.count("\n") == 1

@@ -80,6 +80,7 @@ _RECIPES = {
 }
 _SMALL_IMAGES = Recipe("vgg7", 128, 100, ((0, 8.0), (67, 1.0), (84, 0.125)), Augmentation(pad=4, flip=True))
 _LARGE_SIDE = 224
+_LAST_EPOCH = 1_000_000
 
 
 def get(dataset: str, input_shape: tuple[int, int, int] | None = None) -> Recipe:
@@ -101,14 +102,16 @@ def parse_schedule(text: str) -> Schedule:
     """Reads `"8@0,1@200,0.125@250"`: η and the epoch it starts from.
 
     Raises:
-        ValueError: If an entry is not η@EPOCH, the epochs do not rise from 0, or an η is not positive.
+        ValueError: If an entry is not η@EPOCH, the epochs do not rise from 0 to at most a million, or an η is not
+            positive.
     """
     try:
         pairs = tuple((int(epoch), float(eta)) for eta, epoch in (entry.split("@") for entry in text.split(",")))
     except ValueError:
         raise ValueError(_bad_schedule(text)) from None
     epochs = [epoch for epoch, _ in pairs]
-    if epochs[0] != 0 or epochs != sorted(set(epochs)) or not all(0 < eta < math.inf for _, eta in pairs):
+    rises = epochs[0] == 0 and epochs == sorted(set(epochs)) and epochs[-1] <= _LAST_EPOCH
+    if not rises or not all(0 < eta < math.inf for _, eta in pairs):
         raise ValueError(_bad_schedule(text))
     return pairs
 

@@ -21,6 +21,7 @@ from wage_tf import files
 from wage_tf.errors import UserError
 
 _MAY_CHANGE_ON_RESUME = {"data_dir", "epochs", "checkpoint_steps", "histogram_freq"}
+_RESULTS = ("test_error", "best_test_error", "best_epoch", "train_error", "epochs", "seconds", "versions")
 _PACKAGES = ("wage-tf", "tensorflow", "keras", "numpy", "tensorflow-datasets")
 
 Row = dict[str, float]
@@ -119,9 +120,22 @@ class RunDirectory:
         files.write_json(self._config, dataclasses.asdict(config))
 
     def clear(self) -> None:
-        """Removes the files of the run that is here, and nothing else."""
-        shutil.rmtree(self.checkpoints, ignore_errors=True)
-        shutil.rmtree(self.tensorboard, ignore_errors=True)
+        """Removes the run that is here, if there is one.
+
+        Raises:
+            UserError: If the directory holds anything that is not the run's; then nothing is removed.
+        """
+        if not self.holds_a_run():
+            return
+        self.read_config()
+        own = (self.checkpoints, self.tensorboard, self.model, self._metrics, self._results, self._config)
+        for path in sorted(self.path.iterdir()):
+            if path not in own and not files.is_unfinished(path):
+                raise UserError(
+                    f"--overwrite: {path} is not a file of the run: move it away, or give another --run-dir"
+                )
+        for folder in (self.checkpoints, self.tensorboard):
+            shutil.rmtree(folder, ignore_errors=True)
         files.remove_unfinished(self.path)
         for path in (self.model, self._metrics, self._results, self._config):
             path.unlink(missing_ok=True)
@@ -155,13 +169,21 @@ class RunDirectory:
         files.write_json(self._results, results)
 
     def read_results(self) -> dict[str, object] | None:
-        """Returns the figures of a finished run, None if it has not ended."""
+        """Returns the figures of a finished run, None if it has not ended.
+
+        Raises:
+            UserError: If they are damaged.
+        """
         try:
-            return json.loads(self._results.read_text())
+            found = json.loads(self._results.read_text())
         except FileNotFoundError:
             return None
         except ValueError as error:
             raise UserError(f"{self._results} is damaged: {error}") from error
+        missing = [name for name in _RESULTS if not isinstance(found, dict) or name not in found]
+        if missing:
+            raise UserError(f"{self._results} is damaged: it has no {missing[0]!r}")
+        return found
 
 
 def summarize(config: RunConfig, rows: Sequence[Row], seconds: float) -> dict[str, object]:

@@ -168,7 +168,7 @@ def _build_metrics(model: keras.Model, batches: tf.data.Dataset) -> None:
 def _finish_epoch(
     model: keras.Model,
     epoch: int,
-    test: tf.data.Dataset,
+    test: tf.data.Dataset | None,
     callbacks: Sequence[keras.callbacks.Callback],
     state: State,
     verbose: int | str,
@@ -178,5 +178,7 @@ def _finish_epoch(
     everything.on_train_begin()
     state.restore_metrics(model)
     logs = dict(model.get_metrics_result())
-    tested = model.evaluate(test, callbacks=everything, verbose=verbose, return_dict=True)
+    tested = {}
+    if test is not None:
+        tested = model.evaluate(test, callbacks=everything, verbose=verbose, return_dict=True)
     everything.on_epoch_end(epoch, {**logs, **{f"val_{name}": value for name, value in tested.items()}})
