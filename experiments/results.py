@@ -68,6 +68,11 @@ def of_diverged_run(run: Run, directory: Path, sittings: list[dict], reason: str
     }
 
 
+def of_same_training(run: Run, record: Mapping[str, object]) -> dict[str, object]:
+    """The record of a run whose training another experiment has recorded."""
+    return {**record, **_head(run, str(record["status"]))}
+
+
 def read_metrics(directory: Path) -> dict[str, list[float]]:
     """The columns of a run directory's metrics.csv; empty before the first epoch has ended."""
     try:

@@ -4,9 +4,10 @@
     python -m experiments.run mnist authors --seeds 0,1     some variants, some seeds
     python -m experiments.run --all                         everything
 
-Each run is a process of train.py (or experiments.ablations) with --resume, in runs/experiments/NAME/VARIANT-sSEED.
-Ctrl-C or SIGTERM end it after a checkpoint, and after any stop the same command goes on. Several runners share the
-work, since a run is claimed by a lock: start one per core (`taskset -c 0 python -m experiments.run NAME`).
+Each run is a process of train.py (or experiments.ablations) with --resume, in runs/experiments/NAME/VARIANT-sSEED; one
+that another experiment has recorded is not trained again. Ctrl-C or SIGTERM end it after a checkpoint, and after any
+stop the same command goes on. Several runners share the work, since a run is claimed by a lock: start one per core
+(`taskset -c 0 python -m experiments.run NAME`).
 """
 
 from __future__ import annotations
@@ -166,6 +167,9 @@ class Runner:
             progress.skip(run, run.variant.epochs)
             self._record(run, place)
             return True
+        if self._adopt(run):
+            progress.skip(run, run.variant.epochs)
+            return True
         command = self._command(run, place)
         place.sit_down()
         code = self._follow(run, place, command, lock, progress)
@@ -179,6 +183,23 @@ class Runner:
             print(f"  {record['reason']}")
             return True
         print(f"  failed with exit code {code}: {reason} ({place.log})", file=sys.stderr)
+        return False
+
+    def _adopt(self, run: Run) -> bool:
+        """Records the figures of the same training in another experiment; returns whether there is one."""
+        experiments = [spec.load(name) for name in spec.names()]
+        others = [Run(other, variant, run.seed) for other in experiments for variant in other.variants]
+        for other in others:
+            record = results.read(self.results_dir, other) if other.training == run.training else None
+            if record is None:
+                continue
+            if run.experiment.figure == "distributions":
+                if not self._place(other).is_finished(run.variant.epochs):
+                    continue
+                record["distributions"] = distributions.of_run(self._place(other).directory, self.data_dir)
+            results.write(self.results_dir, results.of_same_training(run, record))
+            print(f"  the same training as {other.experiment.name} {other}", flush=True)
+            return True
         return False
 
     def _command(self, run: Run, place: Place) -> list[str]:

@@ -22,6 +22,7 @@ from wage_tf.errors import UserError
 FOLDER = Path(__file__).resolve().parent
 FIGURES = ("none", "curves", "sweep", "distributions")
 
+_DEFAULT_BITS = "2,8,8,8"
 _OF_THE_RUNNER = {"seed", "run_dir", "resume", "overwrite", "evaluate", "verbose", "histogram_freq"}
 _SETTINGS = set(vars(train.parser().parse_args([]))) - _OF_THE_RUNNER
 
@@ -133,6 +134,11 @@ class Run:
         given = {**self.variant.settings, **self.variant.ablation}
         pairs = ((f"--{name.replace('_', '-')}", str(value)) for name, value in given.items())
         return [*(text for pair in pairs for text in pair), "--seed", str(self.seed), "--histogram-freq", "0"]
+
+    @property
+    def training(self) -> dict[str, object]:
+        """What decides the training: equal ones end in the same weights, whatever experiment they belong to."""
+        return {"bits": _DEFAULT_BITS, **self.variant.settings, **self.variant.ablation, "seed": self.seed}
 
     @property
     def program(self) -> list[str]:

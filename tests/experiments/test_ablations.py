@@ -99,7 +99,7 @@ def test_a_run_resumes_with_its_own_ablation_only(tmp_path, capsys):
     [
         (["--random-width", "0"], "random integers have 1 to 24 bits; received 0"),
         (["--output", "round"], "invalid choice: 'round'"),
-        (["--clip", "0"], "an integer of at least 1 is wanted, received '0'"),
+        (["--clip", "0"], "an integer from 1 to 2147483647 is wanted, received '0'"),
         (["--model", "nonesuch"], "model: 'nonesuch' is not one of"),
     ],
 )

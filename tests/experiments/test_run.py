@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 from run_helper import wait_for
 
-from experiments import run
+from experiments import run, spec
 from experiments.claims import claim
 from wage_tf import checkpoints
 
@@ -107,6 +107,24 @@ def test_stopped_then_killed_it_goes_on_to_the_same_figures(done, tmp_path):
     assert run.main(arguments(tmp_path, "plain")) == 0
     assert record(tmp_path)["metrics"] == record(done)["metrics"]
     assert len(record(tmp_path)["sittings"]) == 3
+
+
+def test_the_same_training_of_another_experiment_is_not_repeated(done, tmp_path, monkeypatch, capsys):
+    shutil.copytree(done, tmp_path, dirs_exist_ok=True)
+    text = Path(TINY).read_text()
+    (tmp_path / "tiny.toml").write_text(text)
+    (tmp_path / "twin.toml").write_text(
+        text.replace("[variants.plain]", "[variants.same]").replace("plain", "same").replace('"as it is"', '"again"')
+        + "[variants.other]\nsettings = { learning_rate = 4 }\n"
+    )
+    monkeypatch.setattr(spec, "FOLDER", tmp_path)
+    monkeypatch.setattr(subprocess, "Popen", None)
+    assert run.main(["twin", *arguments(tmp_path, "same")[1:]]) == 0
+    assert "the same training as tiny plain-s0" in capsys.readouterr().out
+    found = json.loads((tmp_path / "results/twin/same-s0.json").read_text())
+    assert found == {**record(done), "experiment": "twin", "variant": "same"}
+    with pytest.raises(TypeError, match="NoneType"):
+        run.main(["twin", *arguments(tmp_path, "other")[1:]])
 
 
 def test_a_run_that_another_process_has_is_left_to_it(tmp_path, capsys):
