@@ -48,7 +48,7 @@ def build(
 
     Raises:
         UserError: If the name is unknown, the images are too small for the network, the width is not positive, or a
-            mapping names a block that the network does not have.
+            mapping names a block that the network does not have or lacks one that it has.
     """
     if name not in _BUILDERS:
         raise UserError(f"model: {name!r} is not one of {', '.join(names)}")

@@ -7,6 +7,7 @@ from collections.abc import Mapping, Sequence
 import keras
 
 from wage_tf.bits import BitWidths
+from wage_tf.errors import UserError
 from wage_tf.layers import QActivation, QConv2D, QDense, QError, QRescaling
 
 Bits = BitWidths | str | Mapping[str, BitWidths | str]
@@ -80,7 +81,7 @@ class Blocks:
             return BitWidths.parse(self.bits)
         if name not in self.bits and "*" not in self.bits:
             known = ", ".join(self.bits)
-            raise ValueError(f"bits: no pattern for the layer {name!r} and no '*' for the rest; received {known}")
+            raise UserError(f"bits: no pattern for the layer {name!r} and no '*' for the rest; received {known}")
         return BitWidths.parse(self.bits.get(name, self.bits.get("*")))
 
     def _widen(self, units: int) -> int:

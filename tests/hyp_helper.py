@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import contextlib
+
 import hypothesis.extra.numpy as hnp
 import hypothesis.strategies as st
 import numpy as np
+import tensorflow as tf
 
 widths = st.integers(1, 16)
 grid_widths = st.integers(2, 16)
@@ -66,3 +69,13 @@ def assert_same_bits(actual, expected):
 def assert_equal(actual, expected):
     """The same values exactly, whatever the float type: 0 equals -0, NaN equals NaN."""
     np.testing.assert_array_equal(np.asarray(actual, np.float64), np.asarray(expected, np.float64), strict=True)
+
+
+@contextlib.contextmanager
+def plain_operations():
+    """TensorFlow's own kernels, one operation after the other, for what is otherwise compiled by XLA."""
+    tf.config.run_functions_eagerly(True)
+    try:
+        yield
+    finally:
+        tf.config.run_functions_eagerly(False)

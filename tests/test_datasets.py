@@ -188,6 +188,21 @@ class TestFolder:
             datasets.load(images)
         assert "\n" not in str(error.value)
 
+    @pytest.mark.parametrize("extension", ["jpg", "png", "tif"])
+    def test_a_cameras_orientation_is_applied(self, extension, tmp_path):
+        upright = np.zeros((8, 16, 3), np.uint8)
+        upright[:, :8] = 200
+        for name in ("a", "b"):
+            (tmp_path / "train" / name).mkdir(parents=True)
+            Image.fromarray(upright).save(tmp_path / "train" / name / f"0.{extension}")
+        turned = Image.fromarray(np.rot90(upright))
+        exif = turned.getexif()
+        exif[0x0112] = 6
+        turned.save(tmp_path / "train" / "b" / f"1.{extension}", exif=exif)
+        data = datasets.load(tmp_path)
+        assert data.input_shape == (8, 16, 3)
+        np.testing.assert_allclose(data.probe_batch(3)[0], np.stack([upright] * 3), atol=3)
+
     @pytest.mark.parametrize("extension", ["png", "jpg"])
     def test_truncated_image(self, images, extension):
         path = images / "train" / "cat" / f"torn.{extension}"

@@ -239,3 +239,27 @@ def test_an_empty_batch_passes():
     """With the shape that Keras' convolution gives it: under oneDNN TensorFlow returns the input's."""
     images = np.zeros((0, 8, 8, 3), np.float32)
     assert QActivation()(QConv2D(4, 3)(images)).shape == keras.layers.Conv2D(4, 3, use_bias=False)(images).shape
+
+
+@pytest.mark.parametrize("policy", ["mixed_bfloat16", "mixed_float16", "float64"])
+@pytest.mark.parametrize(
+    "make",
+    [lambda **k: QDense(2, **k), lambda **k: QConv2D(2, 3, **k), QActivation, QError, lambda **k: QRescaling(1.0, **k)],
+)
+def test_other_policies_than_float32_are_refused(make, policy):
+    with pytest.raises(ValueError, match=f"simulates integers in float32; received the policy '{policy}'"):
+        make(dtype=policy)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        ({"alpha": "4"}, "alpha: a positive power of two"),
+        ({"alpha": 4.0, "bits": "f-8-8-8"}, "alpha: belongs to quantized weights"),
+        ({"beta": -1.0}, "beta: a positive number"),
+        ({"factor": 0.0}, "factor: a positive number"),
+    ],
+)
+def test_wrong_constants_are_refused(arguments, message):
+    with pytest.raises(ValueError, match=message):
+        QDense(2, **arguments).build((None, 3))

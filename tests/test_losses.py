@@ -80,6 +80,17 @@ def test_error_rate():
     assert ErrorRate(name="test_error").name == "test_error"
 
 
+@pytest.mark.parametrize("labels", [np.array([0, 1]), np.array([[0], [1]])])
+def test_error_rate_refuses_labels(labels):
+    with pytest.raises(ValueError, match="ErrorRate: targets are one-hot"):
+        ErrorRate()(labels, Y)
+
+
+def test_error_rate_needs_an_output_for_each_class():
+    with pytest.raises(ValueError, match="at least two; received outputs of"):
+        ErrorRate()(np.ones((2, 1)), np.zeros((2, 1)))
+
+
 def test_error_rate_in_evaluate():
     model = keras.Sequential([keras.Input((3,)), keras.layers.Identity()])
     model.compile("sgd", SumSquaredError(), metrics=[ErrorRate()])

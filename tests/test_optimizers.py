@@ -228,7 +228,7 @@ def test_wrong_bits_are_refused(bits):
         IntegerSGD(1.0, bits)
 
 
-@pytest.mark.parametrize("random_width", [0, 25, -1])
+@pytest.mark.parametrize("random_width", [0, 25, -1, 2.5, True])
 def test_wrong_random_width_is_refused(random_width):
     with pytest.raises(ValueError, match="random integers have 1 to 24 bits"):
         IntegerSGD(1.0, 8, random_width=random_width)
@@ -286,11 +286,42 @@ def test_resumed_training_equals_the_uninterrupted(schedule, tmp_path):
 
 
 def test_zero_and_missing_gradients_move_nothing():
-    variable = kernel([0.25, -0.5])
+    variables = [kernel([0.25, -0.5]) for _ in range(3)]
     optimizer = IntegerSGD(8.0, 8, seed=1)
-    optimizer.build([variable])
-    optimizer.apply([np.zeros(2, np.float32)], [variable])
-    assert_equal(variable, [0.25, -0.5])
+    optimizer.build(variables)
+    with pytest.warns(UserWarning, match="[Gg]radients? do(es)? not exist"):
+        optimizer.apply([np.zeros(2, np.float32), None, np.ones(2, np.float32)], variables)
+    for variable in variables[:2]:
+        assert_equal(variable, [0.25, -0.5])
+    assert np.all(variables[2].numpy() != [0.25, -0.5])
+
+
+def test_accumulated_gradients_make_one_integer_step():
+    model = compiled(IntegerSGD(8.0, 8, seed=1, gradient_accumulation_steps=2))
+    before = model.get_weights()
+    train(model, 1)
+    assert all(np.array_equal(a, b) for a, b in zip(model.get_weights(), before, strict=True))
+    weights = train(model, 1)
+    assert all(np.any(a != b) for a, b in zip(weights, before, strict=True))
+    assert all(np.array_equal(w * 128, np.rint(w * 128)) for w in weights)
+
+
+@pytest.mark.parametrize("options", [{"weight_decay": 0.01}, {"use_ema": True}])
+def test_what_leaves_the_grid_is_refused(options):
+    with pytest.raises(ValueError, match="off the update's grid; received weight_decay"):
+        train(compiled(IntegerSGD(8.0, 8, seed=1, **options)), 1)
+    train(compiled(IntegerSGD(0.01, "f", seed=1, **options), "f-f-f-f"), 1)
+
+
+@pytest.mark.parametrize("seed", ["a", 1.5, True])
+def test_wrong_seeds_are_refused(seed):
+    with pytest.raises(ValueError, match="seed: an integer"):
+        IntegerSGD(1.0, 8, seed=seed)
+
+
+def test_a_numpy_integer_is_a_seed():
+    assert train(compiled(IntegerSGD(1.0, 8, seed=np.int32(3))))
+    assert isinstance(IntegerSGD(1.0, 8, seed=np.int32(3)).get_config()["seed"], int)
 
 
 def test_nan_gradients_stay_visible():

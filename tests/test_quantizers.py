@@ -4,7 +4,7 @@ import numpy as np
 import oracle
 import pytest
 import tensorflow as tf
-from hyp_helper import assert_equal, assert_same_bits
+from hyp_helper import assert_equal, assert_same_bits, plain_operations
 from hypothesis import given
 
 from wage_tf import BitWidths, quantizers
@@ -265,5 +265,38 @@ def test_operators_agree_inside_functions(jit_compile):
 
     inputs = tf.constant(x), tf.constant(upstream)
     compiled = tf.function(everything, jit_compile=jit_compile, autograph=False)
-    for actual, expected in zip(compiled(*inputs), everything(*inputs), strict=True):
+    with plain_operations():
+        eager = everything(*inputs)
+    for actual, expected in zip(compiled(*inputs), eager, strict=True):
         assert_same_bits(actual, expected)
+
+
+FLOAT32 = [
+    lambda x: quantizers.quantize_weight(x, 8, 2.0),
+    lambda x: quantizers.quantize_activation(x, 8),
+    lambda x: quantizers.quantize_error(x, 8),
+    lambda x: quantizers.quantized_relu(x, "2-8-8-8"),
+    lambda x: quantizers.quantize_gradient(x, 8, 1.0, (1, 2)),
+]
+
+
+@pytest.mark.parametrize("operator", FLOAT32)
+def test_numbers_of_numpy_and_python_are_float32(operator):
+    x = [0.25, -0.5, 3.0]
+    expected = operator(tf.constant(x))
+    for numbers in (x, np.array(x), np.array(x, np.float16)):
+        assert_same_bits(operator(numbers), expected)
+    assert_same_bits(operator([1, -2]), operator(tf.constant([1.0, -2.0])))
+
+
+@pytest.mark.parametrize("operator", FLOAT32)
+@pytest.mark.parametrize("dtype", ["float64", "bfloat16", "int32"])
+def test_tensors_of_another_type_are_refused(operator, dtype):
+    with pytest.raises(ValueError, match=f"a float32 tensor is wanted; received {dtype}"):
+        operator(tf.cast([1, 2], dtype))
+
+
+@pytest.mark.parametrize("alpha", [0, -2.0, 3.0, True, "4", float("nan")])
+def test_alpha_is_a_power_of_two(alpha):
+    with pytest.raises(ValueError, match="alpha: a positive power of two; received"):
+        quantizers.quantize_weight([1.0], 2, alpha)

@@ -5,19 +5,24 @@ from __future__ import annotations
 import pytest
 
 from wage_tf import datasets, recipes
+from wage_tf.datasets import Augmentation
+from wage_tf.losses import SumSquaredError
 
 
 @pytest.mark.parametrize(
-    ("dataset", "model", "batch", "epochs", "schedule"),
+    ("dataset", "model", "batch", "epochs", "schedule", "augmentation"),
     [
-        ("mnist", "lenet5", 128, 100, "1@0"),
-        ("svhn_cropped", "vgg7", 128, 40, "8@0"),
-        ("cifar10", "vgg7", 128, 300, "8@0,1@200,0.125@250"),
-        ("imagenet2012", "alexnet", 256, 80, "32@0,4@40,0.5@60"),
+        ("mnist", "lenet5", 128, 100, "1@0", None),
+        ("svhn_cropped", "vgg7", 128, 40, "8@0", Augmentation(pad=4, flip=False)),
+        ("cifar10", "vgg7", 128, 300, "8@0,1@200,0.125@250", Augmentation(pad=4, flip=True)),
+        ("imagenet2012", "alexnet", 256, 80, "32@0,4@40,0.5@60", Augmentation(crop=224, flip=True)),
     ],
 )
-def test_the_papers_recipes(dataset, model, batch, epochs, schedule):
+def test_the_papers_recipes(dataset, model, batch, epochs, schedule, augmentation):
     recipe = recipes.get(dataset)
+    assert recipe.augmentation == augmentation
+    assert isinstance(recipe.loss(), SumSquaredError) == (dataset != "imagenet2012")
+    assert recipe.loss().reduction == "sum"
     assert (recipe.model, recipe.batch_size, recipe.epochs) == (model, batch, epochs)
     assert recipes.format_schedule(recipe.schedule) == schedule
 

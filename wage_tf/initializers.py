@@ -18,7 +18,17 @@ def fan_in(shape: Sequence[int]) -> int:
 
 
 def fan_in_limit(shape: Sequence[int], factor: float = 1.0) -> float:
-    """L0 = √(3·factor / n_in), the limit of a uniform distribution that keeps the signal's variance (paper, eq. 8)."""
+    """L0 = √(3·factor / n_in), the limit of a uniform distribution that keeps the signal's variance (paper, eq. 8).
+
+    Args:
+        shape: Shape of the kernel, output units last.
+        factor: 1 in the authors' code, 2 in the paper.
+
+    Raises:
+        ValueError: If `factor` is not positive.
+    """
+    if not factor > 0:
+        raise ValueError(f"factor: a positive number, 1 in the authors' code and 2 in the paper; received {factor!r}")
     return math.sqrt(3.0 * factor / fan_in(shape))
 
 
@@ -31,9 +41,14 @@ def grid_limit(k: int, beta: float | None = None) -> float:
             (β = 1.5·2^(k−2)): the weights keep their range against the update's grid, and wide weights train too.
             Binary weights, ±1 where ternary ones are ±0.5, keep the paper's β: at 0.75 α would be half of what their
             size needs, activations saturate and training stands still.
+
+    Raises:
+        ValueError: If `beta` is not positive.
     """
     if beta is None:
         beta = 1.5 * max(1.0, 2.0 ** (k - 2))
+    if not beta > 0:
+        raise ValueError(f"beta: a positive number, 1.5 in the paper, or None; received {beta!r}")
     return beta * ops.step_size(k)
 
 

@@ -27,13 +27,27 @@ class SumSquaredError(keras.losses.Loss):
         """Maps one-hot float targets and outputs [batch, classes] to losses [batch]."""
         y_true = keras.ops.convert_to_tensor(y_true)
         y_pred = keras.ops.convert_to_tensor(y_pred)
-        if not y_true.shape.is_compatible_with(y_pred.shape):
-            raise ValueError(
-                f"SumSquaredError: targets are one-hot, of the outputs' shape {tuple(y_pred.shape)}; "
-                f"received {tuple(y_true.shape)} (keras.utils.to_categorical makes them from integer labels)"
-            )
+        check_one_hot("SumSquaredError", y_true, y_pred)
         difference = keras.ops.cast(y_pred, "float32") - keras.ops.cast(y_true, "float32")
         return 0.5 * keras.ops.sum(keras.ops.square(difference), axis=-1)
 
     def get_config(self) -> dict:
         return {"reduction": self.reduction, "name": self.name}
+
+
+def check_one_hot(name: str, y_true: tf.Tensor, y_pred: tf.Tensor) -> None:
+    """Checks that targets have the outputs' shape, so that integer labels are not broadcast over the outputs.
+
+    Args:
+        name: Who asks, for the message.
+        y_true: Targets.
+        y_pred: Outputs.
+
+    Raises:
+        ValueError: If they have another shape.
+    """
+    if not y_true.shape.is_compatible_with(y_pred.shape):
+        raise ValueError(
+            f"{name}: targets are one-hot, of the outputs' shape {tuple(y_pred.shape)}; "
+            f"received {tuple(y_true.shape)} (keras.utils.to_categorical makes them from integer labels)"
+        )

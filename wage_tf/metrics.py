@@ -5,6 +5,8 @@ from __future__ import annotations
 import keras
 import tensorflow as tf
 
+from wage_tf.losses import check_one_hot
+
 
 @keras.saving.register_keras_serializable(package="wage_tf")
 class ErrorRate(keras.metrics.MeanMetricWrapper):
@@ -13,6 +15,9 @@ class ErrorRate(keras.metrics.MeanMetricWrapper):
     Args:
         name: Name of the metric.
         dtype: Type of its sums.
+
+    Raises:
+        ValueError: When called with targets whose shape is not the outputs', or with less than two outputs.
     """
 
     def __init__(self, name: str = "error", dtype: str | None = None):
@@ -23,5 +28,9 @@ class ErrorRate(keras.metrics.MeanMetricWrapper):
 
 
 def _wrong_percent(y_true: tf.Tensor, y_pred: tf.Tensor) -> tf.Tensor:
+    y_true, y_pred = keras.ops.convert_to_tensor(y_true), keras.ops.convert_to_tensor(y_pred)
+    check_one_hot("ErrorRate", y_true, y_pred)
+    if y_pred.shape[-1] == 1:
+        raise ValueError(f"ErrorRate: one output a class, at least two; received outputs of {tuple(y_pred.shape)}")
     wrong = keras.ops.argmax(y_true, axis=-1) != keras.ops.argmax(y_pred, axis=-1)
     return 100.0 * keras.ops.cast(wrong, "float32")

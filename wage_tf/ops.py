@@ -67,12 +67,11 @@ def quantize(x: tf.Tensor, k: int) -> tf.Tensor:
         Float32 tensor of the same shape; integer codes are the result divided by σ(k).
 
     Raises:
-        ValueError: If `k` is not a positive integer.
+        ValueError: If `k` is not a positive integer, or `x` a tensor of another type.
     """
-    x = tf.convert_to_tensor(x, tf.float32)
+    x, sigma = as_float32(x, "x"), step_size(k)
     if k == 1:
         return tf.where(x >= 0, 1.0, tf.where(x < 0, -1.0, x))
-    sigma = step_size(k)
     largest_code = 2.0 ** (k - 1) - 1.0
     return tf.clip_by_value(tf.round(x * (1.0 / sigma)), -largest_code, largest_code) * sigma
 
@@ -171,6 +170,24 @@ def stochastic_round(x: tf.Tensor, seed: tf.Tensor, random_width: int = 16) -> t
     return tf.where(x < 0, -rounded, rounded)
 
 
+def as_float32(values: tf.Tensor, name: str) -> tf.Tensor:
+    """Returns numbers of Python or NumPy, or a float32 tensor, as a float32 tensor.
+
+    Args:
+        values: The numbers.
+        name: What an error calls them.
+
+    Raises:
+        ValueError: If `values` is a tensor of another type, which TensorFlow does not convert unasked.
+    """
+    try:
+        return tf.convert_to_tensor(values, tf.float32)
+    except ValueError:
+        if not hasattr(values, "dtype"):
+            raise
+        raise ValueError(f"{name}: a float32 tensor is wanted; received {tf.as_dtype(values.dtype).name}") from None
+
+
 def as_seed(seed: tf.Tensor) -> tf.Tensor:
     """Returns a seed pair as an int32 tensor of two; Python integers are taken modulo 2^32.
 
@@ -191,7 +208,7 @@ def check_random_width(width: int) -> int:
     Raises:
         ValueError: If it is not.
     """
-    if not 1 <= width <= 24:
+    if isinstance(width, bool) or not isinstance(width, int) or not 1 <= width <= 24:
         raise ValueError(f"width: random integers have 1 to 24 bits; received {width!r}")
     return width
 

@@ -30,16 +30,18 @@ class IntegerSGD(keras.optimizers.Optimizer):
 
     Args:
         learning_rate: η, a power of two or a `keras.optimizers.schedules.LearningRateSchedule` of powers of two;
-            an η that is not one gets a warning. With k_G = f it is the learning rate of plain SGD.
+            a number that is not one gets a warning. With k_G = f it is the learning rate of plain SGD.
         bits: k_G of every quantized kernel: a width, None or "f" for float32, or a pattern whose G is taken; or a
             mapping from the variables' paths to widths, for layers that differ.
         seed: Integer; None draws one from Python's generator (`keras.utils.set_random_seed`).
         random_width: Bits of the random integers of the stochastic rounding; 16 in the paper.
         name: Name of the optimizer.
-        **kwargs: Arguments of `keras.optimizers.Optimizer`.
+        **kwargs: Arguments of `keras.optimizers.Optimizer`. `gradient_accumulation_steps` averages the gradients of
+            its steps, where WAGE adds them up: the same to Q_G, a smaller rate where k_G = f.
 
     Raises:
-        ValueError: If `bits` or `random_width` is out of range, or a mapping lacks a quantized kernel.
+        ValueError: If `bits`, `seed` or `random_width` is out of range; if a mapping lacks a quantized kernel; or if
+            `weight_decay` or `use_ema` would take stored weights off the update's grid.
     """
 
     def __init__(
@@ -58,7 +60,7 @@ class IntegerSGD(keras.optimizers.Optimizer):
             self.bits = {path: width_of(width, "g") for path, width in bits.items()}
         else:
             self.bits = width_of(bits, "g")
-        self.seed = random.randrange(2**31) if seed is None else seed
+        self.seed = random.randrange(2**31) if seed is None else _check_seed(seed)
         self.random_width = ops.check_random_width(random_width)
         self._gradient_bits: list[int | None] = []
         if self.bits is not None and isinstance(learning_rate, float):
@@ -69,6 +71,11 @@ class IntegerSGD(keras.optimizers.Optimizer):
         if self.built:
             return
         self._gradient_bits = [self._bits_of(variable) for variable in variables]
+        if any(bits is not None for bits in self._gradient_bits) and (self.weight_decay or self.use_ema):
+            raise ValueError(
+                "weight_decay, use_ema: they would take stored integer weights off the update's grid; "
+                f"received weight_decay={self.weight_decay}, use_ema={self.use_ema}"
+            )
         super().build(variables)
 
     def update_step(self, gradient: tf.Tensor, variable: tf.Variable, learning_rate: tf.Tensor) -> None:
@@ -80,7 +87,7 @@ class IntegerSGD(keras.optimizers.Optimizer):
     ) -> tf.Tensor:
         """Returns the ΔW that the next step subtracts from `variable`, given its gradient."""
         index = self._get_variable_index(variable)
-        step = tf.cast(self.iterations.value, tf.int32)
+        step = tf.cast(tf.convert_to_tensor(self.iterations), tf.int32)
         word = (self.seed + _GOLDEN * index) % _WORD
         seed = tf.stack([np.uint32(word).astype(np.int32), step])
         return quantize_gradient(gradient, self._gradient_bits[index], learning_rate, seed, self.random_width)
@@ -110,6 +117,12 @@ def gradient_bits(model: keras.Model) -> int | dict[str, int | None] | None:
     kernels = {v.path: v.bits.g for v in model.trainable_variables if hasattr(v, "bits")}
     widths = set(kernels.values())
     return widths.pop() if len(widths) == 1 else kernels
+
+
+def _check_seed(seed: int) -> int:
+    if isinstance(seed, bool) or not isinstance(seed, (int, np.integer)):
+        raise ValueError(f"seed: an integer, or None to draw one; received {seed!r}")
+    return int(seed)
 
 
 def warn_unless_power_of_two(learning_rate: float) -> None:

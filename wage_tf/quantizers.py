@@ -6,6 +6,8 @@ pattern such as "2-8-8-8", or the operand's own width (None or "f" leaves the op
 
 from __future__ import annotations
 
+import math
+import numbers
 from collections.abc import Callable
 
 import tensorflow as tf
@@ -26,13 +28,17 @@ def quantize_weight(w: tf.Tensor, bits: Bits, alpha: float = 1.0) -> tf.Tensor:
     Args:
         w: Float32 stored weights, any shape.
         bits: Pattern or width of W.
-        alpha: Power of two by which the layer's weights are scaled down, at least 1.
+        alpha: Power of two by which the layer's weights are scaled down, at least 1 by the initialization.
 
     Returns:
         Float32 tensor of the same shape.
+
+    Raises:
+        ValueError: If `alpha` is not a positive power of two.
     """
     k = width_of(bits, "w")
-    w = tf.convert_to_tensor(w)
+    check_alpha(alpha)
+    w = ops.as_float32(w, "w")
     return w if k is None else _straight_through(_weight_forward(w, k=k, alpha=float(alpha)), w)
 
 
@@ -49,7 +55,7 @@ def quantize_activation(a: tf.Tensor, bits: Bits) -> tf.Tensor:
         Float32 tensor of the same shape.
     """
     k = width_of(bits, "a")
-    a = tf.convert_to_tensor(a)
+    a = ops.as_float32(a, "a")
     if k is None:
         return a
 
@@ -74,7 +80,7 @@ def quantize_error(x: tf.Tensor, bits: Bits) -> tf.Tensor:
         `x` unchanged.
     """
     k = width_of(bits, "e")
-    x = tf.convert_to_tensor(x)
+    x = ops.as_float32(x, "x")
     if k is None:
         return x
 
@@ -105,7 +111,7 @@ def quantized_relu(x: tf.Tensor, bits: BitWidths | str) -> tf.Tensor:
         activation, gate = _relu_forward(x, k=bits.a)
         return activation, lambda upstream: _relu_backward(upstream, gate, k=bits.e)
 
-    return quantized(tf.convert_to_tensor(x))
+    return quantized(ops.as_float32(x, "x"))
 
 
 def quantize_gradient(
@@ -128,11 +134,22 @@ def quantize_gradient(
         ΔW, to be subtracted from the weights; float32, shape of `g`.
     """
     k = width_of(bits, "g")
-    g = tf.convert_to_tensor(g)
+    g = ops.as_float32(g, "g")
     learning_rate = tf.convert_to_tensor(learning_rate, tf.float32)
     if k is None:
         return learning_rate * g
     return _gradient_step(g, learning_rate, ops.as_seed(seed), k=k, random_width=random_width)
+
+
+def check_alpha(alpha: float) -> float:
+    """Returns a layer's constant if it is one: a positive power of two, by which an integer machine shifts.
+
+    Raises:
+        ValueError: If it is not.
+    """
+    if isinstance(alpha, bool) or not isinstance(alpha, numbers.Real) or alpha <= 0 or math.frexp(alpha)[0] != 0.5:
+        raise ValueError(f"alpha: a positive power of two; received {alpha!r}")
+    return float(alpha)
 
 
 @tf.custom_gradient

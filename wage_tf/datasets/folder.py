@@ -2,17 +2,19 @@
 
 Classes are the sub-folders of `train`, sorted by name. Images are greyscale or RGB, all alike. Hidden files are left
 out; anything else in a class's folder that is not an image is an error, so that no image is lost unnoticed.
-Images are ordered so that classes mix evenly: the first or last n of them represent all classes.
+A camera's orientation (EXIF) is applied. Images are ordered so that classes mix evenly: the first or last n of them
+represent all classes.
 """
 
 import os
+import struct
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any, NamedTuple
 
 import numpy as np
-from PIL import Image
+from PIL import Image, ImageOps
 
 from wage_tf.datasets.pipeline import Dataset
 from wage_tf.errors import UserError
@@ -136,8 +138,9 @@ def _open(path: Path, use: Callable[[Image.Image], Any]) -> Any:
     """Returns `use(image)`; whatever an image file can have wrong becomes a UserError."""
     try:
         with Image.open(path) as image:
+            ImageOps.exif_transpose(image, in_place=True)
             return use(image)
-    except (OSError, SyntaxError, ValueError, Image.DecompressionBombError) as error:
+    except (OSError, SyntaxError, ValueError, struct.error, Image.DecompressionBombError) as error:
         raise UserError(f"{path} cannot be read as an image ({error}): replace or remove it") from error
 
 

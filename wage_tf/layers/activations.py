@@ -8,6 +8,7 @@ import keras
 import tensorflow as tf
 
 from wage_tf.bits import BitWidths
+from wage_tf.layers.base import check_float32
 from wage_tf.quantizers import quantize_activation, quantize_error, quantized_relu
 
 
@@ -25,6 +26,7 @@ class QActivation(keras.layers.Layer):
 
     def __init__(self, bits: BitWidths | str = "2-8-8-8", activation: str | Callable | None = "relu", **kwargs: object):
         super().__init__(**kwargs)
+        check_float32(self)
         self.bits = BitWidths.parse(bits)
         self.activation = keras.activations.get(activation)
         self.supports_masking = True
@@ -54,6 +56,7 @@ class QError(keras.layers.Layer):
 
     def __init__(self, bits: BitWidths | str = "2-8-8-8", **kwargs: object):
         super().__init__(**kwargs)
+        check_float32(self)
         self.bits = BitWidths.parse(bits)
         self.supports_masking = True
 
@@ -83,6 +86,7 @@ class QRescaling(keras.layers.Layer):
 
     def __init__(self, scale: float, offset: float = 0.0, bits: BitWidths | str = "2-8-8-8", **kwargs: object):
         super().__init__(**kwargs)
+        check_float32(self)
         self.scale = scale
         self.offset = offset
         self.bits = BitWidths.parse(bits)

@@ -2,15 +2,13 @@
 
 from __future__ import annotations
 
-import math
-
 import keras
 import tensorflow as tf
 
 from wage_tf.bits import BitWidths
 from wage_tf.constraints import ClipToGrid
 from wage_tf.initializers import ClampedUniform, layer_alpha
-from wage_tf.quantizers import quantize_weight
+from wage_tf.quantizers import check_alpha, quantize_weight
 
 
 class QuantizedKernel:
@@ -39,7 +37,9 @@ class QuantizedKernel:
         self.bits = BitWidths.parse(bits)
         self.beta = beta
         self.factor = factor
-        self.alpha = self._given_alpha = _check_alpha(alpha)
+        self.alpha = self._given_alpha = None if alpha is None else check_alpha(alpha)
+        if self.bits.w is None and alpha not in (None, 1):
+            raise ValueError(f"alpha: belongs to quantized weights, {self.bits} has float ones; received {alpha!r}")
         if kernel_initializer is None:
             kernel_initializer = ClampedUniform(self.bits, beta, factor)
         if kernel_constraint is None and self.bits.w is not None:
@@ -51,6 +51,7 @@ class QuantizedKernel:
             kernel_constraint=kernel_constraint,
             **kwargs,
         )
+        check_float32(self)
 
     def build(self, input_shape: tuple[int | None, ...]) -> None:
         super().build(input_shape)
@@ -68,7 +69,14 @@ class QuantizedKernel:
         return {**super().get_config(), **config}
 
 
-def _check_alpha(alpha: float | None) -> float | None:
-    if alpha is None or (alpha > 0 and math.frexp(alpha)[0] == 0.5):
-        return alpha
-    raise ValueError(f"alpha: a positive power of two, or None for the initialization's; received {alpha!r}")
+def check_float32(layer: keras.layers.Layer) -> None:
+    """Checks that a layer computes in float32, in which the integers are exact.
+
+    Raises:
+        ValueError: If its dtype policy is another, such as mixed precision.
+    """
+    if layer.compute_dtype != "float32":
+        raise ValueError(
+            f"dtype: {layer.name} simulates integers in float32; received the policy {layer.dtype_policy.name!r}: "
+            "give dtype='float32', or keras.config.set_dtype_policy('float32')"
+        )
