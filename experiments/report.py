@@ -42,7 +42,8 @@ def page(results_dir: Path = results.FOLDER, frame: Path = _FRAME) -> str:
 def section(experiment: Experiment, found: Sequence[Outcome]) -> str:
     """One experiment: what it is, its prose, table and figure, and where the figures come from."""
     any_record = any(outcome.records for outcome in found)
-    table = tables.of_sweep if experiment.figure == "sweep" else tables.of_variants
+    is_sweep = experiment.figure == "sweep"
+    table = tables.of_sweep if is_sweep else tables.of_variants
     picture = f"![{experiment.title}]({image_of(experiment).relative_to(PAGE.parent)})"
     expected = f"Expected: {experiment.minutes:.0f} minutes on {experiment.hardware}."
     parts = [
@@ -51,7 +52,7 @@ def section(experiment: Experiment, found: Sequence[Outcome]) -> str:
         with_figures(experiment.note.strip(), found),
         table(experiment, found),
         picture if has_picture(experiment, found) else "",
-        " ".join(filter(None, [tables.origin(found), tables.sources(experiment)])),
+        " ".join(filter(None, [is_sweep and tables.effort(found), tables.origin(found), tables.sources(experiment)])),
         expected if experiment.minutes and not any_record else "",
     ]
     return "\n\n".join(part for part in parts if part)

@@ -49,6 +49,14 @@ def of_sweep(experiment: Experiment, found: Sequence[Outcome]) -> str:
     return table([experiment.axis, *(outcome.variant.label for outcome in found)], rows)
 
 
+def effort(found: Sequence[Outcome]) -> str:
+    """Seeds and time of all runs of a sweep, whose table has no room for them."""
+    records = [record for outcome in found for record in outcome.records]
+    seeds = ", ".join(str(seed) for seed in sorted({record["seed"] for record in records}))
+    minutes = sum(record.get("seconds") or 0 for record in records) / 60
+    return f"Seeds: {seeds}. {len(records)} runs, {minutes:.0f} minutes in all." if records else ""
+
+
 def of_benchmarks(rows: Iterable[Mapping[str, str]], folder: Path) -> str:
     """A row for each record of each question; `measured` is filled in from the record's figures."""
     lines = []

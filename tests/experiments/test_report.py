@@ -87,6 +87,7 @@ def test_a_row_is_the_mean_of_its_seeds_and_half_their_range(sweep, tmp_path):
     two, four = outcomes(sweep, tmp_path)
     assert (two.text(), two.text("best_test_error")) == ("51.50 ± 1.50", "45.00 ± 5.00")
     assert (four.text(), four.mean()) == ("not run yet", None)
+    assert "Seeds: 0, 1. 2 runs, 3 minutes in all." in report.section(sweep, [two, four])
     assert rows(report.section(sweep, [two, four])) == [
         ["k_G", "2", "4"],
         ["---", "---", "---"],
