@@ -7,6 +7,7 @@ import argparse
 import logging
 import os
 import shlex
+import signal
 import sys
 import time
 import warnings
@@ -14,7 +15,15 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from train import OneLineParser, natural, positive_float, positive_int, quiet_tensorflow, show_warning
+from train import (
+    OneLineParser,
+    natural,
+    positive_float,
+    positive_int,
+    quiet_tensorflow,
+    show_warning,
+    width_multiplier,
+)
 
 if TYPE_CHECKING:
     from wage_tf.datasets import Dataset
@@ -28,7 +37,7 @@ _EPOCHS_SHARE = 10
 
 _EPILOG = """\
 examples:
-  python tuner.py --weights 1,2,4 --activations 4,8 --epochs 3              nine trials on scikit-learn's digits
+  python tuner.py --weights 1,2,4 --activations 4,8 --epochs 3              six trials on scikit-learn's digits
   python tuner.py --dataset mnist --gradients 2,3,4,5,6,7,8,9,10,11,12      the paper's sweep over kG
   python tuner.py --dataset mnist --weights 2,4,8 --activations 2,4,8 --per-layer weights,activations
       --oracle bayesian --max-trials 40 --max-error 1.5                     the cheapest pattern within 1.5%
@@ -59,7 +68,7 @@ def parser() -> argparse.ArgumentParser:
         help="training images held out to compare patterns by, the last ones (default: a fifth, at most 10000)",
     )
     data.add_argument("--model", metavar="NAME", help="lenet5, vgg7, alexnet or mlp (default: the recipe's)")
-    data.add_argument("--width", type=positive_float, default=1.0, metavar="X", help="multiplier of the hidden units")
+    data.add_argument("--width", type=width_multiplier, default=1.0, metavar="X", help="multiplier of the hidden units")
     space = result.add_argument_group("candidates: lists of widths, f for float32")
     for operand, default in (("weights", "2"), ("activations", "8"), ("gradients", "8"), ("errors", "8")):
         space.add_argument(f"--{operand}", default=default, metavar="K,...", help=f"default {default}")
@@ -74,7 +83,12 @@ def parser() -> argparse.ArgumentParser:
     )
     search = result.add_argument_group("search")
     search.add_argument("--oracle", choices=("grid", "random", "bayesian", "hyperband"), default="grid")
-    search.add_argument("--max-trials", type=positive_int, metavar="N", help="default: all (grid), 20 otherwise")
+    search.add_argument(
+        "--max-trials",
+        type=positive_int,
+        metavar="N",
+        help="default: all (grid), 20 (random, bayesian), one round of its brackets (hyperband)",
+    )
     search.add_argument(
         "--epochs", type=positive_int, metavar="N", help="epochs of a trial (default: a tenth of the recipe's)"
     )
@@ -115,34 +129,39 @@ def main(argv: Sequence[str] | None = None) -> int:
     """Runs the command line and returns its exit code."""
     argv = list(sys.argv[1:] if argv is None else argv)
     args = parser().parse_args(argv)
+    try:
+        return _run(args, argv)
+    except KeyboardInterrupt as stop:
+        return _stopped(getattr(stop, "signum", signal.SIGINT), argv)
+
+
+def _run(args: argparse.Namespace, argv: Sequence[str]) -> int:
+    """Searches, and gives every way to end but an interruption its line and its exit code."""
     os.environ.setdefault("GRPC_VERBOSITY", "NONE")
     with quiet_tensorflow(args.verbose):
         from wage_tf.errors import UserError
-        from wage_tf.search.processes import ChiefLost, Stopped, WorkersFailed, stopping_on_signals
+        from wage_tf.search.processes import ChiefLost, WorkersFailed, stopping_on_signals
         from wage_tf.search.session import NothingTrained
     if not args.verbose:
-        logging.getLogger("tensorflow").setLevel(logging.ERROR)
-    warnings.showwarning = show_warning
+        for library in ("absl", "tensorflow"):
+            logging.getLogger(library).setLevel(logging.ERROR)
     try:
-        with stopping_on_signals():
-            return _run(args, argv)
+        with warnings.catch_warnings(), stopping_on_signals():
+            warnings.showwarning = show_warning
+            return _search(args, argv)
     except UserError as error:
         return _fail(str(error), _USER_ERROR)
     except (NothingTrained, WorkersFailed, ChiefLost) as error:
         return _fail(str(error), _NOTHING_FOUND)
     except OSError as error:
         return _fail(f"{error.filename or 'a file'}: {error.strerror or error}", _USER_ERROR)
-    except Stopped as stop:
-        command = shlex.join([arg for arg in argv if arg != "--resume"])
-        print(f"\nstopped by {stop}; go on with: python tuner.py {command} --resume".replace("  ", " "))
-        return 128 + stop.signum
 
 
-def _run(args: argparse.Namespace, argv: Sequence[str]) -> int:
+def _search(args: argparse.Namespace, argv: Sequence[str]) -> int:
     """Runs this process' part of the search."""
     import models
     from wage_tf import datasets
-    from wage_tf.search import processes, session
+    from wage_tf.search import oracles, processes, session
     from wage_tf.search.directory import SearchDirectory
     from wage_tf.search.trials import Study
 
@@ -153,6 +172,7 @@ def _run(args: argparse.Namespace, argv: Sequence[str]) -> int:
     dataset = datasets.load(args.dataset, args.data_dir, None, args.image_size)
     config = configure(args, dataset)
     study = Study(config, dataset, models.build)
+    oracles.check_space(config, study.candidates)
     directory = SearchDirectory(args.run_dir or default_run_directory(config))
     if role == "worker":
         session.run_worker(study, directory, lambda line: print(line, flush=True), _complain, address, port)
@@ -253,6 +273,12 @@ def _percent(text: str) -> float:
     if value >= 100:
         raise argparse.ArgumentTypeError(f"a percentage below 100 is wanted, received {text!r}")
     return value
+
+
+def _stopped(signum: int, argv: Sequence[str]) -> int:
+    command = shlex.join(["python", "tuner.py", *(word for word in argv if word != "--resume"), "--resume"])
+    print(f"\nstopped by {signal.Signals(signum).name}; go on with: {command}")
+    return 128 + signum
 
 
 def _fail(message: str, code: int) -> int:

@@ -19,14 +19,15 @@ def test_widths_are_sorted_with_float_last():
 @pytest.mark.parametrize(
     ("operand", "text"),
     [("weights", ""), ("weights", "2,,4"), ("weights", "x"), ("weights", "0"), ("weights", "17"), ("errors", "1"),
-     ("activations", "2.5"), ("gradients", "-8"), ("weights", "2,2"), ("weights", "f,F")],
+     ("activations", "2.5"), ("gradients", "-8"), ("weights", "2,2"), ("weights", "f,F"),
+     ("weights", "٢"), ("weights", "²"), ("weights", "1_6"), ("weights", "+8"), ("weights", "02")],
 )  # fmt: skip
 def test_wrong_widths_are_named_with_their_flag(operand, text):
     with pytest.raises(UserError, match=f"--{operand}"):
         candidates.parse_widths(operand, text)
 
 
-@pytest.mark.parametrize("text", ["gradients", "weights,layers", "weights,"])
+@pytest.mark.parametrize("text", ["gradients", "weights,layers", "weights,", "weights,errors,weights"])
 def test_wrong_per_layer_operands(text):
     with pytest.raises(UserError, match="--per-layer"):
         candidates.parse_operands(text)
@@ -50,7 +51,7 @@ def test_a_pattern_of_the_whole_network():
     assert space.size == 6
     assert space.pattern(space.narrowest()).name == "2-4-8-8"
     assert space.pattern(space.widest()).name == "4-f-8-8"
-    assert space.pattern(space.nearest_to_reference()).name == "4-8-8-8"
+    assert [space.pattern(space.nearest_to(width)).name for width in (8, 5, 1)] == ["4-8-8-8", "4-4-8-8", "2-4-8-8"]
 
 
 def test_gradients_in_float():

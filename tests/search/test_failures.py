@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import errno
 import json
+import logging
 
 import pytest
 from hparams_helper import assert_hparams_view_is_complete
@@ -12,8 +14,9 @@ import models
 import tuner
 from wage_tf import datasets
 from wage_tf.errors import UserError
-from wage_tf.search import candidates, session
+from wage_tf.search import candidates, session, tensorboard, trials
 from wage_tf.search.directory import SearchDirectory
+from wage_tf.search.records import TrialRecord
 from wage_tf.search.trials import Study
 
 
@@ -74,6 +77,8 @@ def test_what_costs_too_much_is_not_trained(tmp_path):
         (["--model", "resnet"], "resnet"),
         (["--validation", "5000"], "validation"),
         (["--dataset", "no-such-data"], "no-such-data"),
+        (["--weights", "2,8", "--oracle", "hyperband", "--epochs", "3"], "--oracle grid"),
+        (["--oracle", "hyperband", "--epochs", "1"], "--oracle grid"),
     ],
 )
 def test_wrong_input_is_one_line(tmp_path, arguments, word, capsys):
@@ -85,7 +90,8 @@ def test_wrong_input_is_one_line(tmp_path, arguments, word, capsys):
 
 @pytest.mark.parametrize(
     "arguments", [["--max-error", "0"], ["--max-error", "100"], ["--oracle", "annealing"], ["--max-trials", "0"],
-                  ["--max-cost", "1", "--max-error", "1"], ["--workers", "0"]]
+                  ["--max-cost", "1", "--max-error", "1"], ["--workers", "0"], ["--seed", "4294967296"],
+                  ["--seed", "4294967295", "--oracle", "bayesian"], ["--width", "1e30"], ["--width", "101"]]
 )  # fmt: skip
 def test_wrong_arguments_are_one_line(arguments, capsys):
     with pytest.raises(SystemExit) as stop:
@@ -112,24 +118,186 @@ def test_an_incomplete_environment_is_one_line(tmp_path, environment, monkeypatc
     assert "KERASTUNER" in capsys.readouterr().err
 
 
-def test_a_damaged_record_is_named(tmp_path):
-    directory = SearchDirectory(tmp_path)
-    directory.trial("0").mkdir(parents=True)
-    (directory.trial("0") / "record.json").write_text("{}")
-    with pytest.raises(UserError, match="record"):
-        directory.record("0")
-
-
-def test_a_trial_that_was_given_up_is_in_the_table_and_in_tensorboard(tmp_path):
-    args = tuner.parser().parse_args([*TINY, "--weights", "2,8"])
+def opened(path, *arguments):
+    """A session of a new search."""
+    args = tuner.parser().parse_args([*TINY, *arguments])
     dataset = datasets.load(args.dataset)
     config = tuner.configure(args, dataset)
-    directory = SearchDirectory(tmp_path / "run")
+    directory = SearchDirectory(path)
     directory.create(config)
     current = session.Session(Study(config, dataset, models.build), directory, print)
     current._open()
+    return current
+
+
+HYPERBAND = ["--weights", "2,4,8", "--oracle", "hyperband", "--epochs", "3"]
+
+
+def recorded(current, trial, values, **found):
+    """Writes the record of a trial that was not run; by default, completed after one epoch."""
+    shares = current.study.costs_of(current.study.candidates.pattern(values))
+    nothing = {"epochs": 1, "status": "completed", "reason": "", "seconds": 1.0, "training_seconds": 1.0}
+    record = trials._record(current.study, trial, values, shares, **{**nothing, **found})
+    current.directory.write_record(record)
+    return record
+
+
+@pytest.mark.parametrize(
+    "wrong",
+    [{"errors": "x"}, {"errors": ["x"]}, {"errors": [True]}, {"epochs": None}, {"status": "done"}, {"cost": "0.5"},
+     {"costs": []}, {"costs": {"energy": "x"}}, {"bits": 5}, {"values": {"weights": 2}}, {"extra": 1}],
+)  # fmt: skip
+def test_a_damaged_record_is_named(tmp_path, wrong):
+    directory = SearchDirectory(tmp_path)
+    sound = TrialRecord("0", {"weights": "2"}, "2-8-8-8", {"*": "2-8-8-8"}, "8@0", 1, "completed", "", [30.0],
+                        {"energy": 0.5}, 0.5, 30.5, 1, 1.0)  # fmt: skip
+    directory.write_record(sound)
+    assert directory.record("0") == sound
+    path = directory.trial("0") / "record.json"
+    path.write_text(json.dumps({**json.loads(path.read_text()), **wrong}))
+    with pytest.raises(UserError, match=f"{path} is damaged.*{next(iter(wrong))}.*remove it"):
+        directory.record("0")
+
+
+@pytest.mark.parametrize("content", ["", "[]", "{}", "5"])
+def test_a_damaged_file_of_a_search_is_named(tmp_path, content):
+    current = opened(tmp_path / "run", "--weights", "2,8")
+    directory = current.directory
+    directory.check_same_search(current.study.config)
+    (directory.path / "search.json").write_text(content)
+    with pytest.raises(UserError, match=r"search.json is damaged.*--run-dir"):
+        directory.check_same_search(current.study.config)
+    directory.trial("0").mkdir()
+    (directory.trial("0") / "record.json").write_text(content)
+    with pytest.raises(UserError, match=r"record.json is damaged"):
+        directory.records()
+    directory.tests.write_text(content)
+    if content == "{}":
+        assert directory.test_errors() == {}
+    else:
+        with pytest.raises(UserError, match=r"tests.json is damaged.*remove it"):
+            directory.test_errors()
+
+
+def test_a_trial_that_was_given_up_is_in_the_table_and_in_tensorboard(tmp_path):
+    current = opened(tmp_path / "run", *HYPERBAND)
     trial = current.oracle.create_trial("worker0").trial_id
     current._give_up(trial, "its worker died 3 times")
+    assert set(current.directory.record(trial).values) == {"weights"}
     with pytest.raises(session.NothingTrained, match="1 of them: its worker died 3 times"):
         current.finish("", 0.0)
-    assert_hparams_view_is_complete(directory.path)
+    assert_hparams_view_is_complete(current.directory.path)
+
+
+def test_a_search_without_any_trial_says_so(tmp_path):
+    with pytest.raises(session.NothingTrained, match="no trial"):
+        opened(tmp_path / "run").finish("", 0.0)
+
+
+def test_a_model_that_a_worse_longer_training_brings_back_to_the_front_is_still_there(tmp_path):
+    """Weights of 2 bits cost the same with 4 and 8 bits of activations, so the smaller error beats the larger."""
+    current = opened(tmp_path / "run", *HYPERBAND, "--activations", "4,8")
+    for trial, activations, error, epochs in (("0", "4", 30.0, 1), ("1", "8", 25.0, 1), ("2", "8", 33.0, 3)):
+        recorded(current, trial, {"weights": "2", "activations": activations}, errors=[error], epochs=epochs)
+        current.directory.model(trial).write_bytes(b"no model")
+        current.oracle.end_order.append(trial)
+        current._report(1)
+    assert current.directory.model("0").exists()
+    assert not current.directory.model("1").exists()
+
+
+def test_a_damaged_or_missing_model_of_the_front_has_no_test_error(tmp_path):
+    current = opened(tmp_path / "run", "--weights", "2,8")
+    recorded(current, "0", {"weights": "2"}, errors=[30.0])
+    recorded(current, "1", {"weights": "8"}, errors=[20.0])
+    current.directory.model("0").write_bytes(b"no model")
+    with pytest.warns(UserWarning, match="model.keras") as warned:
+        outcome = current.finish("", 0.0)
+    assert len(warned) == 2
+    assert outcome.best.trial == "1"
+    assert [row["test_error"] for row in read_csv(current.directory.pareto)] == ["", ""]
+    assert json.loads(current.directory.best.read_text())["test_error"] is None
+
+
+def test_a_continued_trial_whose_state_is_gone_trains_from_the_beginning(tmp_path):
+    current = opened(tmp_path / "run", *HYPERBAND)
+    recorded(current, "0", {"weights": "2"}, errors=[30.0])
+    record = trials.run(current.study, current.directory, "1", {"weights": "2"}, 2, continued="0", keep_state=True)
+    assert (record.status, record.epochs) == ("completed", 2)
+    metrics = read_csv(current.directory.trial("1") / "execution_0" / "metrics.csv")
+    assert [row["epoch"] for row in metrics] == ["1", "2"]
+
+
+def test_a_trial_that_continues_a_failed_one_fails_for_the_same_reason(tmp_path):
+    current = opened(tmp_path / "run", *HYPERBAND)
+    recorded(current, "0", {"weights": "2"}, errors=[], status="failed", reason="stuck at chance")
+    record = trials.run(current.study, current.directory, "1", {"weights": "2"}, 3, continued="0", keep_state=True)
+    assert (record.status, record.reason) == ("failed", "stuck at chance")
+
+
+DISK_FULL = OSError(errno.ENOSPC, "No space left on device", "model.keras")
+
+
+@pytest.mark.parametrize(
+    ("place", "error"),
+    [("keras.Model.save", DISK_FULL), ("wage_tf.training.fit", DISK_FULL),
+     ("wage_tf.training.fit", UserError("the images: No space left on device"))],
+)  # fmt: skip
+def test_a_full_disk_ends_the_search_and_resume_runs_the_trial_again(tmp_path, place, error, monkeypatch, capsys):
+    def fails(*args, **kwargs):
+        raise error
+
+    arguments = ["--weights", "2", "--keep", "all"]
+    with monkeypatch.context() as patch:
+        patch.setattr(place, fails)
+        assert search(tmp_path / "run", *arguments) == 2
+    (line,) = capsys.readouterr().err.strip().splitlines()
+    assert "No space left on device" in line
+    assert not list(tmp_path.rglob("record.json"))
+    assert search(tmp_path / "run", *arguments, "--resume") == 0
+    assert [row["status"] for row in read_csv(tmp_path / "run" / "trials.csv")] == ["completed"]
+
+
+def test_a_model_that_cannot_be_saved_is_kept_as_failed(tmp_path, monkeypatch, capsys):
+    def fails(*args, **kwargs):
+        raise RuntimeError("cannot be saved\nbecause")
+
+    monkeypatch.setattr("keras.Model.save", fails)
+    assert search(tmp_path / "run", "--weights", "2") == 1
+    assert "1 of them: RuntimeError: cannot be saved" in capsys.readouterr().err
+    assert [row["status"] for row in read_csv(tmp_path / "run" / "trials.csv")] == ["failed"]
+
+
+def test_what_tensorboard_cannot_write_is_an_error_of_the_disk(tmp_path):
+    (tmp_path / "file").write_text("in the way")
+    with pytest.raises(OSError, match="file"):
+        tensorboard.write_space(tmp_path / "file" / "events", {"weights": ("2",)})
+
+
+def test_a_budget_is_spent_on_what_can_be_trained(tmp_path):
+    asked = ["--weights", "3,8,16", "--activations", "4,8,16", "--per-layer", "weights,activations"]
+    current = opened(tmp_path / "run", *asked, "--oracle", "random", "--max-trials", "5", "--max-cost", "0.55")
+    for _ in range(5):
+        values = current.oracle.create_trial("worker0").hyperparameters.values
+        del current.oracle.ongoing_trials["worker0"]
+        assert current.study.affords(values)
+
+
+def test_an_interrupted_import_is_one_line(monkeypatch, capsys):
+    def interrupted(verbose):
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(tuner, "quiet_tensorflow", interrupted)
+    assert tuner.main(["--weights", "2,8", "--resume"]) == 130
+    out, err = capsys.readouterr()
+    assert out.strip() == "stopped by SIGINT; go on with: python tuner.py --weights 2,8 --resume"
+    assert not err
+
+
+def test_warnings_of_the_libraries_stay_off_the_terminal(tmp_path):
+    assert search(tmp_path / "run", "--weights", "") == 2
+    assert not logging.getLogger("absl").isEnabledFor(logging.WARNING)
+
+
+def test_the_help_counts_the_trials_of_its_example():
+    assert "six trials on scikit-learn's digits" in tuner.parser().format_help()

@@ -6,6 +6,7 @@ import itertools
 
 import pytest
 
+from wage_tf.errors import UserError
 from wage_tf.search import oracles
 from wage_tf.search.candidates import Candidates
 from wage_tf.search.directory import SearchConfig, SearchDirectory
@@ -23,8 +24,8 @@ def config(oracle, max_trials=None, seed=0):
     )  # fmt: skip
 
 
-def make(path, *args, **kwargs):
-    return oracles.create(config(*args, **kwargs), Candidates(WIDTHS), SearchDirectory(path))
+def make(path, *args, affords=lambda values: True, **kwargs):
+    return oracles.create(config(*args, **kwargs), Candidates(WIDTHS), SearchDirectory(path), affords)
 
 
 def step(oracle, finish=True):
@@ -32,7 +33,7 @@ def step(oracle, finish=True):
     trial = oracle.create_trial("tuner0")
     if trial.status == "STOPPED":
         return None
-    values = tuple(trial.hyperparameters.values[name] for name in ("weights", "activations", "errors"))
+    values = tuple(trial.hyperparameters.values.get(name, "8") for name in ("weights", "activations", "errors"))
     if finish:
         oracle.update_trial(trial.trial_id, {"score": sum(float(v.replace("f", "32")) for v in values)})
         trial.status = "COMPLETED"
@@ -85,6 +86,55 @@ def test_hyperband_goes_on_after_a_kill(tmp_path):
     step(oracle)
     step(oracle, finish=False)
     assert 1 + len(steps(make(tmp_path, "hyperband"))) == planned
+
+
+@pytest.mark.parametrize("name", ["random", "bayesian", "hyperband"])
+def test_what_costs_too_much_is_not_proposed_while_there_is_anything_else(tmp_path, name):
+    def affords(values):
+        return values["weights"] != "8" and values["activations"] == "4"
+
+    found = steps(make(tmp_path, name, 6, affords=affords))
+    cheap = {values for values in ALL if values[0] != "8" and values[1] == "4"}
+    if name != "hyperband":
+        assert found[0] == ("4", "4", "6")
+    assert set(found[:4]) == cheap
+    assert len(found) == 6
+
+
+def test_the_largest_seed(tmp_path):
+    assert len(steps(make(tmp_path, "bayesian", 6, seed=2**31 - 1))) == 6
+
+
+@pytest.mark.parametrize(
+    ("file", "content"),
+    [("oracle.json", ""), ("oracle.json", "{}"), ("oracle.json", "[]"), ("trial_0/trial.json", "{"),
+     ("trial_0/trial.json", "{}"), ("trial_0/trial.json", "[]")],
+)  # fmt: skip
+def test_a_damaged_state_is_named(tmp_path, file, content):
+    steps(make(tmp_path, "random", 2))
+    path = tmp_path / "oracle" / file
+    assert path.exists()
+    path.write_text(content)
+    with pytest.raises(UserError, match=f"{path} is damaged.*--run-dir"):
+        make(tmp_path, "random", 2)
+
+
+@pytest.mark.parametrize(("errors", "max_trials"), [(("6",), None), (("6",), 40), (("6", "8"), 40), (("6", "8"), 20)])
+def test_hyperband_in_a_small_space_ends_where_it_was_planned_to(tmp_path, errors, max_trials):
+    """The first bracket of 9 epochs takes nine new patterns, the second five, the third three."""
+    space = Candidates({**WIDTHS, "errors": errors})
+    oracle = oracles.create(config("hyperband", max_trials), space, SearchDirectory(tmp_path))
+    planned = oracles.planned_trials(oracle, space)
+    assert len(list(iter(lambda: step(oracle), None))) == planned
+
+
+@pytest.mark.parametrize("widths", [{}, {"weights": ("2", "4"), "activations": ("4", "8", "f")}])
+def test_a_space_too_small_for_the_first_bracket_of_hyperband(widths):
+    space = Candidates({**dict.fromkeys(WIDTHS, ("8",)), **widths})
+    with pytest.raises(UserError, match=f"9 patterns.* {space.size}.*--oracle grid"):
+        oracles.check_space(config("hyperband"), space)
+    oracles.check_space(config("grid"), space)
+    oracles.check_space(config("hyperband"), Candidates(WIDTHS))
 
 
 def test_planned_trials(tmp_path):

@@ -34,6 +34,22 @@ def test_the_longest_training_of_a_pattern_counts():
     assert pareto.front([short, long]) == [long]
 
 
+def test_what_may_come_to_the_front_is_kept():
+    """A longer training may be worse than the shorter one that it replaces, and what that one beat comes back."""
+    beaten, short = trial("a", 30.0, 0.2), trial("b", 25.0, 0.2)
+    assert pareto.contenders([beaten, short], epochs=3) == [beaten, short]
+    long = trial("b", 33.0, 0.2, epochs=3)
+    assert pareto.front([beaten, short, long]) == [beaten]
+    assert pareto.contenders([beaten, short, long], epochs=3) == [beaten, long]
+    final = trial("c", 28.0, 0.2, epochs=3)
+    assert pareto.contenders([beaten, short, long, final], epochs=3) == [final]
+
+
+def test_of_trainings_that_none_continues_the_front_alone_is_kept():
+    found = [trial("a", 5.0, 0.2), trial("b", 3.0, 0.4), trial("c", 4.0, 0.5), trial("d", 5.0, 0.2)]
+    assert pareto.contenders(found, epochs=1) == pareto.front(found)
+
+
 def test_the_best_has_the_smallest_score_and_of_equals_costs_less():
     found = [trial("a", 5.0, 0.4, score=2.0), trial("b", 5.0, 0.2, score=2.0), trial("c", 5.0, 0.1, score=3.0)]
     assert pareto.best(found).trial == "b"

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 
 import numpy as np
 import pytest
@@ -86,6 +87,15 @@ def test_every_trial_has_its_histograms(constrained):
 
 def test_tensorboard_shows_every_trial_with_all_its_widths(found):
     assert_hparams_view_is_complete(found[0])
+
+
+def test_a_finished_search_is_not_measured_on_the_test_set_again(found, tmp_path):
+    run_dir = tmp_path / "run"
+    shutil.copytree(found[0], run_dir)
+    for path in run_dir.rglob("model.keras"):
+        path.unlink()
+    assert search(run_dir, *PER_LAYER, *BAYESIAN, "--resume") == 0
+    assert (run_dir / "pareto.csv").read_bytes() == (found[0] / "pareto.csv").read_bytes()
 
 
 def test_a_found_pattern_trains_in_full(found, tmp_path):

@@ -15,7 +15,6 @@ from wage_tf.layers import QActivation, QRescaling
 
 OPERANDS = {"weights": "w", "activations": "a", "gradients": "g", "errors": "e"}
 LEARNING_RATE = "learning_rate"
-_REFERENCE_WIDTH = 8
 _FLOAT_BITS = 32
 
 Values = Mapping[str, str]
@@ -42,7 +41,7 @@ def parse_operands(text: str) -> tuple[str, ...]:
     """Reads `"weights,activations"` as the operands that may differ from layer to layer.
 
     Raises:
-        UserError: If one is no operand, or is `gradients`: η goes with k_G, and a network has one η.
+        UserError: If one is no operand, is given twice, or is `gradients`: η goes with k_G, and a network has one η.
     """
     if not text.strip():
         return ()
@@ -53,6 +52,8 @@ def parse_operands(text: str) -> tuple[str, ...]:
             raise UserError("--per-layer: gradients have one width for all layers, as the learning rate goes with it")
         if operand not in allowed:
             raise UserError(f"--per-layer: {operand!r} is not one of {', '.join(allowed)}")
+        if operands.count(operand) > 1:
+            raise UserError(f"--per-layer: {operand} is given more than once in {text!r}")
     return operands
 
 
@@ -140,10 +141,10 @@ class Candidates:
         """The choice of the largest widths everywhere: no other costs more."""
         return {name: values[-1] for name, values in self.choices().items()}
 
-    def nearest_to_reference(self) -> dict[str, str]:
-        """The choice nearest to 8 bits everywhere."""
+    def nearest_to(self, width: int) -> dict[str, str]:
+        """The choice nearest to so many bits everywhere; of two as near, the narrower."""
         return {
-            name: values[0] if name == LEARNING_RATE else min(values, key=_distance_to_reference)
+            name: values[0] if name == LEARNING_RATE else min(values, key=lambda found: abs(bit_count(found) - width))
             for name, values in self.choices().items()
         }
 
@@ -168,15 +169,14 @@ class Candidates:
         return "-".join(chosen[found[0]] for found in own)
 
 
-def _distance_to_reference(width: str) -> int:
-    return abs(bit_count(width) - _REFERENCE_WIDTH)
-
-
 def _parse_width(operand: str, entry: str) -> str:
+    """Returns a width as Python prints it, which is the only way to write it."""
     letter = OPERANDS[operand]
     try:
         width = width_of(entry if entry == "f" else int(entry), letter)
+        if entry not in ("f", str(width)):
+            raise ValueError
     except ValueError:
         smallest = 1 if letter == "w" else 2
         raise UserError(f"--{operand}: integers {smallest} to 16, or f for float32; received {entry!r}") from None
-    return "f" if width is None else str(width)
+    return entry

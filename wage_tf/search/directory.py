@@ -2,7 +2,8 @@
 
 search.json   the SearchConfig                oracle/       KerasTuner's state; trial_N/ with each trial's record.json
 trials.csv    a row per trial                 pareto.csv, pareto.png, best.json, report.md   the results
-workers/      logs of the worker processes    tensorboard/  HParams, curves and histograms
+tests.json    test errors measured so far     tensorboard/  HParams, curves and histograms
+workers/      logs of the worker processes
 """
 
 from __future__ import annotations
@@ -14,8 +15,10 @@ from pathlib import Path
 
 from wage_tf import files
 from wage_tf.errors import UserError
+from wage_tf.search import records
 from wage_tf.search.records import TrialRecord
 
+_MODEL = "model.keras"
 _MAY_CHANGE_ON_RESUME = {"data_dir", "max_trials", "keep"}
 
 
@@ -93,6 +96,7 @@ class SearchDirectory:
         self.picture = self.path / "pareto.png"
         self.best = self.path / "best.json"
         self.report = self.path / "report.md"
+        self.tests = self.path / "tests.json"
         self._config = self.path / "search.json"
 
     def holds_a_search(self) -> bool:
@@ -119,22 +123,32 @@ class SearchDirectory:
         except OSError as error:
             raise UserError(f"run directory {self.path} cannot be written: {error.strerror}") from error
 
+    def read_config(self) -> SearchConfig:
+        """Reads what was asked, lists for tuples.
+
+        Raises:
+            UserError: If there is no search here, or its configuration is damaged.
+        """
+        try:
+            return SearchConfig(**json.loads(self._config.read_text()))
+        except FileNotFoundError:
+            raise UserError(f"run directory {self.path} holds no search (no search.json)") from None
+        except (ValueError, TypeError) as error:
+            raise UserError(
+                f"{self._config} is damaged or of another version ({error}): restore it, or give another --run-dir"
+            ) from error
+
     def check_same_search(self, config: SearchConfig) -> None:
         """Checks that `config` is that of the search that is here.
 
         Raises:
             UserError: Names the first setting that differs, or says that there is no search.
         """
-        try:
-            earlier = json.loads(self._config.read_text())
-        except FileNotFoundError:
-            raise UserError(f"run directory {self.path} holds no search (no search.json)") from None
-        except (ValueError, OSError) as error:
-            raise UserError(f"{self._config} is damaged: {error}") from error
+        earlier = self.read_config().as_json()
         for name, value in config.as_json().items():
-            if name not in _MAY_CHANGE_ON_RESUME and value != earlier.get(name):
+            if name not in _MAY_CHANGE_ON_RESUME and value != earlier[name]:
                 raise UserError(
-                    f"the search in {self.path} was started with {name.replace('_', '-')} {earlier.get(name)}, "
+                    f"the search in {self.path} was started with {name.replace('_', '-')} {earlier[name]}, "
                     f"now it is {value}: give the same arguments, or another --run-dir"
                 )
 
@@ -143,14 +157,20 @@ class SearchDirectory:
         return self.oracle / f"trial_{trial_id}"
 
     def record(self, trial_id: str) -> TrialRecord | None:
-        """Returns what a trial found; None if it has not ended."""
+        """Returns what a trial found; None if it has not ended.
+
+        Raises:
+            UserError: If its record is damaged.
+        """
         path = self.trial(trial_id) / "record.json"
         try:
-            return TrialRecord(**json.loads(path.read_text()))
+            return records.from_json(json.loads(path.read_text()))
         except FileNotFoundError:
             return None
-        except (ValueError, TypeError) as error:
-            raise UserError(f"{path} is damaged or of another version: {error}") from error
+        except ValueError as error:
+            raise UserError(
+                f"{path} is damaged or of another version ({error}): remove it to go on without this trial"
+            ) from error
 
     def write_record(self, record: TrialRecord) -> None:
         """Writes what a trial found."""
@@ -164,6 +184,28 @@ class SearchDirectory:
         found = (self.record(name) for name in sorted(names, key=int))
         return [record for record in found if record is not None]
 
+    def test_errors(self) -> dict[str, float]:
+        """Returns the test errors that have been measured, percent, by trial.
+
+        Raises:
+            UserError: If their file is damaged.
+        """
+        try:
+            found = json.loads(self.tests.read_text())
+            return {trial_id: float(error) for trial_id, error in found.items()}
+        except FileNotFoundError:
+            return {}
+        except (ValueError, TypeError, AttributeError) as error:
+            raise UserError(f"{self.tests} is damaged ({error}): remove it to measure them again") from error
+
+    def write_test_errors(self, errors: Mapping[str, float]) -> None:
+        """Writes the test errors that have been measured."""
+        files.write_json(self.tests, errors)
+
     def model(self, trial_id: str) -> Path:
         """The trained model of a trial."""
-        return self.trial(trial_id) / "model.keras"
+        return self.trial(trial_id) / _MODEL
+
+    def models(self) -> list[Path]:
+        """The trained models that are there."""
+        return sorted(self.oracle.glob(f"trial_*/{_MODEL}"))

@@ -17,6 +17,24 @@ def front(records: Sequence[TrialRecord]) -> list[TrialRecord]:
     return found
 
 
+def contenders(records: Sequence[TrialRecord], epochs: int) -> list[TrialRecord]:
+    """Returns the completed trials that are on the front or may still come to it.
+
+    A pattern counts by its longest training, so a trial that only shorter ones than `epochs` beat comes to the front
+    if these are continued (hyperband) and get worse. The result holds the front.
+
+    Args:
+        records: All trials.
+        epochs: Epochs of the longest trainings, which are never continued.
+    """
+    longest = _longest(records)
+
+    def is_beaten(record: TrialRecord) -> bool:
+        return record not in front([other for other in longest if other is record or other.epochs >= epochs])
+
+    return [record for record in longest if not is_beaten(record)]
+
+
 def best(records: Sequence[TrialRecord]) -> TrialRecord | None:
     """Returns the completed trial of the smallest score, the cheapest of equals; None if there is none."""
     return min(_longest(records), key=lambda record: (record.score, record.cost, record.error), default=None)

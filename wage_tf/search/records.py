@@ -6,7 +6,7 @@ import csv
 import dataclasses
 import io
 import statistics
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 from wage_tf import files
@@ -62,6 +62,26 @@ class TrialRecord:
         return statistics.stdev(self.errors) if len(self.errors) > 1 else None
 
 
+def from_json(content: object) -> TrialRecord:
+    """Returns the record that JSON gave back.
+
+    Raises:
+        ValueError: If a field is missing, unknown, or not of its type.
+    """
+    if not isinstance(content, dict):
+        raise ValueError(f"a record is an object, not {content!r}")
+    names = [field.name for field in dataclasses.fields(TrialRecord)]
+    for name in names:
+        if name not in content:
+            raise ValueError(f"it has no {name!r}")
+        if not _IS_OF_TYPE.get(name, _is_text)(content[name]):
+            raise ValueError(f"{name!r} cannot be {content[name]!r}")
+    unknown = [name for name in content if name not in names]
+    if unknown:
+        raise ValueError(f"{unknown[0]!r} is unknown")
+    return TrialRecord(**content)
+
+
 def completed(records: Sequence[TrialRecord]) -> list[TrialRecord]:
     """Returns the trials that trained."""
     return [record for record in records if record.status == COMPLETED]
@@ -108,3 +128,29 @@ def _row(record: TrialRecord) -> dict[str, object]:
 
 def _number(value: float | None, digits: int) -> str:
     return "" if value is None else f"{value:.{digits}f}"
+
+
+def _is_text(value: object) -> bool:
+    return isinstance(value, str)
+
+
+def _is_number(value: object) -> bool:
+    return isinstance(value, (int, float)) and not isinstance(value, bool)
+
+
+def _is_list_of_numbers(value: object) -> bool:
+    return isinstance(value, list) and all(map(_is_number, value))
+
+
+def _is_mapping_to(is_of_type: Callable[[object], bool]) -> Callable[[object], bool]:
+    return lambda value: isinstance(value, dict) and all(map(is_of_type, value.values()))
+
+
+_IS_OF_TYPE: dict[str, Callable[[object], bool]] = {
+    "values": _is_mapping_to(_is_text),
+    "bits": lambda value: _is_text(value) or _is_mapping_to(_is_text)(value),
+    "status": lambda value: value in (COMPLETED, FAILED, TOO_COSTLY),
+    "errors": _is_list_of_numbers,
+    "costs": _is_mapping_to(_is_number),
+    **dict.fromkeys(("epochs", "cost", "score", "seconds", "training_seconds"), _is_number),
+}

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import collections
 import dataclasses
+import warnings
 from collections.abc import Callable, Sequence
 
 import keras
@@ -48,7 +49,7 @@ class Session:
         self.study = study
         self.directory = directory
         self.tell = tell
-        self.oracle = oracles.create(study.config, study.candidates, directory)
+        self.oracle = oracles.create(study.config, study.candidates, directory, study.affords)
         self.planned = oracles.planned_trials(self.oracle, study.candidates)
         self._told = {record.trial for record in directory.records()}
 
@@ -64,7 +65,7 @@ class Session:
         serve(self.oracle, address, port, team, lambda: self._report(max(1, workers)))
 
     def finish(self, command: str, seconds: float) -> Outcome:
-        """Evaluates the front's models on the test set and writes the results.
+        """Evaluates those of the front's models that were not yet on the test set, and writes the results.
 
         Args:
             command: What the user typed.
@@ -77,13 +78,16 @@ class Session:
         found = directory.records()
         records.write_table(directory.trials, found)
         chosen = pareto.best(found)
+        if not found:
+            raise NothingTrained("no trial was run")
         if chosen is None:
             reasons = collections.Counter(record.reason for record in found)
             reason, count = reasons.most_common(1)[0]
             raise NothingTrained(f"none of {len(found)} trials could be trained; {count} of them: {reason}")
         front = pareto.front(found)
         self._remove_states()
-        tests = {record.trial: self._test_error(record) for record in front} if study.dataset.test_size else {}
+        self._keep_models(front)
+        tests = self._test_errors(front) if study.dataset.test_size else {}
         records.write_table(directory.pareto, front, tests)
         best.write(directory, config, study.scoring, chosen, tests.get(chosen.trial))
         plots.draw(directory.picture, found, front, chosen, study.scoring.cost_label, study.candidates.choices())
@@ -106,11 +110,7 @@ class Session:
         self._told.update(record.trial for record in new)
         found = self.directory.records()
         records.write_table(self.directory.trials, found)
-        if self.study.config.keep == "front":
-            kept = {record.trial for record in pareto.front(found)}
-            for record in found:
-                if record.trial not in kept:
-                    self.directory.model(record.trial).unlink(missing_ok=True)
+        self._keep_models(pareto.contenders(found, self.study.config.epochs))
         mean = sum(record.seconds for record in found) / len(found)
         left = mean * max(0, self.planned - len(self._told)) / parallel
         for number, record in enumerate(new, len(self._told) - len(new) + 1):
@@ -119,13 +119,35 @@ class Session:
 
     def _give_up(self, trial_id: str, reason: str) -> None:
         """Records a trial in which workers died as failed."""
-        values = dict(self.oracle.trials[trial_id].hyperparameters.values)
-        record = trials.failure(self.study, trial_id, values, reason)
+        record = trials.failure(self.study, trial_id, oracles.choice_of(self.oracle.trials[trial_id]), reason)
         tensorboard.write_trial(self.directory.tensorboard, record, self.study.candidates.choices())
         self.directory.write_record(record)
 
-    def _test_error(self, record: TrialRecord) -> float:
-        model = keras.saving.load_model(self.directory.model(record.trial))
+    def _keep_models(self, kept: Sequence[TrialRecord]) -> None:
+        """Removes the models of all other trials, if those of the front alone are asked for."""
+        if self.study.config.keep == "front":
+            paths = {self.directory.model(record.trial) for record in kept}
+            for path in set(self.directory.models()) - paths:
+                path.unlink()
+
+    def _test_errors(self, front: Sequence[TrialRecord]) -> dict[str, float]:
+        """Returns the front's test errors, percent, by trial; each is measured once, and kept."""
+        found = self.directory.test_errors()
+        for record in front:
+            error = self._test_error(record) if record.trial not in found else found[record.trial]
+            if error is not None:
+                found[record.trial] = error
+        self.directory.write_test_errors(found)
+        return found
+
+    def _test_error(self, record: TrialRecord) -> float | None:
+        """Evaluates a trial's model on the test set; None if there is no model that can be read."""
+        path = self.directory.model(record.trial)
+        try:
+            model = keras.saving.load_model(path)
+        except Exception:
+            warnings.warn(f"{path} is missing or damaged: trial {record.trial} has no test error", stacklevel=2)
+            return None
         batches = self.study.dataset.test_batches(training.TEST_BATCH, self.study.recipe.augmentation)
         return float(model.evaluate(batches, verbose=0, return_dict=True)["error"])
 

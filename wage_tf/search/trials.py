@@ -6,6 +6,7 @@ import dataclasses
 import functools
 import statistics
 import time
+import warnings
 from collections.abc import Callable
 from pathlib import Path
 
@@ -58,19 +59,20 @@ class Study:
         self.recipe = recipes.get(config.dataset, dataset.input_shape)
         reference = training.prepare(self.run_config(Pattern(REFERENCE, REFERENCE, None)), split, build)
         self._reference = costs.model_costs(reference)
+        self._costs: dict[str, dict[str, float]] = {}
         blocks = blocks_of(reference)
         self.candidates = Candidates(config.widths, config.per_layer, blocks, config.learning_rates)
-        measure = f"{config.cost}_{config.cost_of}"
+        widest = self.candidates.pattern(self.candidates.widest())
         self.scoring = Scoring(
             config.cost,
             config.cost_of,
             config.cost_weight,
             config.max_cost,
             config.max_error,
-            dearest=self.costs_of(self.candidates.pattern(self.candidates.widest()))[measure],
+            dearest=self.costs_of(widest)[f"{config.cost}_{config.cost_of}"],
         )
         narrowest = self.candidates.pattern(self.candidates.narrowest())
-        least = self.costs_of(narrowest)[measure]
+        least = self.costs_of(narrowest)[self.scoring.key]
         if not self.scoring.affords(least):
             raise UserError(
                 f"--max-cost {config.max_cost:g}: the cheapest of the candidates, {narrowest.name}, costs {least:.3g} "
@@ -85,11 +87,23 @@ class Study:
 
     def costs_of(self, pattern: Pattern) -> dict[str, float]:
         """Every measure of cost of a pattern, as a share of the 8-8-8-8 network's."""
+        if pattern.name not in self._costs:
+            self._costs[pattern.name] = costs.relative(costs.model_costs(self._untrained(pattern)), self._reference)
+        return self._costs[pattern.name]
+
+    def _untrained(self, pattern: Pattern) -> keras.Model:
+        """The network of a pattern, all weights zero: drawing them would take most of the time."""
         shape = self.dataset.input_shape
         if self.recipe.augmentation is not None:
             shape = self.recipe.augmentation.output_shape(shape)
-        model = self.build(self.config.model, pattern.bits, shape, self.dataset.num_classes, self.config.width)
-        return costs.relative(costs.model_costs(model), self._reference)
+        config, classes = self.config, self.dataset.num_classes
+        return self.build(config.model, pattern.bits, shape, classes, config.width, kernel_initializer="zeros")
+
+    def affords(self, values: Values) -> bool:
+        """Whether the pattern of a choice keeps `max_cost`, which is known without training it."""
+        if self.config.max_cost is None:
+            return True
+        return self.scoring.affords(self.costs_of(self.candidates.pattern(values))[self.scoring.key])
 
     def run_config(self, pattern: Pattern, epochs: int | None = None, execution: int = 0) -> RunConfig:
         """The training of a pattern, η scaled with k_G."""
@@ -128,8 +142,8 @@ def run(
 ) -> TrialRecord:
     """Trains a pattern, and writes what came of it into the trial's folder.
 
-    A pattern that cannot be trained, for whatever reason, gives a failed record scored as chance; one that breaks
-    `max_cost` is not trained.
+    A pattern that cannot be trained, for whatever reason, gives a failed record scored as chance. One that breaks
+    `max_cost` is not trained, nor is one that continues a failed trial: it fails for the same reason.
 
     Args:
         study: What the trials share.
@@ -137,43 +151,42 @@ def run(
         trial_id: Number of the trial.
         values: What the oracle chose.
         epochs: Epochs to train for.
-        continued: Number of the trial that this one continues; None for a new training.
+        continued: Number of the trial that this one continues, from the beginning where its state is gone; None for a
+            new training.
         keep_state: Whether another trial may continue this one.
+
+    Raises:
+        OSError: If a file cannot be read or written, the disk being full for instance. The trial has no record then.
+        UserError: If the data or the search's files are at fault, likewise.
     """
     started = time.monotonic()
-    folder = directory.trial(trial_id)
-    files.remove_unfinished(folder)
+    files.remove_unfinished(directory.trial(trial_id))
     pattern = study.candidates.pattern(values)
     shares = study.costs_of(pattern)
     cost = shares[study.scoring.key]
-    status, reason, errors, fitting = COMPLETED, "", [], 0.0
+    before = None if continued is None else directory.record(continued)
+    found = _Trainings()
     if not study.scoring.affords(cost):
-        status, reason = TOO_COSTLY, f"costs {cost:.3g} of 8-8-8-8, more than {study.scoring.max_cost:g}"
-    for execution in range(study.config.executions if status == COMPLETED else 0):
-        training_started = time.monotonic()
+        found.status, found.reason = TOO_COSTLY, f"costs {cost:.3g} of 8-8-8-8, more than {study.scoring.max_cost:g}"
+    elif before is not None and before.status == FAILED:
+        found.status, found.reason = FAILED, before.reason
+    else:
         try:
-            state = None if continued is None else _state(directory.trial(continued), execution)
-            model, error = _train(study, directory, trial_id, pattern, epochs, execution, state, keep_state)
+            for execution in range(study.config.executions):
+                state = None if continued is None else _state(directory.trial(continued), execution)
+                _train(study, directory, trial_id, pattern, epochs, execution, state, keep_state, found)
+        except (OSError, UserError):
+            raise
         except Exception as failure:
-            status, reason = FAILED, _reason(failure)
-            break
-        finally:
-            fitting += time.monotonic() - training_started
-        errors.append(error)
-        if error == min(errors):
-            with files.replacing(directory.model(trial_id)) as path:
-                model.save(path)
+            found.status, found.reason = FAILED, _reason(failure)
     record = _record(
         study,
         trial_id,
         values,
         shares,
         epochs=epochs,
-        status=status,
-        reason=reason,
-        errors=errors,
         seconds=time.monotonic() - started,
-        training_seconds=fitting,
+        **dataclasses.asdict(found),
     )
     tensorboard.write_trial(directory.tensorboard, record, study.candidates.choices())
     directory.write_record(record)
@@ -205,6 +218,16 @@ def _record(study: Study, trial_id: str, values: Values, shares: dict[str, float
     )
 
 
+@dataclasses.dataclass
+class _Trainings:
+    """What the trainings of a trial have given so far; the names are those of a record."""
+
+    status: str = COMPLETED
+    reason: str = ""
+    errors: list[float] = dataclasses.field(default_factory=list)
+    training_seconds: float = 0.0
+
+
 class _Recorder(RunRecorder):
     """Records metrics.csv alone: a trial is short enough to be run again from its beginning."""
 
@@ -221,9 +244,11 @@ def _train(
     execution: int,
     state: State | None,
     keep_state: bool,
-) -> tuple[keras.Model, float]:
-    """Trains once and returns the model and its validation error."""
+    found: _Trainings,
+) -> None:
+    """Trains once, adds what came of it to `found`, and keeps the model with the smallest error so far."""
     keras.backend.clear_session()
+    started = time.monotonic()
     config = study.run_config(pattern, epochs, execution)
     model = training.prepare(config, study.split, study.build)
     folder = directory.trial(trial_id) / f"execution_{execution}"
@@ -235,14 +260,21 @@ def _train(
     if config.histogram_freq and execution == 0:
         logs = directory.tensorboard / f"trial_{trial_id}" / "quantized"
         callbacks.append(QuantizationHistograms(logs, *probe, config.histogram_freq))
-    training.fit(model, config, study.split, recorder, callbacks, state, verbose=0)
+    try:
+        training.fit(model, config, study.split, recorder, callbacks, state, verbose=0)
+    finally:
+        found.training_seconds += time.monotonic() - started
     if keep_state:
         checkpoints.save(folder, State.of(model, recorder.step, recorder.rows, recorder.seconds))
-    return model, recorder.rows[-1]["test_error"]
+    found.errors.append(recorder.rows[-1]["test_error"])
+    if found.errors[-1] == min(found.errors):
+        with files.replacing(directory.model(trial_id)) as path:
+            model.save(path)
 
 
-def _state(folder: Path, execution: int) -> State:
-    return checkpoints.load(checkpoints.paths(folder / f"execution_{execution}")[-1])
+def _state(folder: Path, execution: int) -> State | None:
+    """The state that a trial ended in; None if it is gone or damaged."""
+    return checkpoints.load_latest(folder / f"execution_{execution}", warnings.warn)
 
 
 def _reason(failure: Exception) -> str:

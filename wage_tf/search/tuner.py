@@ -11,11 +11,15 @@ from keras_tuner.engine.base_tuner import BaseTuner
 
 from wage_tf.search import trials
 from wage_tf.search.directory import SearchDirectory
-from wage_tf.search.oracles import OBJECTIVE
+from wage_tf.search.oracles import OBJECTIVE, choice_of
 from wage_tf.search.processes import ChiefLost
 from wage_tf.search.records import TrialRecord
 
 _PAUSE_SECONDS = 0.5
+
+
+class _SearchEnds(keras_tuner.errors.FatalError):
+    """Carries an error through KerasTuner, which would take it for a failure of the trial and go on."""
 
 
 class WageTuner(BaseTuner):
@@ -43,6 +47,18 @@ class WageTuner(BaseTuner):
         self.report = report
         self._waiting = False
 
+    def search(self) -> None:
+        """Runs trials until the oracle has no more.
+
+        Raises:
+            Exception: What a trial raises, which is left as it was: `--resume` runs it again.
+            ChiefLost: If the chief is gone.
+        """
+        try:
+            super().search()
+        except _SearchEnds as error:
+            raise error.__cause__ from None
+
     def pre_create_trial(self) -> None:
         """Pauses between two questions to an oracle that has nothing to run; KerasTuner would ask without end."""
         if self._waiting:
@@ -57,16 +73,18 @@ class WageTuner(BaseTuner):
         record = self.search_directory.record(trial.trial_id)
         if record is None:
             chosen = trial.hyperparameters.values
-            values = {name: value for name, value in chosen.items() if not name.startswith("tuner/")}
-            record = trials.run(
-                self.study,
-                self.search_directory,
-                trial.trial_id,
-                values,
-                chosen.get("tuner/epochs", self.study.config.epochs),
-                continued=chosen.get("tuner/trial_id"),
-                keep_state="tuner/epochs" in chosen,
-            )
+            try:
+                record = trials.run(
+                    self.study,
+                    self.search_directory,
+                    trial.trial_id,
+                    choice_of(trial),
+                    chosen.get("tuner/epochs", self.study.config.epochs),
+                    continued=chosen.get("tuner/trial_id"),
+                    keep_state="tuner/epochs" in chosen,
+                )
+            except Exception as error:
+                raise _SearchEnds from error
         return {OBJECTIVE: record.score}
 
     def _run_and_update_trial(self, trial: keras_tuner.engine.trial.Trial, *args: object, **kwargs: object) -> None:
