@@ -1,5 +1,7 @@
 """Integer operators against wage_tf's float32 ones, bit for bit."""
 
+from fractions import Fraction
+
 import numpy as np
 import pytest
 from hypothesis import given, settings
@@ -68,6 +70,21 @@ def test_quantize_error(e, width):
 def test_quantize_gradient(g, width, log2_eta, seed):
     expected = quantizers.quantize_gradient(g.astype(np.float32), width, 2.0**log2_eta, seed).numpy()
     assert (arithmetic.quantize_gradient(g, log2_eta, seed) * ops.step_size(width) == expected).all()
+
+
+@given(arrays(), st.integers(-200, 30), st.sampled_from((1, 8, 16)))
+@settings(max_examples=100, deadline=None)
+def test_every_learning_rate_has_its_steps(g, log2_eta, random_width):
+    """⌊|g_s|⌋, and one more where r < frac|g_s|·2^n, in Python's unbounded integers and fractions."""
+    steps = arithmetic.quantize_gradient(g, log2_eta, (1, 2), random_width)
+    draws = arithmetic.random_bits(g.shape, (1, 2), random_width)
+    largest = int(np.abs(g).max())
+    scale = Fraction(2) ** log2_eta / 2 ** arithmetic.shift_exponent(largest) if largest else 0
+    for value, draw, step in zip(g.tolist(), draws.tolist(), steps.tolist(), strict=True):
+        size = abs(value) * scale
+        floor = size // 1
+        assert abs(step) == floor + (draw < (size - floor) * 2**random_width)
+        assert step * value >= 0
 
 
 @pytest.mark.parametrize("width", [1, 8, 16, 24])

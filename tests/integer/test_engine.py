@@ -10,6 +10,9 @@ import wage_tf
 from tests.integer.helpers import random_images, real_images
 from wage_tf import integer
 from wage_tf.errors import UserError
+from wage_tf.export import Card, packed
+from wage_tf.integer import exactness
+from wage_tf.integer.exactness import EXACT_SUMS
 from wage_tf.optimizers import gradient_bits
 
 LOG2_ETA, SEED = 3, 5
@@ -30,11 +33,17 @@ def assert_same_weights(model, graph, step):
 
 
 def assert_trains_alike(model, images, labels, steps, batch):
+    """Steps whose float32 sums are exact by their bounds, on any CPU and in any order."""
     graph = integer.freeze(model)
     for step in range(steps):
         part = slice(step * batch, (step + 1) * batch)
         model.train_on_batch(images[part], np.eye(10, dtype=np.float32)[labels[part]])
-        graph = integer.train_step(graph, images[part], labels[part], LOG2_ETA, SEED, step)
+        outputs = integer.forward(graph, images[part])
+        gradients, errors = integer.backward(graph, outputs, images[part], labels[part])
+        assert max(exactness.forward_bounds(graph, outputs).values()) < EXACT_SUMS
+        assert max(exactness.error_bounds(graph, outputs, errors).values()) < EXACT_SUMS
+        assert max(exactness.gradient_bounds(graph, outputs, errors, gradients).values()) < EXACT_SUMS
+        graph = integer.update(graph, gradients, LOG2_ETA, SEED, step)
         assert_same_weights(model, graph, step)
     return graph
 
@@ -58,12 +67,36 @@ def test_vgg7_trains_alike_on_cifar10():
     assert_infers_alike(model, graph, real_images("cifar10", "test[:100]")[0])
 
 
+def test_fit_ends_in_the_weights_of_the_engine():
+    """Two epochs of five steps, the last of a smaller batch."""
+    images, labels = real_images("mnist", "train[:150]")
+    model = build("lenet5", "2-8-8-8", (28, 28, 1), 0.25)
+    graph = integer.freeze(model)
+    model.fit(images, np.eye(10, dtype=np.float32)[labels], batch_size=32, epochs=2, shuffle=False, verbose=0)
+    for step in range(10):
+        part = slice(step % 5 * 32, (step % 5 + 1) * 32)
+        graph = integer.train_step(graph, images[part], labels[part], LOG2_ETA, SEED, step)
+    assert_same_weights(model, graph, "10 of fit")
+
+
+@pytest.mark.parametrize("frozen", ["conv1", "conv2", "fc2"])
+def test_a_frozen_layer_is_not_updated(frozen):
+    model = build("lenet5", "2-8-8-8", (16, 16, 1), 0.05)
+    before = integer.freeze(model).kernels[frozen].accumulators
+    model.get_layer(frozen).trainable = False
+    model.compile(model.optimizer.from_config(model.optimizer.get_config()), model.loss)
+    graph = assert_trains_alike(model, random_images((16, 16, 1), 24), np.arange(24) % 10, steps=3, batch=8)
+    assert (graph.kernels[frozen].accumulators == before).all()
+    again, _ = packed.from_bytes(packed.to_bytes(graph, Card("net", "2-8-8-8", "x/256"), accumulators=True))
+    assert [kernel.variable for kernel in again.kernels.values()].count(None) == 1
+
+
 @pytest.mark.parametrize(
     ("name", "bits", "shape"),
     [
         ("mlp", "1-8-8-8", (9, 9, 1)),
         ("mlp", "8-8-4-8", (9, 9, 1)),
-        ("lenet5", "3-16-16-16", (16, 16, 1)),
+        ("lenet5", "3-12-16-9", (16, 16, 1)),
         ("lenet5", "4-4-12-6", (17, 16, 3)),
         ("alexnet", "2-8-8-8", (67, 63, 3)),
     ],
@@ -127,6 +160,17 @@ def test_images_of_another_kind_are_refused():
             integer.forward(graph, images)
     with pytest.raises(UserError, match="labels: class numbers"):
         integer.backward(graph, [np.zeros((2, 10), np.int32)], np.zeros((2, 5, 5, 1), np.uint8), np.zeros(3, int))
+    for label in (99, 10, -1):
+        with pytest.raises(UserError, match=f"labels: class numbers 0 to 9; received {label}"):
+            integer.train_step(graph, np.zeros((2, 5, 5, 1), np.uint8), np.array([0, label]), LOG2_ETA, SEED, 0)
+
+
+def test_a_learning_rate_past_all_accumulators_is_refused():
+    graph = integer.freeze(build("mlp", "2-8-8-8", (5, 5, 1), 0.05))
+    gradients = {name: np.ones(kernel.codes.shape, np.int32) for name, kernel in graph.kernels.items()}
+    integer.update(graph, gradients, 30, SEED, 0)
+    with pytest.raises(UserError, match=r"learning rate: at most 2\^30; received 2\^31"):
+        integer.update(graph, gradients, 31, SEED, 0)
 
 
 def test_float_errors_are_refused_in_training():

@@ -5,6 +5,7 @@ import numpy as np
 import pytest
 
 import models
+from tests.integer.helpers import random_images
 from wage_tf import constraints, integer, layers
 from wage_tf.errors import UserError
 
@@ -49,6 +50,48 @@ def test_the_table_of_pixels_covers_every_preprocessing():
 def test_what_has_no_node_is_named(layer, message):
     with pytest.raises(UserError, match=message):
         integer.freeze(chain(layer))
+
+
+def layer_list():
+    return [
+        keras.Input((8, 8, 1), dtype="uint8"),
+        layers.QRescaling(1 / 128, -1.0),
+        layers.QConv2D(4, 3),
+        layers.QActivation(),
+        keras.layers.Flatten(),
+        layers.QDense(10),
+        layers.QActivation(activation=None),
+        layers.QError(),
+    ]
+
+
+def added(tmp_path):
+    model = keras.Sequential()
+    for layer in layer_list():
+        model.add(layer)
+    return model
+
+
+def loaded(tmp_path):
+    keras.Sequential(layer_list()).save(tmp_path / "model.keras")
+    return keras.saving.load_model(tmp_path / "model.keras")
+
+
+def inside_another(tmp_path):
+    model = keras.Sequential(layer_list())
+    image = keras.Input((8, 8, 1), dtype="uint8")
+    keras.Model(image, model(image))
+    return model
+
+
+@pytest.mark.parametrize("build", [added, loaded, inside_another])
+def test_a_sequential_is_read_as_it_is_now(tmp_path, build):
+    """Keras calls the layers again whenever a Sequential is rebuilt."""
+    model = build(tmp_path)
+    graph = integer.freeze(model)
+    assert [type(node).__name__ for node in graph.nodes][2:5] == ["Activation", "Flatten", "Dense"]
+    images = random_images((8, 8, 1), 4)
+    assert (model(images).numpy() * 2.0 ** graph.fractions[-1] == integer.infer(graph, images)).all()
 
 
 def test_a_branch_is_refused():

@@ -1,6 +1,7 @@
 """python -m wage_tf.integer verify, in-process, on runs that are integers and runs that are not."""
 
 import dataclasses
+import json
 
 import keras
 import numpy as np
@@ -10,8 +11,8 @@ from tests.integer.helpers import random_images
 from tests.integer.runs_helper import write_run
 from wage_tf import datasets, integer, layers
 from wage_tf.errors import UserError
+from wage_tf.integer import engine, exactness, linear
 from wage_tf.integer.__main__ import main
-from wage_tf.integer.exactness import gradient_bounds
 from wage_tf.integer.verify import Comparison
 
 
@@ -42,6 +43,7 @@ def test_an_integer_run_is_equal(tmp_path, capsys):
         ("2-8-f-f", "EQUAL in inference; training is NOT INTEGERS", "conv1: its weight gradient is float32 (k_G = f)"),
         ("2-8-8-f", "EQUAL in inference; training is NOT INTEGERS", "fc2: the errors that reach it are float32"),
         ("f-f-f-f", "NOT INTEGERS: the operands above", "conv1: weights and gradients"),
+        ("2-f-8-f", "NOT INTEGERS: the operands above", "fc2_clip: activations and errors\nfc2_error: errors\n"),
     ],
 )
 def test_float_patterns_are_named(tmp_path, capsys, bits, verdict, named):
@@ -75,6 +77,119 @@ def test_a_wrong_layer_is_found(tmp_path, capsys, monkeypatch):
     assert "fc1" in printed.out.splitlines()[-1]
 
 
+def damaged(function, amount):
+    """The function, the first number of its result changed."""
+
+    def wrong(*arguments):
+        result = function(*arguments)
+        result.flat[0] += amount
+        return result
+
+    return wrong
+
+
+@pytest.mark.parametrize(
+    ("module", "name", "amount", "layer"),
+    [
+        (linear, "max_pool", 1000, "conv1_relu"),
+        (linear, "max_pool_error", 1, "conv1"),
+        (engine, "quantize_gradient", 1, "conv1"),
+    ],
+)
+def test_a_fault_of_the_engine_is_not_blamed_on_float32(tmp_path, capsys, monkeypatch, module, name, amount, layer):
+    """A batch of 700 takes gradients past 2^24."""
+    write_run(tmp_path / "run")
+    monkeypatch.setattr(module, name, damaged(getattr(module, name), amount))
+    code, printed = verify(tmp_path / "run", capsys, "--images", "40", "--steps", "1", "--batch-size", "700")
+    verdict = printed.out.splitlines()[-1]
+    assert code == 1
+    assert verdict.startswith("verdict: NOT EQUAL: ")
+    assert layer in verdict
+    assert "float32" not in verdict
+    assert "gradient sums could pass 2^24, where float32 stops being exact: " in printed.out
+
+
+def test_wide_patterns_name_where_float32_is_not_exact(tmp_path, capsys):
+    write_run(tmp_path / "run", "16-16-16-16")
+    code, printed = verify(tmp_path / "run", capsys, "--images", "40", "--steps", "1")
+    table = {tuple(line.split()[:2]): line.split() for line in printed.out.splitlines()}
+    assert code == 1
+    assert table["conv1", "W"][-1] == "yes"
+    assert table["conv1", "W"][-2] == "NO"
+    assert "  forward sums could pass 2^24, where float32 stops being exact: conv1 in 2 of 2 batches" in printed.out
+    assert "  error sums could pass 2^24, where float32 stops being exact: " in printed.out
+    verdict = printed.out.splitlines()[-1]
+    assert "Keras' float32 sums left the exact range, the integers did not: conv1 (forward" in verdict
+
+
+def test_bounds_hold_for_the_sums_met():
+    """Estimated or computed, no sum is larger than its bound; overlapping poolings count their windows."""
+    keras.utils.set_random_seed(1)
+    for bits in ("2-8-8-8", "12-12-8-12"):
+        model = keras.Sequential(
+            [
+                keras.Input((9, 9, 2), dtype="uint8"),
+                layers.QRescaling(1 / 128, -1.0, bits),
+                layers.QConv2D(3, 3, bits=bits, name="first"),
+                layers.QActivation(bits),
+                keras.layers.MaxPooling2D(3, strides=2),
+                layers.QConv2D(4, 2, bits=bits, name="second"),
+                layers.QActivation(bits),
+                keras.layers.Flatten(),
+                layers.QDense(10, bits=bits, name="last"),
+                layers.QError(bits),
+            ]
+        )
+        graph = integer.freeze(model)
+        images = random_images((9, 9, 2), 6)
+        outputs = integer.forward(graph, images)
+        gradients, errors = integer.backward(graph, outputs, images, np.arange(6))
+        forward = exactness.forward_bounds(graph, outputs)
+        error = exactness.error_bounds(graph, outputs, errors)
+        gradient = exactness.gradient_bounds(graph, outputs, errors, gradients)
+        assert set(error) == {"second", "last", graph.nodes[-1].name}
+        places = {node.name: place for place, node in enumerate(graph.nodes)}
+        for name in gradients:
+            assert np.abs(outputs[places[name]]).max() <= forward[name]
+            assert np.abs(gradients[name].astype(np.int64)).max() <= gradient[name]
+        assert np.abs(errors[places["second"] - 1]).max() * 4 <= error["second"]
+        assert np.abs(errors[places["last"] - 1]).max() <= error["last"]
+        assert (max(forward.values()) >= exactness.EXACT_SUMS) == (bits != "2-8-8-8")
+
+
+def test_batches_are_counted_as_they_were(tmp_path, capsys):
+    write_run(tmp_path / "run")
+    config = json.loads((tmp_path / "run" / "config.json").read_text())
+    (tmp_path / "run" / "config.json").write_text(json.dumps({**config, "limit": 20}))
+    _, printed = verify(tmp_path / "run", capsys, "--images", "8", "--steps", "3", "--batch-size", "16")
+    assert "training: 3 steps of 4 to 16 images" in printed.out
+
+
+def test_a_frozen_layer_is_compared_too(tmp_path):
+    model = write_run(tmp_path / "run")
+    model.get_layer("conv1").trainable = False
+    comparison = Comparison(model)
+    comparison.train([(random_images((28, 28, 1), 8), np.eye(10, dtype=np.float32)[np.arange(8)])] * 2, 8.0, 0)
+    assert comparison.equal
+    assert ("conv1", "stored") in comparison.rows
+    assert ("conv1", "G") not in comparison.rows
+
+
+def test_a_loaded_sequential_is_verified(tmp_path, capsys):
+    model = keras.Sequential(
+        [
+            keras.Input((28, 28, 1), dtype="uint8"),
+            layers.QRescaling(1 / 256),
+            keras.layers.Flatten(),
+            layers.QDense(10),
+            layers.QError(),
+        ]
+    )
+    write_run(tmp_path / "run", model=model)
+    code, printed = verify(tmp_path / "run", capsys, "--images", "8", "--steps", "2")
+    assert (code, printed.out.splitlines()[-1]) == (0, "verdict: EQUAL: these are integers, bit for bit")
+
+
 def test_bad_input_is_one_line(tmp_path, capsys):
     code, printed = verify(tmp_path, capsys)
     assert (code, printed.out, printed.err.count("\n")) == (2, "", 1)
@@ -103,7 +218,7 @@ def test_gradient_sums_past_2_to_24_are_found(tmp_path):
     images = np.full((64, 28, 28, 1), 255, np.uint8)
     outputs = integer.forward(graph, images)
     gradients, errors = integer.backward(graph, outputs, images, np.zeros(64, np.int64))
-    bounds = gradient_bounds(graph, outputs, errors)
+    bounds = exactness.gradient_bounds(graph, outputs, errors, gradients)
     for name, gradient in gradients.items():
         assert np.abs(gradient).max() <= bounds[name]
     assert bounds["conv1"] == np.abs(errors[1].astype(np.int64)).sum(axis=(0, 1, 2)).max() * 127
@@ -115,4 +230,5 @@ def test_comparison_counts_inexact_gradients(tmp_path):
     images = random_images((28, 28, 1), 8)
     comparison.train([(images, np.eye(10, dtype=np.float32)[np.arange(8)])], 8.0, 0)
     assert comparison.equal
-    assert comparison.steps.past_exact == dict.fromkeys(("conv1", "conv2", "fc1", "fc2"), 0)
+    assert {name for name, sums in comparison.exactness if sums == "gradient"} == {"conv1", "conv2", "fc1", "fc2"}
+    assert all((entry.batches, entry.past, entry.differed) == (1, 0, 0) for entry in comparison.exactness.values())

@@ -66,12 +66,12 @@ def _verify(arguments: argparse.Namespace) -> int:
         train = dataset.train_batches(size, config.seed, recipe.augmentation)
         eta = recipes.parse_schedule(config.schedule)[0][1]
         comparison.train(itertools.islice(train, arguments.steps), eta, config.seed)
-        report = _training_lines(comparison, size)
+        report = _training_lines(comparison)
     else:
         report = ["training is not integers:", *floats]
     print(_table(comparison))
     print(f"\ninference: {comparison.images} images, every code of every layer")
-    print("\n".join(report))
+    print("\n".join([*report, *_inexact_lines(comparison)]))
     print(f"verdict: {_verdict(comparison, floats)}")
     return 0 if comparison.equal and not floats else _DIFFERENT
 
@@ -98,36 +98,48 @@ def _table(comparison: Comparison) -> str:
 
 
 def _cells(row: Row) -> tuple[str, ...]:
-    sums = f"{row.sums.bit_length() + 1} bits" if row.sums else ""
-    return (row.layer, row.operand, str(row.width), f"{row.low}..{row.high}", sums, "yes" if row.equal else "NO")
+    sums = f"{row.sums.bit_length() + 1} bits{'' if row.sums_equal else ' NO'}" if row.sums else ""
+    equal = "yes" if row.codes_equal else "NO"
+    return (row.layer, row.operand, str(row.width), f"{row.low}..{row.high}", sums, equal)
 
 
-def _training_lines(comparison: Comparison, batch_size: int) -> list[str]:
+def _training_lines(comparison: Comparison) -> list[str]:
     steps = comparison.steps
+    sizes = " to ".join(str(size) for size in sorted({min(steps.sizes), max(steps.sizes)}))
     lines = [
-        f"training: {steps.done} steps of {batch_size} images, "
+        f"training: {steps.done} steps of {sizes} images, "
         f"{steps.done - steps.differing} of them with equal stored weights at the end"
     ]
-    for name, count in steps.past_exact.items():
-        if count:
-            lines.append(
-                f"  {name}: gradient sums could pass 2^24, where float32 stops being exact, in {count} of {steps.done} "
-                f"steps; Keras' gradient differed in {steps.inexact[name]}"
-            )
-    if not any(steps.past_exact.values()):
+    if not any(entry.past for (_, sums), entry in comparison.exactness.items() if sums == "gradient"):
         lines.append("  no gradient sum could pass 2^24, where float32 stops being exact")
     return lines
+
+
+def _inexact_lines(comparison: Comparison) -> list[str]:
+    """A line for each kind of sums that float32 can get wrong, with the layers."""
+    layers: dict[str, list[str]] = {}
+    for (layer, sums), entry in comparison.exactness.items():
+        if entry.past:
+            count = f"{layer} in {entry.past} of {entry.batches} batches (Keras' differed in {entry.differed})"
+            layers.setdefault(sums, []).append(count)
+    return [
+        f"  {sums} sums could pass 2^24, where float32 stops being exact: {', '.join(counts)}"
+        for sums, counts in layers.items()
+    ]
 
 
 def _verdict(comparison: Comparison, floats: list[str]) -> str:
     if comparison.equal:
         return "EQUAL in inference; training is NOT INTEGERS" if floats else "EQUAL: these are integers, bit for bit"
-    names = sorted({row.layer for row in comparison.rows.values() if not row.equal})
-    steps = comparison.steps
-    explained = all(row.equal for row in comparison.rows.values() if row.operand in ("W", "A", "E"))
-    if explained and all(steps.past_exact[name] for name, count in steps.inexact.items() if count):
-        return f"NOT EQUAL: {', '.join(names)}: Keras' float32 gradient sums left the exact range, the integers did not"
-    return f"NOT EQUAL: {', '.join(names)}"
+    names = ", ".join(sorted({row.layer for row in comparison.rows.values() if not row.equal}))
+    if not comparison.explained:
+        return f"NOT EQUAL: {names}"
+    inexact: dict[str, list[str]] = {}
+    for (layer, sums), entry in comparison.exactness.items():
+        if entry.past and entry.differed:
+            inexact.setdefault(layer, []).append(sums)
+    where = "; ".join(f"{layer} ({', '.join(sums)})" for layer, sums in inexact.items())
+    return f"NOT EQUAL: {names}: Keras' float32 sums left the exact range, the integers did not: {where}"
 
 
 if __name__ == "__main__":

@@ -10,6 +10,8 @@ import numpy as np
 
 _GOLDEN = 0x9E3779B9
 _WORD = 2**32
+_LARGEST_SHIFT = 63
+LARGEST_LOG2_ETA = 30
 
 
 def largest_code(width: int) -> int:
@@ -104,11 +106,11 @@ def quantize_gradient(g: np.ndarray, log2_eta: int, seed: tuple[int, int], rando
     """Q_G: sgn(g)·(⌊|g_s|⌋ + Bernoulli(frac|g_s|)) with g_s = η·g / Shift(max|g|), in steps of σ(k_G).
 
     With s = log2(Shift / η), |g_s| = |g| / 2^s has the floor |g| >> s and the fraction (|g| mod 2^s) / 2^s; the draw
-    r < fraction·2^n of a random n-bit integer r compares r·2^s with (|g| mod 2^s)·2^n.
+    r < fraction·2^n of a random n-bit integer r compares it with (|g| mod 2^s)·2^(n−s), rounded up.
 
     Args:
         g: Gradient sums, integer array of any fraction.
-        log2_eta: log2 of the learning rate η.
+        log2_eta: log2 of the learning rate η, at most `LARGEST_LOG2_ETA`.
         seed: Two words for `random_bits`.
         random_width: n.
 
@@ -122,10 +124,12 @@ def quantize_gradient(g: np.ndarray, log2_eta: int, seed: tuple[int, int], rando
     size = np.abs(g.astype(np.int64))
     if shift <= 0:
         return np.sign(g).astype(np.int64) * (size << -shift)
-    floor = size >> shift
-    rest = size & (2**shift - 1)
-    draw = random_bits(g.shape, seed, random_width)
-    carry = draw << max(shift - random_width, 0) < rest << max(random_width - shift, 0)
+    whole = min(shift, _LARGEST_SHIFT)
+    floor = size >> whole
+    rest = size & (2**whole - 1)
+    excess = shift - random_width
+    bound = -(-rest >> min(excess, _LARGEST_SHIFT)) if excess > 0 else rest << -excess
+    carry = random_bits(g.shape, seed, random_width) < bound
     return np.sign(g).astype(np.int64) * (floor + carry)
 
 

@@ -14,6 +14,7 @@ import numpy as np
 from wage_tf.errors import UserError
 from wage_tf.integer import linear
 from wage_tf.integer.arithmetic import (
+    LARGEST_LOG2_ETA,
     code_dtype,
     fraction_bits,
     quantize,
@@ -59,7 +60,7 @@ def forward(graph: Graph, images: np.ndarray) -> list[np.ndarray]:
     outputs = []
     x, fraction = images, 0
     for node, fraction_out in zip(graph.nodes, graph.fractions, strict=True):
-        x = _forward(node, x, fraction)
+        x = node_forward(node, x, fraction)
         fraction = fraction_out
         outputs.append(x)
     return outputs
@@ -83,8 +84,8 @@ def backward(
         labels: Class numbers, integers [batch].
 
     Returns:
-        Gradient sums of every kernel by name, int32 or int64; and the error of every node's output
-        (None before the first kernel).
+        Gradient sums by name of every kernel that is not frozen, int32 or int64; and the error of every node's
+        output (None before the first of these kernels).
 
     Raises:
         UserError: If a kernel's errors or gradients are float32 by its pattern, or labels do not fit the scores.
@@ -96,35 +97,40 @@ def backward(
     inputs, fractions = [images, *outputs[:-1]], [0, *graph.fractions[:-1]]
     gradients: dict[str, np.ndarray] = {}
     errors: list[np.ndarray | None] = [None] * len(graph.nodes)
-    waiting = set(graph.kernels)
+    waiting = {name for name, kernel in graph.kernels.items() if kernel.variable is not None}
     for place in reversed(range(len(graph.nodes))):
         node, x = graph.nodes[place], inputs[place]
         errors[place] = e
-        if isinstance(node, Conv2D | Dense):
+        if node.name in waiting:
             gradients[node.name] = kernel_gradient(node, x, e)
             waiting.remove(node.name)
         if not waiting:
             break
-        e = _backward(node, x, fractions[place], e)
+        e = node_backward(node, x, fractions[place], e)
     return gradients, errors
 
 
 def update(
     graph: Graph, gradients: dict[str, np.ndarray], log2_eta: int, seed: int, step: int, random_width: int = 16
 ) -> Graph:
-    """IntegerSGD: W ← clip(W − Q_G(g)) on the accumulators of every kernel; returns the graph with new codes.
+    """IntegerSGD: W ← clip(W − Q_G(g)) on the accumulators of every kernel that has a gradient.
 
     Args:
         graph: The network, with accumulators.
         gradients: What `backward` returned.
-        log2_eta: log2 of the learning rate.
+        log2_eta: log2 of the learning rate, at most 30.
         seed: The optimizer's seed.
         step: Steps done before this one.
         random_width: Bits of the random integers.
 
+    Returns:
+        The graph with new accumulators and codes.
+
     Raises:
-        UserError: If a kernel has no accumulators.
+        UserError: If a kernel has no accumulators, or the learning rate is too large.
     """
+    if log2_eta > LARGEST_LOG2_ETA:
+        raise UserError(f"learning rate: at most 2^{LARGEST_LOG2_ETA}; received 2^{log2_eta}")
     kernels = graph.kernels
     return graph.with_kernels(
         {name: _updated(name, kernels[name], g, log2_eta, seed, step, random_width) for name, g in gradients.items()}
@@ -144,7 +150,8 @@ def kernel_gradient(node: Conv2D | Dense, x: np.ndarray, e: np.ndarray) -> np.nd
     return linear.convolve_gradient(x, e, node.kernel.codes.shape[:2], node.strides, node.padding)
 
 
-def _forward(node: Node, x: np.ndarray, fraction: int) -> np.ndarray:
+def node_forward(node: Node, x: np.ndarray, fraction: int) -> np.ndarray:
+    """Codes of a node's output from those of its input `x`, which have `fraction` fraction bits."""
     match node:
         case Rescale():
             return node.codes[x]
@@ -162,7 +169,7 @@ def _forward(node: Node, x: np.ndarray, fraction: int) -> np.ndarray:
             return x
 
 
-def _backward(node: Node, x: np.ndarray, fraction: int, e: np.ndarray) -> np.ndarray:
+def node_backward(node: Node, x: np.ndarray, fraction: int, e: np.ndarray) -> np.ndarray:
     """Error of a node's input `x`, which has `fraction` fraction bits, from the error `e` of its output."""
     match node:
         case Conv2D():
@@ -193,6 +200,9 @@ def _loss_error(scores: np.ndarray, fraction: int, labels: np.ndarray) -> np.nda
             f"labels: class numbers, integers [batch] for scores {scores.shape}; "
             f"received {labels.dtype} of shape {labels.shape}"
         )
+    strangers = labels[(labels < 0) | (labels >= classes)]
+    if strangers.size:
+        raise UserError(f"labels: class numbers 0 to {classes - 1}; received {strangers[0]}")
     return scores.astype(np.int64) - ((np.arange(classes) == labels[:, None]).astype(np.int64) << fraction)
 
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import collections
+import itertools
 from collections.abc import Callable
 
 import keras
@@ -22,20 +24,16 @@ def freeze(model: keras.Model) -> Graph:
             from raw uint8 images, with integer widths for W and A.
 
     Returns:
-        The graph, accumulators included.
+        The graph, accumulators included; a frozen layer (trainable=False) stays as it is in training.
 
     Raises:
         UserError: If a layer has no node in the integer graph, an operand of the forward pass is float32, or a
             stored weight is not on its grid; the message names the layer.
     """
-    layers = _chain(model)
     variables = {id(variable): index for index, variable in enumerate(model.trainable_variables)}
     nodes = []
-    for layer in layers:
-        reader = _READERS.get(type(layer))
-        if reader is None:
-            raise UserError(_unsupported(layer))
-        nodes.append(reader(layer, variables))
+    for layer, _ in chain(model):
+        nodes.append(_READERS[type(layer)](layer, variables))
     if not nodes or not isinstance(nodes[0], Rescale):
         raise UserError(f"model {model.name}: the integer graph begins with a QRescaling, which takes raw uint8 pixels")
     return Graph(tuple(model.input_shape[1:]), tuple(nodes))
@@ -53,20 +51,35 @@ def codes_of(values: np.ndarray, fraction: int, what: str) -> np.ndarray:
     return scaled.astype(np.int64)
 
 
-def _chain(model: keras.Model) -> list[keras.Layer]:
+def chain(model: keras.Model) -> list[tuple[keras.Layer, keras.KerasTensor]]:
+    """The layers of a model that is a chain, in order, each with its output in the model.
+
+    Raises:
+        UserError: If the model is not built, not a chain, or has a layer without an integer node.
+    """
     if not model.built or len(model.inputs) != 1 or len(model.outputs) != 1:
         raise UserError(f"model {model.name}: the integer graph needs a built model of one input and one output")
-    tensor, layers = model.inputs[0], []
+    calls = _calls(model)
+    tensor, found = model.inputs[0], []
     for layer in model.layers:
         if isinstance(layer, keras.layers.InputLayer):
             continue
         if type(layer) not in _READERS:
             raise UserError(_unsupported(layer))
-        if len(layer._inbound_nodes) != 1 or layer.input is not tensor:
+        if len(calls[layer]) != 1 or calls[layer][0].input_tensors[0] is not tensor:
             raise UserError(f"layer {layer.name}: the integer graph is a chain, each layer used once, after the last")
-        tensor = layer.output
-        layers.append(layer)
-    return layers
+        (tensor,) = calls[layer][0].output_tensors
+        found.append((layer, tensor))
+    return found
+
+
+def _calls(model: keras.Model) -> dict[keras.Layer, list]:
+    """The nodes of a model's own graph by layer; `layer.output` also counts those of graphs it was part of before."""
+    graph = model._functional if isinstance(model, keras.Sequential) else model
+    calls = collections.defaultdict(list)
+    for node in itertools.chain.from_iterable(graph._nodes_by_depth.values()):
+        calls[node.operation].append(node)
+    return calls
 
 
 def _unsupported(layer: keras.Layer) -> str:
@@ -134,7 +147,7 @@ def _read_kernel(layer: QConv2D | QDense, variables: dict[int, int]) -> Kernel:
         accumulators=stored.astype(code_dtype(limit)),
         fraction=fraction,
         limit=limit,
-        variable=variables.get(id(layer.kernel), 0),
+        variable=variables.get(id(layer.kernel)),
     )
 
 

@@ -44,7 +44,8 @@ class Kernel:
             for inference only.
         fraction: Fraction bits of the accumulators, at least k_G − 1 and k_W − 1.
         limit: The clip after an update, in the accumulators' units.
-        variable: Index of the kernel among the optimizer's variables, part of the random numbers' seed.
+        variable: Index of the kernel among the optimizer's variables, part of the random numbers' seed; None where
+            the layer is frozen, so that training leaves it as it is.
     """
 
     codes: np.ndarray
@@ -54,7 +55,7 @@ class Kernel:
     accumulators: np.ndarray | None
     fraction: int
     limit: int
-    variable: int
+    variable: int | None
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
@@ -183,7 +184,8 @@ class Graph:
 def float_operands(graph: Graph) -> list[str]:
     """What keeps a graph's training from being integer arithmetic: one line per kernel, empty where nothing does.
 
-    A kernel needs a gradient width, and between it and the next kernel (or the loss) a node that quantizes errors.
+    A kernel needs a gradient width unless it is frozen, and between it and the next kernel (or the loss) a node that
+    quantizes errors.
     """
     lines = []
     quantized = False
@@ -193,7 +195,7 @@ def float_operands(graph: Graph) -> list[str]:
         elif isinstance(node, Conv2D | Dense):
             if not quantized:
                 lines.append(f"{node.name}: the errors that reach it are float32 (k_E = f)")
-            if node.kernel.gradient_width is None:
+            if node.kernel.gradient_width is None and node.kernel.variable is not None:
                 lines.append(f"{node.name}: its weight gradient is float32 (k_G = f)")
             quantized = False
     return lines[::-1]
@@ -253,7 +255,8 @@ def _positions(shape: Shape, window: tuple[int, ...], strides: tuple[int, ...], 
 def _check_kernel(kernel: Kernel) -> None:
     _check_width(kernel.width, 1)
     _require(_is_int(kernel.alpha, -62, 62), f"log2 alpha is an integer; received {kernel.alpha!r}")
-    _require(_is_int(kernel.variable, 0, 2**32 - 1), f"variable is an index; received {kernel.variable!r}")
+    if kernel.variable is not None:
+        _require(_is_int(kernel.variable, 0, 2**32 - 1), f"variable is an index; received {kernel.variable!r}")
     _check_codes(kernel.codes, kernel.codes.shape, kernel.width)
     _require(kernel.codes.size > 0, "a kernel has at least one weight")
     if kernel.gradient_width is not None:
