@@ -5,7 +5,7 @@
 
 LiteRT runs on every test image, the integer engine (from the packed file) and the C code, compiled with address and
 undefined-behaviour sanitizers, on the first 1,000. Scores are compared as integer codes, exactly. With --json it also
-runs `python -m wage_tf.integer verify` and keeps its verdict.
+runs `python -m wage_tf.integer verify` and keeps its verdict. Exit code: 0 if all is equal, 1 if not.
 """
 
 from __future__ import annotations
@@ -21,10 +21,13 @@ from ai_edge_litert.interpreter import Interpreter
 
 from benchmarks import record
 from wage_tf import datasets, integer, training
-from wage_tf.commands import load_run
+from wage_tf.commands import OneLineParser, load_run, run_command
+from wage_tf.errors import UserError
 from wage_tf.export import export_run, read_packed
 
 _BATCH = 250
+_FEWER = 1000
+_DIFFERENT = 1
 
 
 def litert_scores(path: Path, images: np.ndarray) -> np.ndarray:
@@ -40,52 +43,67 @@ def litert_scores(path: Path, images: np.ndarray) -> np.ndarray:
     return np.stack(scores)
 
 
-def c_scores(folder: Path, images: np.ndarray) -> np.ndarray:
-    """Compiles the generated C with sanitizers and runs it on all images at once."""
+def c_scores(folder: Path, images: np.ndarray, outputs: int) -> np.ndarray:
+    """Compiles the generated C with sanitizers and runs it on all images at once: [images, outputs]."""
     subprocess.run(["make", "-s", "-C", folder, "sanitized"], check=True)
     run = subprocess.run([folder / "sanitized"], input=images.tobytes(), capture_output=True, check=True)
-    return np.array([line.split()[-10:] for line in run.stdout.splitlines()], np.int64)
+    return np.array([line.split()[-outputs:] for line in run.stdout.splitlines()], np.int64)
 
 
-def verdict(run_dir: str) -> str:
-    """What `verify` says below its table: images, steps, and whether all is equal."""
+def count_equal(scores: np.ndarray, keras_scores: np.ndarray, fraction: int) -> int:
+    """Images all of whose integer scores, with `fraction` fraction bits, are exactly Keras' floats."""
+    return int((scores == keras_scores[: len(scores)].astype(np.float64) * 2.0**fraction).all(axis=1).sum())
+
+
+def verdict(run_dir: str) -> tuple[str, bool]:
+    """What `verify` says below its table: images, steps and whether all is equal; and the last as a truth value."""
     command = [sys.executable, "-m", "wage_tf.integer", "verify", run_dir]
-    printed = subprocess.run(command, capture_output=True, text=True, check=False).stdout
-    return "; ".join(line.strip() for line in printed.rpartition("\n\n")[2].splitlines())
+    run = subprocess.run(command, capture_output=True, text=True, check=False)
+    if run.returncode > 1:
+        raise UserError(run.stderr)
+    return "; ".join(line.strip() for line in run.stdout.rpartition("\n\n")[2].splitlines()), run.returncode == 0
 
 
-def main() -> None:
-    """Prints a line per form."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+def main() -> int:
+    """Prints a line per form and returns the exit code."""
+    parser = OneLineParser(
+        prog="python -m benchmarks.deployed_equality",
+        description=__doc__,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
     parser.add_argument("run_dir")
     record.add_argument(parser)
-    args = parser.parse_args()
+    return run_command(parser, _compare, None)
 
+
+def _compare(args: argparse.Namespace) -> int:
     config, model = load_run(args.run_dir)
-    dataset = datasets.load(config.dataset, config.data_dir)
+    dataset = datasets.load(config.dataset, config.data_dir, image_size=config.image_size)
     batches = dataset.test_batches(_BATCH, training.recipe_of(config, dataset).augmentation)
     images = np.concatenate([batch.numpy() for batch, _ in batches])
     keras_scores = model.predict(images, batch_size=_BATCH, verbose=0)
-    unit = 2.0 ** -integer.freeze(model).fractions[-1]
-    expected = (keras_scores / unit).astype(np.int64)
+    fraction = integer.freeze(model).fractions[-1]
+    figures = {}
     with tempfile.TemporaryDirectory() as name:
         forms = {to: export_run(args.run_dir, to, Path(name) / to) for to in ("litert", "packed", "c")}
         graph, _ = read_packed(forms["packed"].path)
         found = {
             "litert": litert_scores(forms["litert"].path, images),
-            "packed": integer.infer(graph, images[:1000]),
-            "c": c_scores(forms["c"].path, images[:1000]),
+            "packed": integer.infer(graph, images[:_FEWER]),
+            "c": c_scores(forms["c"].path, images[:_FEWER], keras_scores.shape[1]),
         }
-        figures = {}
-        for form, scores in found.items():
-            equal = int((scores == expected[: len(scores)]).all(axis=1).sum())
-            size = forms[form].size
-            ratio = forms[form].float_size / size
-            print(f"{form}: {equal:,} of {len(scores):,} images equal; {size:,} bytes, 1/{ratio:.1f} of float32")
-            figures[form] = {"equal": equal, "images": len(scores), "bytes": size, "ratio": ratio}
+    for form, scores in found.items():
+        equal, size = count_equal(scores, keras_scores, fraction), forms[form].size
+        ratio = forms[form].float_size / size
+        print(f"{form}: {equal:,} of {len(scores):,} images equal; {size:,} bytes, 1/{ratio:.1f} of float32")
+        figures[form] = {"equal": equal, "images": len(scores), "bytes": size, "ratio": ratio}
+    all_equal = all(figure["equal"] == figure["images"] for figure in figures.values())
     if args.json:
-        record.write(args.json, "deployed_equality", {**figures, "verify": verdict(args.run_dir)})
+        text, verified = verdict(args.run_dir)
+        record.write(args.json, "deployed_equality", {**figures, "verify": text})
+        all_equal = all_equal and verified
+    return 0 if all_equal else _DIFFERENT
 
 
 if __name__ == "__main__":
-    main()
+    sys.exit(main())

@@ -1,6 +1,6 @@
 """Generated C against the integer engine, code for code, under strict warnings and sanitizers."""
 
-import pathlib
+import os
 import shutil
 import subprocess
 
@@ -14,14 +14,17 @@ from wage_tf import integer, layers
 from wage_tf.errors import UserError
 from wage_tf.export import Card, write_c
 
-pytestmark = pytest.mark.skipif(
-    shutil.which("gcc") is None or shutil.which("make") is None, reason="needs gcc and make"
-)
+GCC, MAKE = shutil.which("gcc"), shutil.which("make")
+pytestmark = pytest.mark.skipif(GCC is None or MAKE is None, reason="needs gcc and make")
 CARD = Card("a */ net", "2-8-8-8", "x/256 ??/", ())
 
 
+def compiled(folder, target):
+    subprocess.run([MAKE, "-s", "-C", str(folder), target], check=True, env={"PATH": os.environ["PATH"], "CC": GCC})
+
+
 def scores_of(folder, target, images):
-    subprocess.run(["make", "-s", "-C", str(folder), target], check=True, env={"PATH": "/usr/bin:/bin", "CC": "gcc"})
+    compiled(folder, target)
     run = subprocess.run([folder / target], input=images.tobytes(), capture_output=True, check=True)
     assert run.stderr == b""
     return np.array([line.split()[-10:] for line in run.stdout.decode().splitlines()], np.int64)
@@ -45,6 +48,25 @@ def test_c_equals_the_engine_under_sanitizers(tmp_path, name, bits, shape, width
     assert (scores_of(tmp_path, "sanitized", images) == integer.infer(graph, images)).all()
 
 
+def test_a_network_without_a_hidden_layer(tmp_path):
+    graph = integer.freeze(linear_model())
+    write_c(tmp_path, graph, CARD)
+    images = random_images((8, 8, 1), 8)
+    assert (scores_of(tmp_path, "sanitized", images) == integer.infer(graph, images)).all()
+
+
+def linear_model():
+    return keras.Sequential(
+        [
+            keras.Input((8, 8, 1), dtype="uint8"),
+            layers.QRescaling(1 / 128, -1.0),
+            keras.layers.Flatten(),
+            layers.QDense(10),
+            layers.QError(),
+        ]
+    )
+
+
 def test_c_equals_the_engine_on_1000_mnist_images(tmp_path):
     """A narrow LeNet-5: the sanitized program takes all 1,000 as well."""
     graph = integer.freeze(models.build("lenet5", "2-8-8-8", (28, 28, 1), 10, width=0.25))
@@ -60,19 +82,54 @@ def test_an_interrupted_export_leaves_the_folder_as_it_was(tmp_path, monkeypatch
     write_c(tmp_path / "old", graph, CARD)
     before = {path.name: path.read_bytes() for path in (tmp_path / "old").iterdir()}
 
-    def full(path, text, encoding):
-        if "main" in text:
-            raise OSError(28, "No space left on device", str(path))
-        with open(path, "w", encoding=encoding) as file:
-            file.write(text)
+    flushed = []
 
-    monkeypatch.setattr(pathlib.Path, "write_text", full)
+    def full(handle):
+        flushed.append(handle)
+        if len(flushed) % 4 == 0:
+            raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(os, "fsync", full)
     other = integer.freeze(models.build("mlp", "2-8-8-8", (3, 3, 1), 7, width=0.01))
     for folder in ("old", "new"):
         with pytest.raises(OSError, match="No space left"):
             write_c(tmp_path / folder, other, CARD)
     assert {path.name: path.read_bytes() for path in (tmp_path / "old").iterdir()} == before
     assert not (tmp_path / "new").exists()
+
+
+def test_a_folder_in_the_way_of_one_file_keeps_all_four(tmp_path):
+    write_c(tmp_path, small(10), CARD)
+    (tmp_path / "wage_net.h").unlink()
+    (tmp_path / "wage_net.h").mkdir()
+    before = contents(tmp_path)
+    with pytest.raises(UserError, match=r"wage_net\.h is a folder"):
+        write_c(tmp_path, small(7), CARD)
+    assert contents(tmp_path) == before
+
+
+def small(outputs):
+    return integer.freeze(models.build("mlp", "2-8-8-8", (3, 3, 1), outputs, width=0.01))
+
+
+def contents(folder):
+    return {path.name: path.read_bytes() if path.is_file() else None for path in folder.iterdir()}
+
+
+@pytest.mark.parametrize(
+    "card",
+    [
+        Card("a /* net", "/*/ */*", "x???/", ("/*", "*/")),
+        Card("n", "p", "x" * 5000, ("L" * 5000, "é" * 5000)),
+        Card("caf\udce9", "p", "x", ("\ud800" * 5000, "caf\udce9")),
+    ],
+    ids=["comments", "long", "surrogates"],
+)
+def test_hostile_metadata_compiles(tmp_path, card):
+    write_c(tmp_path, small(2), card)
+    compiled(tmp_path, "classify")
+    run = subprocess.run([tmp_path / "classify"], input=bytes(9), capture_output=True, check=True)
+    assert run.stdout.count(b"\n") == 1
 
 
 def test_an_image_that_is_not_whole(tmp_path):
@@ -90,6 +147,14 @@ def test_labels_are_literals(tmp_path):
     assert r'"\303\251"' in (tmp_path / "wage_net.c").read_text()
 
 
+def test_labels_keep_the_bytes_of_a_folder_s_name(tmp_path):
+    """Names that are not UTF-8 come from the disk with surrogates; any other surrogate is written out."""
+    write_c(tmp_path, small(2), Card("mlp", "2-8-8-8", "x/256", ("caf\udce9", "\ud800")))
+    source = (tmp_path / "wage_net.c").read_text()
+    assert r'"caf\351"' in source
+    assert r'"\134ud800"' in source
+
+
 def test_what_has_no_stage_is_named(tmp_path):
     def chain(*middle):
         return integer.freeze(
@@ -103,6 +168,8 @@ def test_what_has_no_stage_is_named(tmp_path):
         (chain(layers.QConv2D(2, 3, name="one"), layers.QConv2D(2, 3, name="odd")), "odd takes the sums of one"),
         (chain(layers.QConv2D(2, 3), keras.layers.MaxPooling2D(name="odd")), "odd: the network ends with"),
         (chain(layers.QConv2D(2, 8, bits="16-16-8-8"), layers.QActivation("16-16-8-8")), "pass 32 bits"),
+        (chain(keras.layers.MaxPooling2D()), "the network has no QConv2D or QDense"),
+        (chain(), "the network has no QConv2D or QDense"),
     ):
         with pytest.raises(UserError, match=message):
             write_c(tmp_path / "net", graph, CARD)

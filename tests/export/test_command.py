@@ -1,5 +1,9 @@
 """python -m wage_tf.export, in-process."""
 
+import os
+import pathlib
+import signal
+
 import keras
 import numpy as np
 import pytest
@@ -62,6 +66,49 @@ def test_bad_input_is_one_line_and_leaves_nothing(run, tmp_path, capsys):
     out = tmp_path / "missing" / "file"
     assert str(tmp_path / "missing") in one_line(capsys, [str(folder), "--to", "packed", "--out", str(out)])
     assert not list(tmp_path.iterdir())
+
+
+def stop(signum):
+    """Stands in for os.fsync: the process gets a signal while the file is written."""
+    return lambda handle: os.kill(os.getpid(), signum)
+
+
+@pytest.mark.parametrize("to", ["litert", "packed", "c"])
+def test_sigterm_leaves_nothing(run, tmp_path, monkeypatch, to):
+    before = signal.getsignal(signal.SIGTERM)
+    monkeypatch.setattr(os, "fsync", stop(signal.SIGTERM))
+    with pytest.raises(SystemExit) as stopped:
+        main([str(run[0]), "--to", to, "--out", str(tmp_path / "out")])
+    assert stopped.value.code == 143
+    assert not list(tmp_path.iterdir())
+    assert signal.getsignal(signal.SIGTERM) is before
+
+
+def test_what_a_killed_export_left_is_removed_by_the_next(run, tmp_path, monkeypatch):
+    """A temporary file of another export in the same folder, which may be at work, stays."""
+    with monkeypatch.context() as killed:
+        killed.setattr(os, "fsync", stop(signal.SIGTERM))
+        killed.setattr(pathlib.Path, "unlink", lambda path, missing_ok=False: None)
+        for name in ("out", "out-2"):
+            with pytest.raises(SystemExit):
+                main([str(run[0]), "--to", "packed", "--out", str(tmp_path / name)])
+    assert len(list(tmp_path.iterdir())) == 2
+    assert main([str(run[0]), "--to", "packed", "--out", str(tmp_path / "out")]) == 0
+    left = sorted(path.name for path in tmp_path.iterdir())
+    assert left[1:] == ["out"]
+    assert left[0].startswith(".writing-out-2-")
+
+
+def test_a_sequential_is_exported_in_every_form(tmp_path):
+    pytest.importorskip("ai_edge_litert")
+    chain = [keras.Input((28, 28, 1), dtype="uint8"), layers.QRescaling(1 / 128, -1.0), keras.layers.Flatten()]
+    model = write_run(tmp_path / "run", model=keras.Sequential([*chain, layers.QDense(10), layers.QError()]))
+    for to in ("litert", "packed", "c"):
+        assert main([str(tmp_path / "run"), "--to", to, "--out", str(tmp_path / to)]) == 0
+    graph, card = export.read_packed(tmp_path / "packed")
+    assert card.preprocessing == "raw uint8 pixels x, inside as x * 0.0078125 -1 rounded half to even"
+    images = random_images((28, 28, 1), 4)
+    assert (integer.infer(graph, images) == integer.infer(integer.freeze(model), images)).all()
 
 
 def test_a_layer_without_a_node_is_named(tmp_path, capsys):

@@ -50,6 +50,30 @@ def test_equals_the_engine(tmp_path, name, bits, shape, width):
     assert (outputs == integer.infer(graph, images)).all()
 
 
+@pytest.mark.parametrize("side", [1, 8])
+@pytest.mark.parametrize("hidden", [False, True])
+def test_the_output_has_a_row_per_image(tmp_path, side, hidden):
+    """Also where Flatten finds 1x1 images, and where the network has no hidden layer."""
+    middle = [layers.QConv2D(6, side), layers.QActivation()] if hidden else []
+    model = keras.Sequential(
+        [
+            keras.Input((side, side, 3), dtype="uint8"),
+            layers.QRescaling(1 / 256),
+            *middle,
+            keras.layers.Flatten(),
+            layers.QDense(10),
+            layers.QError(),
+        ]
+    )
+    graph = integer.freeze(model)
+    write_litert(tmp_path / "net.tflite", graph, CARD)
+    images = random_images((side, side, 3), 4)
+    for batch in (1, 4):
+        outputs, _ = run(tmp_path / "net.tflite", images, batch)
+        assert outputs.shape == (4, 10)
+        assert (outputs == integer.infer(graph, images)).all()
+
+
 def test_equals_keras_on_mnist(tmp_path):
     model = models.build("lenet5", "2-8-8-8", (28, 28, 1), 10)
     write_litert(tmp_path / "net.tflite", integer.freeze(model), CARD)
@@ -68,6 +92,12 @@ def test_every_pixel_value_has_its_code(tmp_path):
         images = np.arange(256, dtype=np.uint8).reshape(1, 1, 256, 1)
         outputs, step = run(tmp_path / "net.tflite", images, 1)
         assert (outputs * step == model(images).numpy()).all()
+
+
+def test_metadata_that_is_not_utf_8(tmp_path):
+    card = Card("net on caf\udce9", "2-8-8-8", "x/256", ("\ud800", "caf\udce9"))
+    write_litert(tmp_path / "net", integer.freeze(models.build("mlp", "2-8-8-8", (2, 2, 1), 2, width=0.004)), card)
+    assert read_card(tmp_path / "net") == card
 
 
 def test_metadata(tmp_path):

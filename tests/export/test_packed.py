@@ -3,6 +3,7 @@
 import hashlib
 import json
 import struct
+import tracemalloc
 
 import numpy as np
 import pytest
@@ -40,6 +41,24 @@ def test_bits_round_trip(width, data):
     content = bitpack.pack(codes, width)
     assert len(content) == -(-codes.size * width // 8)
     assert (bitpack.unpack(content, codes.size, width) == codes).all()
+
+
+@pytest.mark.parametrize("width", [1, 2, 3, 8, 12])
+def test_many_codes_need_little_memory(width):
+    """A million: a few bytes per code, the packed and the unpacked ones included."""
+    count = 10**6 + 3
+    limit = 2 ** (width - 1) - 1
+    random = np.random.default_rng(0)
+    codes = 2 * random.integers(0, 2, count) - 1 if width == 1 else random.integers(-limit, limit + 1, count)
+    codes = codes.astype(np.int16)
+    tracemalloc.start()
+    try:
+        again = bitpack.unpack(bitpack.pack(codes, width), count, width)
+        peak = tracemalloc.get_traced_memory()[1]
+    finally:
+        tracemalloc.stop()
+    assert (again == codes).all()
+    assert peak < 15 * count
 
 
 @pytest.mark.parametrize("bits", ["1-8-8-8", "2-8-8-8", "3-4-8-8", "8-12-16-8"])
@@ -167,7 +186,7 @@ flips = st.lists(st.tuples(st.integers(0, 10**6), st.integers(0, 7)), max_size=4
 
 
 @given(st.sampled_from(("codes", "accumulators")), st.integers(0, 30), flips)
-@settings(max_examples=500)
+@settings(max_examples=1000)
 def test_damage_under_a_valid_checksum_never_crashes(kind, cut, flips):
     body = bytearray(CONTENT[kind][: -32 - cut])
     for position, bit in flips:

@@ -21,24 +21,8 @@ from wage_tf.integer import arithmetic, engine, graph, linear
 FOLDER = pathlib.Path(integer.__file__).parent
 WATCHED = (arithmetic, linear, graph, engine)
 ENGINE = [pathlib.Path(module.__file__) for module in WATCHED]
-FLOAT_NAMES = set(
-    [
-        "float",
-        "float16",
-        "float32",
-        "float64",
-        "double",
-        "half",
-        "mean",
-        "sqrt",
-        "log2",
-        "ldexp",
-        "rint",
-        "divide",
-        "true_divide",
-        "exp",
-    ]
-)
+FLOAT_NAMES = {"float", "float16", "float32", "float64", "double", "half", "mean", "sqrt", "log2", "exp"}
+FLOAT_NAMES |= {"ldexp", "rint", "divide", "true_divide"}
 FLOAT_DTYPES = {"e", "f", "d", "g", "half", "single", "double", "float", "float16", "float32", "float64"}
 
 

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import argparse
+import contextlib
+import signal
 import sys
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 
 from wage_tf.commands import OneLineParser, run_command
 from wage_tf.export.run import export_run
@@ -17,12 +19,23 @@ def main(argv: Sequence[str] | None = None) -> int:
     parser.add_argument("--to", required=True, choices=("litert", "packed", "c"), help="what to make")
     parser.add_argument("--out", metavar="PATH", help="the file, for c the folder (default: beside RUN_DIR)")
     parser.add_argument("--accumulators", action="store_true", help="packed: keep the stored weights for training")
-    return run_command(parser, _export, argv)
+    with _sigterm_exits():
+        return run_command(parser, _export, argv)
 
 
 def _export(arguments: argparse.Namespace) -> int:
     print(export_run(arguments.run_dir, arguments.to, arguments.out, arguments.accumulators))
     return 0
+
+
+@contextlib.contextmanager
+def _sigterm_exits() -> Iterator[None]:
+    """SIGTERM raises SystemExit(143), so that an export removes its temporary files."""
+    previous = signal.signal(signal.SIGTERM, lambda signum, frame: sys.exit(128 + signum))
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGTERM, previous)
 
 
 if __name__ == "__main__":

@@ -5,6 +5,9 @@ from __future__ import annotations
 import numpy as np
 
 from wage_tf.errors import UserError
+from wage_tf.integer.arithmetic import code_dtype, largest_code
+
+_BLOCK = 2**16
 
 
 def packed_size(count: int, width: int) -> int:
@@ -19,21 +22,35 @@ def pack(codes: np.ndarray, width: int) -> bytes:
         codes: Integer array, flattened in row-major order.
         width: Bits of each code; the codes fit.
     """
-    flat = codes.astype(np.int64).ravel()
-    words = (flat + 1) >> 1 if width == 1 else flat
-    return np.packbits((words[:, None] >> np.arange(width) & 1).astype(np.uint8), bitorder="little").tobytes()
+    flat = codes.ravel()
+    return b"".join(_pack(flat[start : start + _BLOCK], width) for start in range(0, flat.size, _BLOCK))
 
 
 def unpack(data: bytes, count: int, width: int) -> np.ndarray:
-    """Reads `count` codes back, int64 [count].
+    """Reads `count` codes back, [count] of the narrowest integer type that holds `width` bits.
 
     Raises:
         UserError: If the length does not fit, or the bits that fill up the last byte are not zero.
     """
     if len(data) != packed_size(count, width):
         raise UserError(f"{count} codes of {width} bits need {packed_size(count, width)} bytes; there are {len(data)}")
-    bits = np.unpackbits(np.frombuffer(data, np.uint8), bitorder="little")
-    if bits[count * width :].any():
+    if count * width % 8 and data[-1] >> (count * width % 8):
         raise UserError("the bits that fill up the last byte of an array are zero")
-    words = bits[: count * width].reshape(count, width).astype(np.int64) @ (1 << np.arange(width, dtype=np.int64))
+    codes = np.empty(count, code_dtype(largest_code(width)))
+    for start in range(0, count, _BLOCK):
+        block = codes[start : start + _BLOCK]
+        place = start * width // 8
+        block[:] = _unpack(data[place : place + packed_size(block.size, width)], block.size, width)
+    return codes
+
+
+def _pack(codes: np.ndarray, width: int) -> bytes:
+    words = codes.astype(np.int64)
+    words = (words + 1) >> 1 if width == 1 else words
+    return np.packbits((words[:, None] >> np.arange(width) & 1).astype(np.uint8), bitorder="little").tobytes()
+
+
+def _unpack(data: bytes, count: int, width: int) -> np.ndarray:
+    bits = np.unpackbits(np.frombuffer(data, np.uint8), count=count * width, bitorder="little")
+    words = bits.reshape(count, width).astype(np.int64) @ (1 << np.arange(width, dtype=np.int64))
     return 2 * words - 1 if width == 1 else np.where(words >> (width - 1), words - (1 << width), words)

@@ -9,21 +9,24 @@ from __future__ import annotations
 import contextlib
 import math
 import os
+import re
 import textwrap
 from collections.abc import Iterable
 from pathlib import Path
 
-from wage_tf import files
 from wage_tf.errors import UserError
 from wage_tf.export import bitpack
 from wage_tf.export.c_source import HEADER, MAIN, MAKEFILE, SOURCE
 from wage_tf.export.card import Card
 from wage_tf.export.stages import Pool, Product, Stages, stages
+from wage_tf.export.whole import write_whole
 from wage_tf.integer.graph import Graph
+
+_LONGEST_LABEL = 600
 
 
 def write_c(path: str | os.PathLike, graph: Graph, card: Card) -> int:
-    """Writes wage_net.h, wage_net.c, main.c and Makefile into a folder, all of them or none.
+    """Writes wage_net.h, wage_net.c, main.c and Makefile into a folder (`write_whole`).
 
     Args:
         path: The folder; made if it is not there.
@@ -34,7 +37,7 @@ def write_c(path: str | os.PathLike, graph: Graph, card: Card) -> int:
         Bytes of packed weights in the source.
 
     Raises:
-        UserError: If the graph has no such form (`stages.stages`), or `path` is a file.
+        UserError: If the graph has no such form (`stages.stages`), `path` is a file, or one of the four a folder.
     """
     network = stages(graph)
     content = sources(network, card)
@@ -44,9 +47,7 @@ def write_c(path: str | os.PathLike, graph: Graph, card: Card) -> int:
     is_new = not folder.exists()
     folder.mkdir(parents=True, exist_ok=True)
     try:
-        with contextlib.ExitStack() as stack:
-            for name, text in content.items():
-                stack.enter_context(files.replacing(folder / name)).write_text(text, "ascii")
+        write_whole({folder / name: text.encode("ascii") for name, text in content.items()})
     except BaseException:
         with contextlib.suppress(OSError):
             if is_new:
@@ -148,13 +149,23 @@ def _labels(card: Card, outputs: int) -> list[str]:
 
 
 def _string(text: str) -> str:
-    """A C string literal of UTF-8 bytes; three-digit octal escapes cannot run into the text that follows."""
+    """A C string literal of UTF-8 bytes; three-digit octal escapes cannot run into the text that follows.
+
+    C99 compilers need not take more than 4,095 bytes: text is cut at 600 characters, of six bytes at most.
+    """
     plain = b"abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789 _-.,"
-    return '"' + "".join(chr(byte) if byte in plain else f"\\{byte:03o}" for byte in text.encode()) + '"'
+    short = text if len(text) <= _LONGEST_LABEL else f"{text[:_LONGEST_LABEL]}..."
+    content = b"".join(map(_utf8, short))
+    return '"' + "".join(chr(byte) if byte in plain else f"\\{byte:03o}" for byte in content) + '"'
+
+
+def _utf8(character: str) -> bytes:
+    """A character as bytes: those of a file's name that are not UTF-8 as they were, other surrogates as \\uXXXX."""
+    is_byte = "\udc80" <= character <= "\udcff"
+    return character.encode(errors="surrogateescape" if is_byte else "backslashreplace")
 
 
 def _comment(text: str) -> str:
-    """Text that cannot end a comment or leave ASCII."""
-    return (
-        "".join(c if c.isascii() and c.isprintable() else "?" for c in text).replace("*/", "* /").replace("??", "? ?")
-    )
+    """Text that cannot begin or end a comment, form a trigraph, or leave ASCII."""
+    plain = "".join(c if c.isascii() and c.isprintable() else "?" for c in text)
+    return re.sub(r"(?<=/)(?=\*)|(?<=\*)(?=/)|(?<=\?)(?=\?)", " ", plain)

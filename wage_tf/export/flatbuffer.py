@@ -37,7 +37,7 @@ class ModelBuilder:
         self._schema = s = schema()
         self._model, self._graph = s.ModelT(), s.SubGraphT()
         self._model.version = _SCHEMA_VERSION
-        self._model.description = description
+        self._model.description = description.encode(errors="replace").decode()
         self._model.subgraphs = [self._graph]
         self._model.buffers, self._model.operatorCodes, self._model.metadata = [s.BufferT()], [], []
         self._graph.tensors, self._graph.operators = [], []

@@ -19,16 +19,17 @@ round ties away from zero; with them (`OpResolverType.BUILTIN_REF`) codes can di
 from __future__ import annotations
 
 import json
+import math
 import os
 from pathlib import Path
 
 import numpy as np
 
-from wage_tf import files
 from wage_tf.errors import UserError
 from wage_tf.export.card import Card
 from wage_tf.export.flatbuffer import ModelBuilder, read_metadata
 from wage_tf.export.stages import Pool, Product, Requantization, Stages, stages
+from wage_tf.export.whole import write_whole
 from wage_tf.integer.arithmetic import fraction_bits
 from wage_tf.integer.graph import Graph
 
@@ -57,7 +58,7 @@ def write_litert(path: str | os.PathLike, graph: Graph, card: Card) -> int:
             XNNPACK cannot do exactly, or ends with a convolution; or if `ai-edge-litert` is missing.
     """
     content = to_bytes(stages(graph), card)
-    files.write_bytes(Path(path), content)
+    write_whole({Path(path): content})
     return len(content)
 
 
@@ -68,16 +69,14 @@ def to_bytes(network: Stages, card: Card) -> bytes:
     image = model.tensor("image", np.uint8, (1, *network.input_shape))
     x = _pixels(model, network, image)
     fraction = fraction_bits(network.table_width)
-    shape = network.input_shape
     for step in network.steps:
-        if step.shape_in != shape:
-            x = model.reshape(x, (1, int(np.prod(shape))), fraction)
         if isinstance(step, Pool):
             x = model.max_pool(x, step, fraction)
-        else:
-            x = _product(model, x, step)
-            fraction = _fraction_out(step)
-        shape = step.shape_out
+            continue
+        if step.dense and len(model.shape(x)) != 2:
+            x = model.reshape(x, (1, math.prod(step.shape_in)), fraction)
+        x = _product(model, x, step)
+        fraction = _fraction_out(step)
     if len(model.shape(x)) != 2:
         x = model.reshape(x, (1, network.outputs), fraction)
     return model.finish([image], [x], {METADATA: json.dumps(card.as_dict())})

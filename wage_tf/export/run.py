@@ -87,11 +87,12 @@ def export_run(
 
 
 def card_of(config: RunConfig, model: keras.Model) -> Card:
-    """The metadata of a run's model."""
-    rescaling = model.layers[1] if len(model.layers) > 1 else None
-    scale, offset = getattr(rescaling, "scale", 1), getattr(rescaling, "offset", 0)
+    """The metadata of a run's model, one that `freeze` takes."""
+    from wage_tf.layers import QRescaling
+
+    rescaling = next(layer for layer in model.layers if isinstance(layer, QRescaling))
     pattern = config.bits if isinstance(config.bits, str) else ", ".join(f"{k}: {v}" for k, v in config.bits.items())
-    preprocessing = f"raw uint8 pixels x, inside as x * {scale:g} {offset:+g} rounded half to even"
+    preprocessing = f"raw uint8 pixels x, inside as x * {rescaling.scale:g} {rescaling.offset:+g} rounded half to even"
     return Card(f"{config.model} on {Path(config.dataset).name}", pattern, preprocessing, class_names(config))
 
 

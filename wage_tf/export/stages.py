@@ -116,7 +116,7 @@ class Stages:
     def widest(self) -> int:
         """Bits of the widest activation codes."""
         widths = [p.requantization.width for p in self.products if p.requantization is not None]
-        return max(self.table_width, *widths)
+        return max([self.table_width, *widths])
 
 
 def stages(graph: Graph) -> Stages:
@@ -124,7 +124,7 @@ def stages(graph: Graph) -> Stages:
 
     Raises:
         UserError: If sums can pass 32 bits, or the nodes stand in an order that has no such form: an Activation that
-            no kernel precedes, a kernel on the sums of another; the message names the node.
+            no kernel precedes, a kernel on the sums of another; the message names the node. Or if there is no kernel.
     """
     steps: list[Product | Pool] = []
     shape, fraction, open_product = graph.input_shape, 0, None
@@ -154,7 +154,9 @@ def stages(graph: Graph) -> Stages:
                 steps[open_product] = dataclasses.replace(steps[open_product], requantization=requantization)
                 open_product = None
         fraction = graph.fractions[place]
-    if not steps or (open_product is not None and open_product != len(steps) - 1):
+    if not any(isinstance(step, Product) for step in steps):
+        raise UserError("export: the network has no QConv2D or QDense")
+    if open_product is not None and open_product != len(steps) - 1:
         raise UserError(f"export: {graph.nodes[-1].name}: the network ends with a product, or an activation after it")
     first = graph.nodes[0]
     return Stages(graph.input_shape, first.codes, first.width, tuple(steps), math.prod(shape), fraction)
