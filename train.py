@@ -236,13 +236,14 @@ def train_on(devices: Devices, args: argparse.Namespace) -> None:
     """Trains on the given devices; of several workers, the chief writes and prints for all."""
     import models
     from wage_tf import training
-    from wage_tf.distribution.agreement import open_together
+    from wage_tf.distribution.agreement import check_same_arguments, on_every_worker, open_together
     from wage_tf.runs import RunDirectory
 
-    config, dataset = configure(args)
+    config, dataset = on_every_worker(devices, lambda: configure(args))
+    check_same_arguments(devices, config)
     model = training.prepare(config, dataset, models.build, devices)
     run = RunDirectory(args.run_dir or default_run_directory(config))
-    state = open_together(devices, config, lambda: open_run(run, config, args))
+    state = open_together(devices, lambda: open_run(run, config, args))
     if devices.is_chief:
         is_complete = state is not None and len(state.rows) >= config.epochs
         there = f"{run.path} has all its {len(state.rows)} epochs" if is_complete else None

@@ -18,6 +18,9 @@ def replacing(path: Path) -> Iterator[Path]:
 
     The file is flushed to the disk before it is renamed, so a crash leaves the old file or the new one. If the block
     raises, the temporary file is removed and `path` stays as it was.
+
+    Raises:
+        OSError: Names `path`, where a failed write would name no file.
     """
     handle, name = tempfile.mkstemp(prefix=_PREFIX, suffix=path.suffix, dir=path.parent)
     os.close(handle)
@@ -28,6 +31,10 @@ def replacing(path: Path) -> Iterator[Path]:
             os.fsync(file.fileno())
         os.chmod(temporary, 0o666 & ~_umask())
         os.replace(temporary, path)
+    except OSError as error:
+        if error.errno is not None and error.filename is None:
+            error.filename = str(path)
+        raise
     finally:
         temporary.unlink(missing_ok=True)
 

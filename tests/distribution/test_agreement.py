@@ -2,17 +2,21 @@
 
 from __future__ import annotations
 
+import concurrent.futures
 import dataclasses
+import errno
 import json
+import threading
 
 import keras
 import numpy as np
 import pytest
 import tensorflow as tf
 
+import train
 from wage_tf import checkpoints
 from wage_tf.checkpoints import State
-from wage_tf.distribution.agreement import open_together
+from wage_tf.distribution.agreement import check_same_arguments, on_every_worker, open_together
 from wage_tf.distribution.devices import Devices, WorkerLost
 from wage_tf.distribution.trainer import replicate, single
 from wage_tf.errors import UserError
@@ -23,15 +27,49 @@ CONFIG = RunConfig("mnist", None, "2-8-8-8", None, "mlp", 1.0, 96, 3, "8@0", 0, 
 STATE = State(7, ({"epoch": 1},), 1.5, [np.ones(3, np.float32)], [np.array(7)], [])
 
 
-class Line(Devices):
-    """Workers that pass a message through a list."""
+class Wire:
+    """Adds the arrays of `workers` threads; each gets the sum once all have given theirs."""
 
-    sent: list[bytes] = []  # noqa: RUF012
+    def __init__(self, workers):
+        self.given = []
+        self.barrier = threading.Barrier(workers, self.add, timeout=60)
 
-    def from_chief(self, content):
-        if self.is_chief:
-            self.sent[:] = [content]
-        return self.sent[0]
+    def add(self):
+        self.total = sum(self.given)
+        self.given = []
+
+    def sum(self, values):
+        self.given.append(values)
+        self.barrier.wait()
+        return self.total
+
+
+@dataclasses.dataclass(frozen=True)
+class Thread(Devices):
+    """A worker that is a thread of this process."""
+
+    wire: Wire | None = None
+
+    def _sum(self, values):
+        return self.wire.sum(values)
+
+
+def on_threads(*functions):
+    """What the functions return or raise as workers of one training, each called with its devices."""
+    wire = Wire(len(functions))
+
+    def outcome(worker):
+        try:
+            return functions[worker](Thread(worker=worker, workers=len(functions), wire=wire))
+        except (UserError, OSError) as error:
+            return error
+
+    with concurrent.futures.ThreadPoolExecutor(len(functions)) as pool:
+        return list(pool.map(outcome, range(len(functions))))
+
+
+def refuse(error):
+    raise error
 
 
 def never():
@@ -40,30 +78,63 @@ def never():
 
 def test_everyone_goes_on_from_the_chiefs_state():
     for state in (None, STATE):
-        open_together(Line(worker=0, workers=2), CONFIG, lambda state=state: state)
-        found = open_together(Line(worker=1, workers=2), CONFIG, never)
-        assert (found is None) == (state is None)
-    assert checkpoints.to_bytes(found) == checkpoints.to_bytes(STATE)
+        chiefs, found = on_threads(
+            lambda devices, state=state: open_together(devices, lambda: state),
+            lambda devices: open_together(devices, never),
+        )
+        assert [chiefs is None, found is None] == [state is None] * 2
+    for each in (chiefs, found):
+        assert checkpoints.to_bytes(each) == checkpoints.to_bytes(STATE)
 
 
-def test_what_the_chief_refuses_everyone_refuses():
-    def refuse():
-        raise UserError("not here")
+@pytest.mark.parametrize("error", [UserError("not here"), OSError(errno.EACCES, "not here", "runs")])
+def test_what_the_chief_refuses_everyone_refuses(error):
+    chiefs, others = on_threads(
+        lambda devices: open_together(devices, lambda: refuse(error)), lambda devices: open_together(devices, never)
+    )
+    assert chiefs is error
+    assert isinstance(others, UserError)
+    assert "not here" in str(others)
 
-    for worker, open_run in ((0, refuse), (1, never)):
-        with pytest.raises(UserError, match="not here"):
-            open_together(Line(worker=worker, workers=2), CONFIG, open_run)
+
+@pytest.mark.parametrize("error", [UserError("no data here"), OSError(errno.EACCES, "not readable", "images")])
+def test_where_one_worker_cannot_start_the_others_end_too(error):
+    chiefs, own, others = on_threads(
+        lambda devices: on_every_worker(devices, lambda: 0),
+        lambda devices: on_every_worker(devices, lambda: refuse(error)),
+        lambda devices: on_every_worker(devices, lambda: 2),
+    )
+    assert own is error
+    for found in (chiefs, others):
+        assert isinstance(found, UserError)
+        assert str(found) == "another worker cannot start: see its output"
 
 
-@pytest.mark.parametrize(("change", "message"), [({"seed": 1}, "seed 1, the chief with 0"), ({"data_dir": "x"}, None)])
-def test_workers_with_other_arguments(change, message):
-    open_together(Line(worker=0, workers=2), CONFIG, lambda: None)
-    other = dataclasses.replace(CONFIG, **change)
-    if message is None:
-        assert open_together(Line(worker=1, workers=2), other, never) is None
-        return
-    with pytest.raises(UserError, match=f"worker 1 was started with {message}"):
-        open_together(Line(worker=1, workers=2), other, never)
+def test_where_all_can_start_they_do():
+    assert on_threads(*[lambda devices, n=n: on_every_worker(devices, lambda: n) for n in range(3)]) == [0, 1, 2]
+
+
+def test_data_may_lie_elsewhere():
+    other = dataclasses.replace(CONFIG, data_dir="x")
+    assert on_threads(*[lambda devices, c=c: check_same_arguments(devices, c) for c in (CONFIG, other)]) == [None, None]
+
+
+@pytest.mark.parametrize(
+    ("flag", "message"),
+    [("--width=0.5", "width 0.5"), ("--model=lenet5", "model lenet5"), ("--bits=3,8,8,8", "bits 3-8-8-8")],
+)
+def test_workers_with_other_arguments_end_before_the_model_is_built(flag, message, monkeypatch):
+    monkeypatch.setattr("wage_tf.training.prepare", never)
+    arguments = ["--dataset=digits", "--model=mlp", "--width=0.25"]
+    chiefs, others, same = on_threads(
+        *[
+            lambda devices, more=more: train.train_on(devices, train.parser().parse_args([*arguments, *more]))
+            for more in ([], [flag], [])
+        ]
+    )
+    assert f"worker 1 was started with {message}, the chief with" in str(others)
+    for found in (chiefs, same):
+        assert str(found) == "another worker was started with other arguments than the chief's: see its output"
 
 
 def test_the_lost_worker_is_named():

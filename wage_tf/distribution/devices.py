@@ -5,20 +5,17 @@ from __future__ import annotations
 import contextlib
 import dataclasses
 import re
+import signal
 from collections.abc import Iterator
 
 import numpy as np
 import tensorflow as tf
 
 from wage_tf.datasets.splits import Share
-from wage_tf.distribution.cluster import Cluster
+from wage_tf.distribution.cluster import Cluster, WorkerLost, wait_for_peers
 from wage_tf.errors import UserError
 
 _ABORTED = "Collective ops is aborted by"
-
-
-class WorkerLost(Exception):
-    """Another worker of the training ended or cannot be reached; the message says what is known."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -80,6 +77,10 @@ class Devices:
             words = np.frombuffer(content.ljust(4 * len(words), b"\0"), np.int32)
         return self._sum(words).tobytes()[:size]
 
+    def count(self, condition: bool) -> int:
+        """Returns on how many workers `condition` holds; all have to call it."""
+        return int(condition) if self.workers == 1 else int(self._sum(np.int32([condition]))[0])
+
     @contextlib.contextmanager
     def reporting_lost_workers(self) -> Iterator[None]:
         """Turns TensorFlow's errors about other workers into `WorkerLost`."""
@@ -137,22 +138,35 @@ def mirrored(logical_devices: int | None = None) -> Devices:
 def multiworker(cluster: Cluster) -> Devices:
     """The devices of all workers; comes before anything else uses TensorFlow in this process.
 
-    Waits until all workers are there, up to an hour.
+    Waits until all workers are there, see `cluster.wait_for_peers`.
 
     Args:
         cluster: From `cluster.from_environment`; TensorFlow reads TF_CONFIG once more itself.
 
     Raises:
-        UserError: If TensorFlow has been used already.
+        UserError: If TensorFlow has been used already, or the address of this worker cannot be used.
         WorkerLost: If the workers do not find each other.
     """
+    wait_for_peers(cluster)
     try:
-        strategy = tf.distribute.MultiWorkerMirroredStrategy()
+        with _default_signals():
+            strategy = tf.distribute.MultiWorkerMirroredStrategy()
     except RuntimeError as error:
         raise UserError(f"several workers cannot start: {_first_line(error)}") from error
     except tf.errors.OpError as error:
         raise WorkerLost(_who(error)) from error
     return Devices(strategy, cluster.index, len(cluster.addresses))
+
+
+@contextlib.contextmanager
+def _default_signals() -> Iterator[None]:
+    """Lets Ctrl-C end the process while TensorFlow keeps the interpreter's lock; undoes TensorFlow's SIGTERM handler."""
+    handlers = {signum: signal.signal(signum, signal.SIG_DFL) for signum in (signal.SIGINT, signal.SIGTERM)}
+    try:
+        yield
+    finally:
+        for signum, handler in handlers.items():
+            signal.signal(signum, handler)
 
 
 def _who(error: Exception) -> str:
