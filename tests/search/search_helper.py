@@ -71,15 +71,19 @@ def processes_of(run_dir: Path) -> dict[int, bytes]:
     return found
 
 
-def worker_in_trial(run_dir: Path, trial: str) -> int | None:
-    """Returns the ID of the worker process that runs a trial."""
+def ongoing_trials(run_dir: Path) -> dict[str, str]:
+    """Returns the trials that are being run, by the names of their workers, as the chief last wrote them."""
     try:
-        ongoing = json.loads((run_dir / "oracle" / "oracle.json").read_text())["ongoing_trials"]
-    except (OSError, ValueError):
-        return None
-    names = [name for name, trial_id in ongoing.items() if trial_id == trial]
-    started = run_dir / "oracle" / f"trial_{trial}" / "execution_0"
-    if not names or not started.exists():
-        return None
-    wanted = f"KERASTUNER_TUNER_ID={names[0]}".encode()
-    return next((pid for pid, environment in processes_of(run_dir).items() if wanted in environment), None)
+        return json.loads((run_dir / "oracle" / "oracle.json").read_text())["ongoing_trials"]
+    except FileNotFoundError:
+        return {}
+
+
+def worker_in_trial(run_dir: Path) -> tuple[str, int] | None:
+    """Returns a trial that has begun to train, and the ID of the worker process that runs it."""
+    for name, trial in ongoing_trials(run_dir).items():
+        wanted = f"KERASTUNER_TUNER_ID={name}".encode()
+        found = [pid for pid, environment in processes_of(run_dir).items() if wanted in environment]
+        if found and (run_dir / "oracle" / f"trial_{trial}" / "execution_0").exists():
+            return trial, found[0]
+    return None

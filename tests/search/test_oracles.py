@@ -75,6 +75,14 @@ def test_a_search_killed_in_a_trial_goes_on_as_if_it_had_not_been(tmp_path, name
     assert before + steps(make(tmp_path / "cut", name, 8)) == whole
 
 
+@pytest.mark.parametrize("name", ["grid", "random"])
+def test_workers_need_not_wait_for_each_other(tmp_path, name):
+    oracle = make(tmp_path, name, 8)
+    found = [oracle.create_trial(f"worker{number}") for number in range(4)]
+    assert [trial.status for trial in found] == ["RUNNING"] * 4
+    assert len({tuple(trial.hyperparameters.values.items()) for trial in found}) == 4
+
+
 def test_a_grid_that_ended_has_nothing_left(tmp_path):
     steps(make(tmp_path, "grid"))
     assert step(make(tmp_path, "grid")) is None

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
+import random
 import re
 import signal
 import socket
@@ -12,7 +14,7 @@ from types import SimpleNamespace
 
 import grpc
 import pytest
-from search_helper import TINY, processes_of, read_csv, start, wait_until, worker_in_trial
+from search_helper import TINY, ongoing_trials, processes_of, read_csv, start, wait_until, worker_in_trial
 
 import tuner
 from wage_tf.errors import UserError
@@ -34,9 +36,12 @@ def run_dir(tmp_path):
 
 @pytest.fixture
 def port():
-    with socket.socket() as listener:
-        listener.bind(("127.0.0.1", 0))
-        return str(listener.getsockname()[1])
+    """A free port from below those that the system gives away, so that no other test gets it in the meantime."""
+    while True:
+        port = random.SystemRandom().randrange(10_000, 30_000)
+        with contextlib.suppress(OSError), socket.socket() as listener:
+            listener.bind(("127.0.0.1", port))
+            return str(port)
 
 
 def records(run_dir):
@@ -53,10 +58,13 @@ def ended(chief, run_dir, signum):
 
 
 def test_a_search_outlives_a_killed_worker_and_three_ways_to_stop_it(run_dir):
-    arguments = ["--weights", "1,2,4,8", "--activations", "4,8", "--epochs", "6", "--run-dir", str(run_dir)]
+    """There are many more patterns than are trained here, so that a stop never comes after the end."""
+    widths = ",".join(map(str, range(2, 17)))
+    arguments = ["--weights", widths, "--activations", widths, "--epochs", "2", "--run-dir", str(run_dir)]
     chief = start(*arguments, "--workers", "2")
-    os.kill(wait_until(lambda: worker_in_trial(run_dir, "0001")), signal.SIGKILL)
-    wait_until(lambda: "trial_0001" in records(run_dir))
+    trial, worker = wait_until(lambda: worker_in_trial(run_dir))
+    os.kill(worker, signal.SIGKILL)
+    wait_until(lambda: f"trial_{trial}" in records(run_dir))
     assert "--resume" in ended(chief, run_dir, signal.SIGINT)
     found = records(run_dir)
 
@@ -137,10 +145,15 @@ def test_chief_and_workers_by_environment_and_a_chief_that_is_lost(run_dir, port
     chief.communicate()
     found = records(run_dir)
 
-    names = ("chief", "worker0", "worker1")
-    processes = [start(*arguments, "--resume", KERASTUNER_TUNER_ID=name, **address) for name in names]
-    outputs = [process.communicate()[0] for process in processes]
-    assert [process.returncode for process in processes] == [0, 0, 0], outputs
+    names = ("chief", "workerA", "workerB")
+    processes = {name: start(*arguments, "--resume", KERASTUNER_TUNER_ID=name, **address) for name in names}
+    first = wait_until(lambda: set(ongoing_trials(run_dir)) & set(names)).pop()
+    second = "workerB" if first == "workerA" else "workerA"
+    processes[first].send_signal(signal.SIGSTOP)  # the chief waits for it, so the other has all the time to join
+    wait_until(lambda: second in ongoing_trials(run_dir) or processes[second].poll() is not None)
+    processes[first].send_signal(signal.SIGCONT)
+    outputs = [process.communicate()[0] for process in processes.values()]
+    assert [process.returncode for process in processes.values()] == [0, 0, 0], outputs
     assert len(read_csv(run_dir / "trials.csv")) == 4
     assert found.items() <= records(run_dir).items()
 

@@ -76,7 +76,17 @@ class _ReferenceFirst:
 
 
 class GridOracle(_Durable, keras_tuner.oracles.GridSearchOracle):
-    """Every pattern in turn. KerasTuner's own loses its place on a reload, so it is found again from the trials."""
+    """Every pattern in turn.
+
+    KerasTuner's own loses its place on a reload, so it is found again from the trials; and it takes the pattern after
+    that of a trial when that has ended, in case the trial adds dimensions, which none does here: workers would wait.
+    """
+
+    def populate_space(self, trial_id: str) -> dict[str, object]:
+        response = super().populate_space(trial_id)
+        if response["status"] == TrialStatus.RUNNING:
+            self._populate_next.append(trial_id)
+        return response
 
     def set_state(self, state: dict[str, object]) -> None:
         super().set_state(state)
