@@ -70,7 +70,7 @@ def test_vgg7_trains_alike_on_cifar10():
 def test_fit_ends_in_the_weights_of_the_engine():
     """Two epochs of five steps, the last of a smaller batch."""
     images, labels = real_images("mnist", "train[:150]")
-    model = build("lenet5", "2-8-8-8", (28, 28, 1), 0.25)
+    model = build("lenet5", "2-8-8-8", (28, 28, 1), 0.1)
     graph = integer.freeze(model)
     model.fit(images, np.eye(10, dtype=np.float32)[labels], batch_size=32, epochs=2, shuffle=False, verbose=0)
     for step in range(10):
@@ -79,7 +79,7 @@ def test_fit_ends_in_the_weights_of_the_engine():
     assert_same_weights(model, graph, "10 of fit")
 
 
-@pytest.mark.parametrize("frozen", ["conv1", "conv2", "fc2"])
+@pytest.mark.parametrize("frozen", ["conv1", "fc2"])
 def test_a_frozen_layer_is_not_updated(frozen):
     model = build("lenet5", "2-8-8-8", (16, 16, 1), 0.05)
     before = integer.freeze(model).kernels[frozen].accumulators
