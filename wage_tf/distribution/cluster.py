@@ -1,4 +1,4 @@
-"""Reads and checks TF_CONFIG, in which TensorFlow users describe their cluster, and waits until its workers are there."""
+"""Reads and checks TF_CONFIG, in which TensorFlow users describe their cluster, and waits for its workers."""
 
 from __future__ import annotations
 

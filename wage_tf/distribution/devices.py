@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import contextlib
 import dataclasses
+import functools
 import re
 import signal
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 
 import numpy as np
 import tensorflow as tf
@@ -93,18 +94,21 @@ class Devices:
             raise
 
     def _sum(self, values: np.ndarray) -> np.ndarray:
-        """Adds int32 values of all workers; a sum in which one term alone is not zero passes bytes on."""
+        """Adds int32 values [n] of all workers; a sum in which one term alone is not zero passes bytes on."""
+        return self._total(tf.constant(values)).numpy()
+
+    @functools.cached_property
+    def _total(self) -> Callable[[tf.Tensor], tf.Tensor]:
         first_local = self.worker * self.replicas // self.workers
 
-        @tf.function(autograph=False)
-        def total(own: tf.Tensor) -> tf.Tensor:
-            def once(value: tf.Tensor) -> tf.Tensor:
-                replica = tf.distribute.get_replica_context().replica_id_in_sync_group
-                return tf.where(tf.equal(replica, first_local), value, tf.zeros_like(value))
+        def once(value: tf.Tensor) -> tf.Tensor:
+            replica = tf.distribute.get_replica_context().replica_id_in_sync_group
+            return tf.where(tf.equal(replica, first_local), value, tf.zeros_like(value))
 
+        def total(own: tf.Tensor) -> tf.Tensor:
             return self.strategy.reduce("SUM", self.strategy.run(once, args=(own,)), axis=None)
 
-        return total(tf.constant(values)).numpy()
+        return tf.function(total, autograph=False, input_signature=[tf.TensorSpec([None], tf.int32)])
 
 
 def one_device() -> Devices:
@@ -160,7 +164,7 @@ def multiworker(cluster: Cluster) -> Devices:
 
 @contextlib.contextmanager
 def _default_signals() -> Iterator[None]:
-    """Lets Ctrl-C end the process while TensorFlow keeps the interpreter's lock; undoes TensorFlow's SIGTERM handler."""
+    """Lets Ctrl-C end the process while TensorFlow keeps the interpreter's lock; undoes its handler of SIGTERM."""
     handlers = {signum: signal.signal(signum, signal.SIG_DFL) for signum in (signal.SIGINT, signal.SIGTERM)}
     try:
         yield
