@@ -3,22 +3,25 @@
 from __future__ import annotations
 
 import contextlib
+import errno
 import os
 import random
 import re
 import signal
 import socket
 import sys
+import threading
 import time
 from types import SimpleNamespace
 
 import grpc
 import pytest
+from keras_tuner.src import protos
 from search_helper import TINY, ongoing_trials, processes_of, read_csv, start, wait_until, worker_in_trial
 
 import tuner
 from wage_tf.errors import UserError
-from wage_tf.search.processes import ChiefLost, Workers, WorkersFailed
+from wage_tf.search.processes import ChiefLost, Workers, WorkersFailed, serve
 from wage_tf.search.tuner import WageTuner
 
 # A worker of this machine may miss its parent process or the answer of the chief first.
@@ -57,7 +60,13 @@ def ended(chief, run_dir, signum):
     return output
 
 
-def test_a_search_outlives_a_killed_worker_and_three_ways_to_stop_it(run_dir):
+def stop_this_process(run_dir, signum):
+    """Sends a signal to this process as soon as a worker has been started; for a thread."""
+    wait_until(lambda: processes_of(run_dir))
+    os.kill(os.getpid(), signum)
+
+
+def test_a_search_outlives_a_killed_worker_and_three_ways_to_stop_it(run_dir, capsys):
     """There are many more patterns than are trained here, so that a stop never comes after the end."""
     widths = ",".join(map(str, range(2, 17)))
     arguments = ["--weights", widths, "--activations", widths, "--epochs", "2", "--run-dir", str(run_dir)]
@@ -68,9 +77,12 @@ def test_a_search_outlives_a_killed_worker_and_three_ways_to_stop_it(run_dir):
     assert "--resume" in ended(chief, run_dir, signal.SIGINT)
     found = records(run_dir)
 
-    chief = start(*arguments, "--workers", "1", "--resume")
-    wait_until(lambda: any(b"KERASTUNER_TUNER_ID=worker0" in found for found in processes_of(run_dir).values()))
-    assert "--resume" in ended(chief, run_dir, signal.SIGTERM)
+    stop = threading.Thread(target=stop_this_process, args=(run_dir, signal.SIGTERM))
+    stop.start()
+    assert tuner.main([*TINY, *arguments, "--workers", "1", "--resume"]) == 128 + signal.SIGTERM
+    stop.join()
+    assert "--resume" in capsys.readouterr().out
+    assert not processes_of(run_dir)
     assert records(run_dir) == found
 
     chief = start(*arguments, "--workers", "1", "--resume")
@@ -127,6 +139,30 @@ def test_wrong_input_of_a_worker_is_the_users(tmp_path):
     program = "import sys; print('tuner.py: error: bad data'); sys.exit(2)"
     with pytest.raises(UserError, match=r"^bad data$"):
         supervised(program, _Oracle(), tmp_path, lambda found: False)
+
+
+class _Asking:
+    """Workers of which one asks once for a trial."""
+
+    def start(self, address, port):
+        self._channel = grpc.insecure_channel(f"{address}:{port}")
+        request = protos.get_service().CreateTrialRequest(tuner_id="worker0")
+        self._answer = protos.get_service_grpc().OracleStub(self._channel).CreateTrial.future(request)
+
+    def supervise(self, oracle):
+        pass
+
+    def stop(self):
+        self._channel.close()
+
+
+def test_a_chief_that_cannot_write_ends_the_search():
+    def full(tuner_id):
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    oracle = SimpleNamespace(create_trial=full, ongoing_trials={}, tuner_ids={"worker0"})
+    with pytest.raises(OSError, match="No space left"):
+        serve(oracle, "127.0.0.1", 0, _Asking(), lambda: None)
 
 
 def test_chief_and_workers_by_environment_and_a_chief_that_is_lost(run_dir, port):

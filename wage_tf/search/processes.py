@@ -136,6 +136,28 @@ class Workers:
         return lines[-1].partition("error: ")[2] or lines[-1] if lines else f"{name} ended without a word"
 
 
+class _Servicer(OracleServicer):
+    """KerasTuner's answers to the workers; an error in one is the chief's, not that of the worker that asked."""
+
+    failure: Exception | None = None
+
+    def CreateTrial(self, request: object, context: grpc.ServicerContext) -> object:
+        return self._answer(super().CreateTrial, request, context)
+
+    def UpdateTrial(self, request: object, context: grpc.ServicerContext) -> object:
+        return self._answer(super().UpdateTrial, request, context)
+
+    def EndTrial(self, request: object, context: grpc.ServicerContext) -> object:
+        return self._answer(super().EndTrial, request, context)
+
+    def _answer(self, method: Callable[..., object], *arguments: object) -> object:
+        try:
+            return method(*arguments)
+        except Exception as error:
+            self.failure = error
+            raise
+
+
 def serve(oracle: keras_tuner.Oracle, address: str, port: int, workers: Workers, watch: Callable[[], None]) -> None:
     """Answers workers over gRPC, as KerasTuner's chief does, until all have been told that the search is over.
 
@@ -150,9 +172,10 @@ def serve(oracle: keras_tuner.Oracle, address: str, port: int, workers: Workers,
 
     Raises:
         UserError: If the port is taken.
+        Exception: What the oracle raises when a worker asks, such as OSError where its state cannot be written.
     """
     server = grpc.server(ThreadPoolExecutor(max_workers=1), options=[("grpc.so_reuseport", 0)])
-    servicer = OracleServicer(oracle)
+    servicer = _Servicer(oracle)
     protos.get_service_grpc().add_OracleServicer_to_server(servicer, server)
     try:
         bound = server.add_insecure_port(f"{address}:{port}")
@@ -165,6 +188,8 @@ def serve(oracle: keras_tuner.Oracle, address: str, port: int, workers: Workers,
         workers.start(address, bound)
         while not (servicer.stop_triggered and not oracle.ongoing_trials and not oracle.tuner_ids):
             time.sleep(_POLL_SECONDS)
+            if servicer.failure is not None:
+                raise servicer.failure
             workers.supervise(oracle)
             watch()
         watch()
