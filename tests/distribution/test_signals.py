@@ -8,9 +8,13 @@ import signal
 import keras
 import pytest
 import tensorflow as tf
+from workers_helper import free_ports
 
 from wage_tf import checkpoints
 from wage_tf.callbacks import Interrupted, RunRecorder, StopOnSignal
+from wage_tf.distribution import devices
+from wage_tf.distribution.cluster import Cluster
+from wage_tf.errors import UserError
 from wage_tf.runs import RunDirectory
 
 
@@ -48,3 +52,20 @@ def test_another_worker_goes_on_until_the_chief_is_gone():
 def test_without_a_signal_a_lost_worker_is_no_interruption():
     with pytest.raises(tf.errors.UnavailableError), StopOnSignal(recorder_of(None)):
         raise tf.errors.UnavailableError(None, None, "a worker is gone")
+
+
+def test_ctrl_c_acts_while_tensorflow_connects_and_its_own_handlers_do_not_stay(monkeypatch):
+    """TensorFlow keeps the interpreter's lock there, so that a handler in Python would wait for it."""
+    signals = (signal.SIGINT, signal.SIGTERM)
+    before, inside = [signal.getsignal(each) for each in signals], []
+
+    def connect():
+        inside.append(signal.getsignal(signal.SIGINT))
+        signal.signal(signal.SIGTERM, signal.SIG_IGN)
+        raise RuntimeError("no server")
+
+    monkeypatch.setattr(tf.distribute, "MultiWorkerMirroredStrategy", connect)
+    with pytest.raises(UserError, match="several workers cannot start: no server"):
+        devices.multiworker(Cluster((f"localhost:{free_ports(1)[0]}",), 0))
+    assert inside == [signal.SIG_DFL]
+    assert [signal.getsignal(each) for each in signals] == before
