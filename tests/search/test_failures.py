@@ -5,7 +5,6 @@ from __future__ import annotations
 import errno
 import json
 import logging
-import re
 
 import pytest
 from hparams_helper import assert_hparams_view_is_complete
@@ -236,24 +235,24 @@ def test_a_trial_that_continues_a_failed_one_fails_for_the_same_reason(tmp_path)
     assert (record.status, record.reason) == ("failed", "stuck at chance")
 
 
-DISK_FULL = OSError(errno.ENOSPC, "No space left on device")
-
-
 @pytest.mark.parametrize(
-    ("place", "error"),
-    [("keras.Model.save", DISK_FULL), ("wage_tf.training.fit", DISK_FULL),
-     ("wage_tf.training.fit", UserError("trial_0: No space left on device"))],
+    ("place", "error", "named"),
+    [("keras.Model.save", (OSError, errno.ENOSPC, "No space left"), "model.keras: No space left"),
+     ("wage_tf.training.fit", (OSError, errno.ENOSPC, "No space left", "metrics.csv"), "metrics.csv: No space left"),
+     ("wage_tf.training.fit", (UserError, "an image is damaged"), "an image is damaged")],
 )  # fmt: skip
-def test_a_full_disk_ends_the_search_and_resume_runs_the_trial_again(tmp_path, place, error, monkeypatch, capsys):
+def test_a_full_disk_ends_the_search_and_resume_runs_the_trial_again(
+    tmp_path, place, error, named, monkeypatch, capsys
+):
     def fails(*args, **kwargs):
-        raise error
+        raise error[0](*error[1:])
 
     arguments = ["--weights", "2", "--keep", "all"]
     with monkeypatch.context() as patch:
         patch.setattr(place, fails)
         assert search(tmp_path / "run", *arguments) == 2
     (line,) = capsys.readouterr().err.strip().splitlines()
-    assert re.search("trial_0+: No space left on device", line)
+    assert named in line
     assert not list(tmp_path.rglob("record.json"))
     assert search(tmp_path / "run", *arguments, "--resume") == 0
     assert [row["status"] for row in read_csv(tmp_path / "run" / "trials.csv")] == ["completed"]

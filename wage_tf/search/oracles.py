@@ -245,5 +245,6 @@ def _naming_damage(path: Path) -> Iterator[None]:
     try:
         yield
     except (ValueError, TypeError, KeyError, AttributeError, RuntimeError) as error:
-        reason = str(error).partition("\n")[0]
+        cause = error.__cause__ or error
+        reason = f"{type(cause).__name__}: {cause}".partition("\n")[0]
         raise UserError(f"{path} is damaged ({reason}): restore it, or start anew in another --run-dir") from error

@@ -84,8 +84,6 @@ class WageTuner(BaseTuner):
                     keep_state="tuner/epochs" in chosen,
                 )
             except Exception as error:
-                if isinstance(error, OSError) and error.filename is None:
-                    error.filename = str(self.search_directory.trial(trial.trial_id))
                 raise _SearchEnds from error
         return {OBJECTIVE: record.score}
 
