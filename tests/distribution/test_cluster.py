@@ -123,10 +123,10 @@ def test_an_address_that_is_another_machines(unused, monkeypatch, capsys):
 
 
 def test_a_worker_that_never_starts_is_named(unused, monkeypatch, capsys):
-    monkeypatch.setattr(cluster, "PEER_SECONDS", 0.5)
+    monkeypatch.setattr(cluster, "PEER_SECONDS", 1.0)
     code, error = command(tf_config(unused, 0), monkeypatch, capsys)
     assert code == 3
-    assert f"another worker was lost (no answer from localhost:{unused[1]} in 0 s)" in error
+    assert f"another worker was lost (no answer from localhost:{unused[1]} in 1 s)" in error
 
 
 def test_a_host_that_has_no_name_yet_is_waited_for(unused, monkeypatch):
