@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import errno
 import hashlib
+from pathlib import Path
 
 import hypothesis
 import hypothesis.strategies as st
@@ -27,6 +29,18 @@ def test_a_failure_leaves_the_old_file(tmp_path):
         fail_half_way()
     assert path.read_bytes() == before
     assert list(tmp_path.iterdir()) == [path]
+
+
+def test_a_file_that_cannot_be_written_is_named(tmp_path, monkeypatch):
+    def write_to_full_disk(path, content):
+        raise OSError(errno.EFBIG, "File too large")
+
+    monkeypatch.setattr(Path, "write_bytes", write_to_full_disk)
+    path = tmp_path / "step-000000001.ckpt"
+    with pytest.raises(OSError, match="File too large") as error:
+        files.write_bytes(path, b"weights")
+    assert error.value.filename == str(path)
+    assert list(tmp_path.iterdir()) == []
 
 
 def test_unfinished_files_are_known_and_removed(tmp_path):

@@ -206,6 +206,17 @@ def test_a_model_that_a_worse_longer_training_brings_back_to_the_front_is_still_
     assert not current.directory.model("1").exists()
 
 
+def test_the_model_of_a_trial_that_has_not_ended_stays(tmp_path):
+    """A worker saves it before the trial's next training, or its record, while the chief tells of another's end."""
+    current = opened(tmp_path / "run", "--weights", "2,8")
+    current.directory.trial("1").mkdir(parents=True)
+    current.directory.model("1").write_bytes(b"a model")
+    recorded(current, "0", {"weights": "2"}, errors=[30.0])
+    current.oracle.end_order.append("0")
+    current._report(2)
+    assert current.directory.model("1").exists()
+
+
 def test_a_damaged_or_missing_model_of_the_front_has_no_test_error(tmp_path):
     current = opened(tmp_path / "run", "--weights", "2,8")
     recorded(current, "0", {"weights": "2"}, errors=[30.0])

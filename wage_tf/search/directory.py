@@ -18,7 +18,6 @@ from wage_tf.errors import UserError
 from wage_tf.search import records
 from wage_tf.search.records import TrialRecord
 
-_MODEL = "model.keras"
 _MAY_CHANGE_ON_RESUME = {"data_dir", "max_trials", "keep"}
 
 
@@ -204,8 +203,4 @@ class SearchDirectory:
 
     def model(self, trial_id: str) -> Path:
         """The trained model of a trial."""
-        return self.trial(trial_id) / _MODEL
-
-    def models(self) -> list[Path]:
-        """The trained models that are there."""
-        return sorted(self.oracle.glob(f"trial_*/{_MODEL}"))
+        return self.trial(trial_id) / "model.keras"

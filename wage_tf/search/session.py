@@ -86,7 +86,7 @@ class Session:
             raise NothingTrained(f"none of {len(found)} trials could be trained; {count} of them: {reason}")
         front = pareto.front(found)
         self._remove_states()
-        self._keep_models(front)
+        self._keep_models(front, found)
         tests = self._test_errors(front) if study.dataset.test_size else {}
         records.write_table(directory.pareto, front, tests)
         best.write(directory, config, study.scoring, chosen, tests.get(chosen.trial))
@@ -110,7 +110,7 @@ class Session:
         self._told.update(record.trial for record in new)
         found = self.directory.records()
         records.write_table(self.directory.trials, found)
-        self._keep_models(pareto.contenders(found, self.study.config.epochs))
+        self._keep_models(pareto.contenders(found, self.study.config.epochs), found)
         mean = sum(record.seconds for record in found) / len(found)
         left = mean * max(0, self.planned - len(self._told)) / parallel
         for number, record in enumerate(new, len(self._told) - len(new) + 1):
@@ -123,12 +123,11 @@ class Session:
         tensorboard.write_trial(self.directory.tensorboard, record, self.study.candidates.choices())
         self.directory.write_record(record)
 
-    def _keep_models(self, kept: Sequence[TrialRecord]) -> None:
-        """Removes the models of all other trials, if those of the front alone are asked for."""
+    def _keep_models(self, kept: Sequence[TrialRecord], ended: Sequence[TrialRecord]) -> None:
+        """Removes the models of the other trials that have ended, if those of the front alone are asked for."""
         if self.study.config.keep == "front":
-            paths = {self.directory.model(record.trial) for record in kept}
-            for path in set(self.directory.models()) - paths:
-                path.unlink()
+            for trial in {record.trial for record in ended} - {record.trial for record in kept}:
+                self.directory.model(trial).unlink(missing_ok=True)
 
     def _test_errors(self, front: Sequence[TrialRecord]) -> dict[str, float]:
         """Returns the front's test errors, percent, by trial; each is measured once, and kept."""
