@@ -245,9 +245,11 @@ def train_on(devices: Devices, args: argparse.Namespace) -> None:
     run = RunDirectory(args.run_dir or default_run_directory(config))
     state = open_together(devices, lambda: open_run(run, config, args))
     if devices.is_chief:
-        is_complete = state is not None and len(state.rows) >= config.epochs
-        there = f"{run.path} has all its {len(state.rows)} epochs" if is_complete else None
-        print(there or summary(config, dataset, model, run, devices))
+        done = 0 if state is None else len(state.rows)
+        if done < config.epochs:
+            print(summary(config, dataset, model, run, devices))
+        else:
+            print(f"{run.path} has all its {done} epochs")
     if training.is_known_to_be_unstable(config):
         show_warning(
             f"{config.bits} with beta {config.beta} is known to diverge: weights this wide are small against the "
