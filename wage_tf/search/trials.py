@@ -247,7 +247,7 @@ def _train(
     found: _Trainings,
 ) -> None:
     """Trains once, adds what came of it to `found`, and keeps the model with the smallest error so far."""
-    keras.backend.clear_session()
+    keras.backend.clear_session(free_memory=False)
     started = time.monotonic()
     config = study.run_config(pattern, epochs, execution)
     model = training.prepare(config, study.split, study.build)
