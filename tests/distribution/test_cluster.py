@@ -162,5 +162,9 @@ def test_a_connection_to_oneself_is_no_answer(unused, monkeypatch):
 def test_ctrl_c_ends_the_wait(unused, monkeypatch, capsys):
     monkeypatch.setattr(cluster.time, "sleep", lambda _: signal.raise_signal(signal.SIGINT))
     monkeypatch.setenv("TF_CONFIG", tf_config(unused, 0))
-    assert train.main(["--strategy", "multiworker"]) == 130
+    previous = signal.signal(signal.SIGINT, signal.default_int_handler)
+    try:
+        assert train.main(["--strategy", "multiworker"]) == 130
+    finally:
+        signal.signal(signal.SIGINT, previous)
     assert "stopped by SIGINT; go on with: python train.py --strategy multiworker" in capsys.readouterr().out
