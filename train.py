@@ -419,10 +419,18 @@ def show_warning(message: str | Warning, *_: object, **__: object) -> None:
     print(f"warning: {message}", file=sys.stderr)
 
 
+def say_stopped(signum: int, program: str, words: Sequence[str]) -> int:
+    """Prints what stopped a program and the command that goes on, and returns the exit code."""
+    again = [word for word in words if word not in ("--resume", "--overwrite")]
+    command = shlex.join(["python", program, *again, "--resume"])
+    print(f"\nstopped by {signal.Signals(signum).name}; go on with: {command}")
+    return 128 + signum
+
+
 def _stopped(args: argparse.Namespace, signum: int, argv: Sequence[str] | None) -> int:
-    words = [word for word in (sys.argv[1:] if argv is None else argv) if word not in ("--resume", "--overwrite")]
-    how = "" if args.evaluate is not None else f"; go on with: {shlex.join(['python', 'train.py', *words, '--resume'])}"
-    print(f"\nstopped by {signal.Signals(signum).name}{how}")
+    if args.evaluate is None:
+        return say_stopped(signum, "train.py", sys.argv[1:] if argv is None else argv)
+    print(f"\nstopped by {signal.Signals(signum).name}")
     return 128 + signum
 
 

@@ -21,6 +21,7 @@ from train import (
     positive_float,
     positive_int,
     quiet_tensorflow,
+    say_stopped,
     show_warning,
     width_multiplier,
 )
@@ -132,7 +133,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     try:
         return _run(args, argv)
     except KeyboardInterrupt as stop:
-        return _stopped(getattr(stop, "signum", signal.SIGINT), argv)
+        return say_stopped(getattr(stop, "signum", signal.SIGINT), "tuner.py", argv)
 
 
 def _run(args: argparse.Namespace, argv: Sequence[str]) -> int:
@@ -273,12 +274,6 @@ def _percent(text: str) -> float:
     if value >= 100:
         raise argparse.ArgumentTypeError(f"a percentage below 100 is wanted, received {text!r}")
     return value
-
-
-def _stopped(signum: int, argv: Sequence[str]) -> int:
-    command = shlex.join(["python", "tuner.py", *(word for word in argv if word != "--resume"), "--resume"])
-    print(f"\nstopped by {signal.Signals(signum).name}; go on with: {command}")
-    return 128 + signum
 
 
 def _fail(message: str, code: int) -> int:

@@ -128,16 +128,17 @@ class RunDirectory:
         if not self.holds_a_run():
             return
         self.read_config()
-        own = (self.checkpoints, self.tensorboard, self.model, self._metrics, self._results, self._config)
+        folders = (self.checkpoints, self.tensorboard)
+        own_files = (self.model, self._metrics, self._results, self._config)
         for path in sorted(self.path.iterdir()):
-            if path not in own and not files.is_unfinished(path):
+            if path not in folders + own_files and not files.is_unfinished(path):
                 raise UserError(
                     f"--overwrite: {path} is not a file of the run: move it away, or give another --run-dir"
                 )
-        for folder in (self.checkpoints, self.tensorboard):
+        for folder in folders:
             shutil.rmtree(folder, ignore_errors=True)
         files.remove_unfinished(self.path)
-        for path in (self.model, self._metrics, self._results, self._config):
+        for path in own_files:
             path.unlink(missing_ok=True)
 
     def check_resumable(self, config: RunConfig) -> None:
