@@ -2,7 +2,7 @@
 
 import numpy as np
 
-from wage_tf.integer import arithmetic, linear
+from wage_tf.integer import arithmetic, linear, tensors
 
 
 def test_one_layer_one_step():
@@ -26,3 +26,10 @@ def test_one_layer_one_step():
     steps = arithmetic.quantize_gradient(g, 3, (0, 0))
     assert steps.tolist() == [[8, 0], [4, 0], [0, 1]]
     assert np.clip(stored - steps, -64, 64).tolist() == [[56, -40], [6, 33], [-64, 49]]
+
+
+def test_where_branches_meet():
+    e = tensors.total(
+        [tensors.Tensor(np.array([127, -62], np.int8), 8), tensors.Tensor(np.array([5, -90], np.int8), 11)]
+    )
+    assert (e.codes.tolist(), e.fraction) == ([1021, -586], 11)
