@@ -5,6 +5,7 @@ import numpy as np
 import pytest
 
 import models
+import wage_tf
 from tests.integer.helpers import random_images
 from wage_tf import constraints, integer, layers
 from wage_tf.errors import UserError
@@ -113,7 +114,7 @@ def test_a_sequential_is_read_as_it_is_now(tmp_path, build):
 
 
 def assert_infers_alike(model, graph, images):
-    assert (model(images).numpy() * 2.0**graph.output.fraction == integer.infer(graph, images)).all()
+    assert (model(images, training=False).numpy() * 2.0**graph.output.fraction == integer.infer(graph, images)).all()
 
 
 def scored(x):
@@ -129,6 +130,9 @@ def test_dropout_and_augmentation_are_the_identity_in_inference():
     graph = integer.freeze(model)
     images = random_images((8, 8, 1), 4)
     assert_infers_alike(model, graph, images)
+    compared = wage_tf.verify(model, images, np.arange(4))
+    assert compared.equal
+    assert compared.steps.done == 0
     with pytest.raises(UserError, match="flip: RandomFlip has no integer training; drop: Dropout has no integer train"):
         integer.train_step(graph, images, np.arange(4), 3, 0, 0)
 
@@ -146,7 +150,9 @@ def test_the_global_maximum_of_keras_is_for_inference():
 def test_nested_models_are_flattened():
     inner_image = keras.Input((8, 8, 2))
     inner = keras.Model(inner_image, layers.QActivation(name="act")(inner_image), name="inner")
-    body = keras.Sequential([keras.Input((8, 8, 1)), layers.QConv2D(2, 3, padding="same", name="conv"), inner], "body")
+    body = keras.Sequential(
+        [keras.Input((8, 8, 1)), layers.QConv2D(2, 3, padding="same", name="conv"), inner], name="body"
+    )
     image = keras.Input((8, 8, 1), dtype="uint8")
     model = keras.Model(image, scored(body(layers.QRescaling(1 / 256)(image))))
     graph = integer.freeze(model)
