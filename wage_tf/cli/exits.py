@@ -61,9 +61,14 @@ def one_line(message: str) -> str:
     return "".join(c if c.isprintable() else repr(c)[1:-1] for c in folded)
 
 
-def again(argv: Sequence[str] | None) -> list[str]:
+def program(script: str) -> str:
+    """The name of the running command: of its console script, or `script`, the file that users of a clone start."""
+    name = os.path.basename(sys.argv[0]) if sys.argv else ""
+    return name if name.startswith("wage-") else script
+
+
+def again(program: str, argv: Sequence[str] | None) -> list[str]:
     """The command that goes on with the run or search that `argv` started."""
-    program = os.path.basename(sys.argv[0])
     words = sys.argv[1:] if argv is None else argv
     start = ["python", program] if program.endswith(".py") else [program]
     return [*start, *(word for word in words if word not in ("--resume", "--overwrite")), "--resume"]
@@ -86,7 +91,7 @@ def _explain(error: Exception) -> tuple[str, int]:
     if isinstance(error, OSError):
         return f"{error.filename or 'a file'}: {error.strerror or error}", USER_ERROR
     if isinstance(error, MemoryError) or type(error).__name__ == "ResourceExhaustedError":
-        return "the memory is exhausted: try a smaller batch or network", USER_ERROR
+        return "the memory is exhausted: try a smaller --batch-size or --width", USER_ERROR
     raise error
 
 

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from wage_tf.cli import exits, startup
-from wage_tf.cli.parsers import OneLineParser
+from wage_tf.cli.parsers import OneLineParser, add_verbose
 
 if TYPE_CHECKING:
     from wage_tf.runs.signals import Signals
@@ -24,17 +24,22 @@ examples:
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Runs the command line and returns its exit code."""
-    parser = OneLineParser(prog="wage-export", description="Exports the model of a finished run.", epilog=_EPILOG)
+    parser = OneLineParser(
+        prog=exits.program("python -m wage_tf.export"),
+        description="Exports the model of a finished run.",
+        epilog=_EPILOG,
+    )
     parser.add_argument("run_dir", metavar="RUN_DIR", help="a directory that train.py wrote")
     parser.add_argument("--to", required=True, choices=("litert", "packed", "c"), help="what to make")
     parser.add_argument("--out", metavar="PATH", help="the file, for c the folder (default: beside RUN_DIR)")
     parser.add_argument("--accumulators", action="store_true", help="packed: keep the stored weights for training")
+    add_verbose(parser)
     args = parser.parse_args(argv)
     return exits.run(parser.prog, functools.partial(_run, args))
 
 
 def _run(args: argparse.Namespace, signals: Signals) -> int:
-    with startup.importing_tensorflow():
+    with startup.importing_tensorflow(args.verbose):
         from wage_tf.export.model import FORMS, export_model
         from wage_tf.runs.directory import RunDirectory
     signals.check()

@@ -6,17 +6,17 @@ import argparse
 import math
 import re
 from collections.abc import Callable
-from typing import NoReturn, TypeVar
+from typing import NoReturn
 
 from wage_tf import schedules
 from wage_tf.bits import NetworkBits
 from wage_tf.cli.exits import USER_ERROR
+from wage_tf.errors import UserError
 from wage_tf.schedules import Schedule
 
 LARGEST = 2**31 - 1
 _INTEGER = re.compile(r"[0-9]+")
 _NUMBER = re.compile(r"[0-9]*\.?[0-9]+([eE][+-]?[0-9]+)?|[0-9]+\.")
-_T = TypeVar("_T")
 
 
 class OneLineParser(argparse.ArgumentParser):
@@ -27,6 +27,11 @@ class OneLineParser(argparse.ArgumentParser):
 
     def error(self, message: str) -> NoReturn:
         self.exit(USER_ERROR, f"{self.prog}: error: {message} (see --help)\n")
+
+
+def add_verbose(parser: argparse._ActionsContainer) -> None:
+    """Adds `--verbose`, for `startup.importing_tensorflow`."""
+    parser.add_argument("--verbose", action="store_true", help="show TensorFlow's own messages")
 
 
 def positive_int(text: str) -> int:
@@ -64,16 +69,6 @@ def width(text: str) -> int:
     return _number(text, _INTEGER, int, lambda value: 1 <= value <= 16, "an integer from 1 to 16")
 
 
-def pattern(text: str) -> NetworkBits:
-    """A bit pattern W,A,G,E."""
-    return _value(NetworkBits.parse, text)
-
-
-def schedule(text: str) -> Schedule:
-    """η and the epochs from which it holds."""
-    return _value(schedules.parse, text)
-
-
 def constant_rate(text: str) -> Schedule:
     """One η throughout."""
     return ((0, positive_float(text)),)
@@ -86,16 +81,24 @@ def text(words: str) -> str:
     return words
 
 
+def parse_values(args: argparse.Namespace) -> None:
+    """Turns the texts of a pattern and of a schedule into values, before anything else is looked at.
+
+    Raises:
+        UserError: If one is malformed.
+    """
+    try:
+        if args.bits is not None:
+            args.bits = NetworkBits.parse(args.bits)
+        if isinstance(args.schedule, str):
+            args.schedule = schedules.parse(args.schedule)
+    except ValueError as error:
+        raise UserError(str(error)) from None
+
+
 def _number(text: str, form: re.Pattern, kind: type, is_valid: Callable, what: str) -> int | float:
     if form.fullmatch(text):
         value = kind(text)
         if math.isfinite(value) and is_valid(value):
             return value
     raise argparse.ArgumentTypeError(f"{what} is wanted, received {text!r}")
-
-
-def _value(parse: Callable[[str], _T], text: str) -> _T:
-    try:
-        return parse(text)
-    except ValueError as error:
-        raise argparse.ArgumentTypeError(str(error)) from None

@@ -13,9 +13,9 @@ def importing_tensorflow(verbose: bool = False) -> Iterator[None]:
     """Keeps off the terminal what the import of TensorFlow writes, and its log from then on.
 
     Args:
-        verbose: Show all of it. So does TF_CPP_MIN_LOG_LEVEL in the environment.
+        verbose: Show all of it.
     """
-    if verbose or "TF_CPP_MIN_LOG_LEVEL" in os.environ or sys.stderr is None:
+    if verbose or sys.stderr is None:
         yield
         return
     os.environ["TF_CPP_MIN_LOG_LEVEL"] = "3"

@@ -43,7 +43,7 @@ _PROBE = 128
 def parser() -> argparse.ArgumentParser:
     """The command line."""
     result = OneLineParser(
-        prog="train.py",
+        prog=exits.program("train.py"),
         description="Trains a network whose weights, activations, gradients and errors are low-bit integers (WAGE). "
         "A recipe for each data set fills in what is not given.",
         epilog=_EPILOG,
@@ -79,14 +79,12 @@ def _add_network(result: argparse.ArgumentParser) -> None:
     widths = network.add_mutually_exclusive_group()
     widths.add_argument(
         "--bits",
-        type=parsers.pattern,
         metavar="W,A,G,E",
         help="widths of weights, activations, gradients, errors: 1 to 16 for W, 2 to 16 for the others, f for float32 "
         "(default 2,8,8,8)",
     )
     widths.add_argument(
         "--bits-from",
-        type=parsers.text,
         metavar="PATH",
         help="a search's best.json or run directory (tuner.py): its widths, data, network and eta where not given here",
     )
@@ -116,7 +114,10 @@ def _add_network(result: argparse.ArgumentParser) -> None:
         help="quantize the last layer's outputs, Q_A then Q_E, or only their error (default: the network's)",
     )
     method.add_argument(
-        "--gamma", type=positive_float, metavar="X", help="shifts the errors' bound: Q(gamma*e/Shift(max|e|)) (default 1)"
+        "--gamma",
+        type=positive_float,
+        metavar="X",
+        help="shifts the errors' bound: Q(gamma*e/Shift(max|e|)) (default 1)",
     )
     method.add_argument(
         "--random-width", type=parsers.random_width, metavar="N", help="bits of the rounding's random numbers (16)"
@@ -137,7 +138,6 @@ def _add_training(result: argparse.ArgumentParser) -> None:
     )
     rate.add_argument(
         "--schedule",
-        type=parsers.schedule,
         metavar="ETA@EPOCH,...",
         help='eta and the epoch it starts from, such as "8@0,1@200,0.125@250"',
     )
@@ -182,11 +182,10 @@ def _add_run(result: argparse.ArgumentParser) -> None:
     )
     run.add_argument(
         "--evaluate",
-        type=parsers.text,
         metavar="RUN_DIR",
         help="only print the test error of a finished run's model; --data-dir names another place of its data",
     )
-    run.add_argument("--verbose", action="store_true", help="show TensorFlow's own messages")
+    parsers.add_verbose(run)
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -197,11 +196,12 @@ def main(argv: Sequence[str] | None = None) -> int:
         arguments.error("--pattern needs --bits-from RUN_DIR")
     if args.logical_devices and args.strategy != "mirrored":
         arguments.error("--logical-devices needs --strategy mirrored")
-    resume = exits.again(argv) if args.evaluate is None else None
+    resume = exits.again(arguments.prog, argv) if args.evaluate is None else None
     return exits.run(arguments.prog, functools.partial(_run, args), resume)
 
 
 def _run(args: argparse.Namespace, signals: Signals) -> int:
+    parsers.parse_values(args)
     with startup.importing_tensorflow(args.verbose):
         import tensorflow  # noqa: F401 (the first import is the one that writes)
     signals.check()
@@ -273,9 +273,13 @@ def configuration_of(args: argparse.Namespace) -> tuple[RunConfig, Dataset]:
 
 def _from_search(path: str, pattern: str | None, dataset: str | None) -> dict[str, object]:
     """What a search found decides; of its data set, unless another is named."""
+    from wage_tf.errors import UserError
     from wage_tf.search import best
 
-    found = best.training_of(path, pattern)
+    try:
+        found = best.training_of(path, pattern)
+    except UserError as error:
+        raise UserError(f"--bits-from: {error}") from error
     of_data = ("dataset", "data_dir", "image_size", "schedule") if dataset in (None, found.dataset) else ()
     return {name: getattr(found, name) for name in ("model", "width", "bits", *of_data)}
 

@@ -13,8 +13,16 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from wage_tf.cli import exits, parsers, startup
-from wage_tf.cli.parsers import OneLineParser, natural, positive_float, positive_int
+from wage_tf.cli import exits, startup
+from wage_tf.cli.parsers import (
+    OneLineParser,
+    add_verbose,
+    natural,
+    percentage,
+    positive_float,
+    positive_int,
+    text,
+)
 
 if TYPE_CHECKING:
     from wage_tf.datasets import Dataset
@@ -41,14 +49,18 @@ exit codes: 0 done, 1 nothing could be trained or keeps the constraint, 2 wrong 
 def parser() -> argparse.ArgumentParser:
     """The command line of tuner.py."""
     result = OneLineParser(
-        prog="tuner.py",
+        prog=exits.program("tuner.py"),
         description="Searches for the W-A-G-E pattern, of the whole network or layer by layer, that gives the lowest "
         "validation error for its cost. The test set is touched once, at the end, for the patterns on the front.",
         epilog=_EPILOG,
     )
     data = result.add_argument_group("data and network")
-    data.add_argument("--dataset", type=parsers.text, default="digits", metavar="NAME|PATH", help="as for train.py (default digits)")
-    data.add_argument("--data-dir", type=parsers.text, metavar="DIR", help="directory of TensorFlow Datasets (default: TFDS_DATA_DIR)")
+    data.add_argument(
+        "--dataset", type=text, default="digits", metavar="NAME|PATH", help="as for train.py (default digits)"
+    )
+    data.add_argument(
+        "--data-dir", type=text, metavar="DIR", help="directory of TensorFlow Datasets (default: TFDS_DATA_DIR)"
+    )
     data.add_argument("--image-size", type=positive_int, metavar="N", help="as for train.py")
     data.add_argument("--limit", type=positive_int, metavar="N", help="train on the first N training images only")
     data.add_argument(
@@ -57,8 +69,10 @@ def parser() -> argparse.ArgumentParser:
         metavar="N",
         help="training images held out to compare patterns by, the last ones (default: a fifth, at most 10000)",
     )
-    data.add_argument("--model", type=parsers.text, metavar="NAME", help="lenet5, vgg7, alexnet or mlp (default: the recipe's)")
-    data.add_argument("--width", type=parsers.width_multiplier, default=1.0, metavar="X", help="multiplier of the hidden units")
+    data.add_argument("--model", type=text, metavar="NAME", help="lenet5, vgg7, alexnet or mlp (default: the recipe's)")
+    data.add_argument(
+        "--width", type=parsers.width_multiplier, default=1.0, metavar="X", help="multiplier of the hidden units"
+    )
     space = result.add_argument_group("candidates: lists of widths, f for float32")
     for operand, default in (("weights", "2"), ("activations", "8"), ("gradients", "8"), ("errors", "8")):
         space.add_argument(f"--{operand}", default=default, metavar="K,...", help=f"default {default}")
@@ -98,9 +112,16 @@ def parser() -> argparse.ArgumentParser:
         help="points of error that the cost of 8-8-8-8 is worth (default 1)",
     )
     goal.add_argument("--max-cost", type=positive_float, metavar="X", help="lowest error at X times 8-8-8-8's cost")
-    goal.add_argument("--max-error", type=parsers.percentage, metavar="X", help="lowest cost at a validation error of X percent")
+    goal.add_argument(
+        "--max-error", type=percentage, metavar="X", help="lowest cost at a validation error of X percent"
+    )
     run = result.add_argument_group("run")
-    run.add_argument("--run-dir", type=parsers.text, metavar="DIR", help="where the search is kept (default: runs/search- and settings)")
+    run.add_argument(
+        "--run-dir",
+        type=text,
+        metavar="DIR",
+        help="where the search is kept (default: runs/search- and settings)",
+    )
     run.add_argument("--resume", action="store_true", help="go on with the search in the run directory")
     run.add_argument("--workers", type=positive_int, metavar="N", help="a chief and N worker processes, sharing cores")
     run.add_argument("--keep", choices=("front", "all"), default="front", help="whose trained models stay on the disk")
@@ -111,7 +132,7 @@ def parser() -> argparse.ArgumentParser:
         metavar="N",
         help="TensorBoard histograms of W, A, E, G of every trial every N epochs (default 0: none)",
     )
-    run.add_argument("--verbose", action="store_true", help="show TensorFlow's own messages")
+    add_verbose(run)
     return result
 
 
@@ -120,10 +141,12 @@ def main(argv: Sequence[str] | None = None) -> int:
     arguments = parser()
     args = arguments.parse_args(argv)
     argv = list(sys.argv[1:] if argv is None else argv)
-    return exits.run(arguments.prog, functools.partial(_run, args, argv), exits.again(argv))
+    return exits.run(
+        arguments.prog, functools.partial(_run, args, arguments.prog, argv), exits.again(arguments.prog, argv)
+    )
 
 
-def _run(args: argparse.Namespace, argv: Sequence[str], signals: Signals) -> int:
+def _run(args: argparse.Namespace, program: str, argv: Sequence[str], signals: Signals) -> int:
     """Runs this process' part of the search."""
     os.environ.setdefault("GRPC_VERBOSITY", "NONE")
     with startup.importing_tensorflow(args.verbose):
@@ -136,7 +159,7 @@ def _run(args: argparse.Namespace, argv: Sequence[str], signals: Signals) -> int
             logging.getLogger(library).setLevel(logging.ERROR)
     signals.check()
     role, address, port = processes.role()
-    complain = functools.partial(exits.fail, "tuner.py")
+    complain = functools.partial(exits.fail, program)
     if role == "worker":
         processes.end_with_parent(complain)
     started = time.monotonic()
@@ -160,7 +183,7 @@ def _run(args: argparse.Namespace, argv: Sequence[str], signals: Signals) -> int
         current.run_chief(address, port, command, args.workers or 0)
     else:
         current.run_alone()
-    outcome = current.finish(shlex.join(["python", "tuner.py", *argv]), time.monotonic() - started)
+    outcome = current.finish(shlex.join(exits.again(program, argv)[:-1]), time.monotonic() - started)
     tell(closing_lines(outcome, directory.path))
     if not outcome.keeps_constraint:
         complain(f"no pattern keeps --max-error {config.max_error:g}; the closest is above")

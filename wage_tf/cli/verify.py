@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from wage_tf.cli import exits, startup
-from wage_tf.cli.parsers import OneLineParser, positive_int
+from wage_tf.cli.parsers import OneLineParser, add_verbose, positive_int
 
 if TYPE_CHECKING:
     from wage_tf.integer.verify import Comparison, Row
@@ -51,10 +51,11 @@ def _add_arguments(verify: argparse.ArgumentParser) -> None:
     )
     verify.add_argument("--steps", type=positive_int, default=10, metavar="N", help="training steps (default 10)")
     verify.add_argument("--batch-size", type=positive_int, metavar="N", help="images per step (default: the run's)")
+    add_verbose(verify)
 
 
 def _run(arguments: argparse.Namespace, signals: Signals) -> int:
-    with startup.importing_tensorflow():
+    with startup.importing_tensorflow(arguments.verbose):
         from wage_tf import datasets
         from wage_tf.integer.graph import float_operands
         from wage_tf.integer.verify import Comparison, float_layers

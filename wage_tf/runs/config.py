@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Annotated, Literal
 
 import pydantic
@@ -113,10 +114,10 @@ class RunConfig(Document):
     checkpoint_steps: Natural
     histogram_freq: Natural
 
-    @pydantic.model_validator(mode="before")
     @classmethod
-    def _upgrade(cls, settings: object) -> object:
-        return version1.upgraded(settings)
+    def from_json(cls, path: Path, content: bytes, advice: str) -> RunConfig:
+        """As `Document.from_json`; what version 0.1 wrote is brought into today's form first."""
+        return super().from_json(path, version1.upgraded(path, content), advice)
 
     @property
     def first_eta(self) -> float:

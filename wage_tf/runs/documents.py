@@ -58,7 +58,12 @@ class Document(pydantic.BaseModel):
             FileNotFoundError: If there is none.
             UserError: If it is no JSON, or an entry is wrong; the message names the file and the entry.
         """
-        return parse(pydantic.TypeAdapter(cls), path, path.read_bytes(), advice)
+        return cls.from_json(path, path.read_bytes(), advice)
+
+    @classmethod
+    def from_json(cls, path: Path, content: bytes, advice: str) -> Self:
+        """Checks what `read` read; same arguments and errors."""
+        return parse(pydantic.TypeAdapter(cls), path, content, advice)
 
 
 _T = TypeVar("_T")

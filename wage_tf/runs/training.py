@@ -59,9 +59,7 @@ def prepare(config: RunConfig, dataset: Dataset, devices: Devices | None = None)
     rate = learning_rate(config.schedule, dataset.steps_per_epoch(config.batch_size))
     with devices.scope():
         model = build(config, dataset.input_shape, dataset.num_classes)
-        optimizer = IntegerSGD(
-            rate, bits=gradient_bits(model), seed=config.seed, random_width=config.random_width
-        )
+        optimizer = IntegerSGD(rate, bits=gradient_bits(model), seed=config.seed, random_width=config.random_width)
     if optimizer.bits is not None and len(config.schedule) > 1:
         for _, eta in config.schedule:
             warn_unless_power_of_two(eta)

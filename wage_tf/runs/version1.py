@@ -2,6 +2,11 @@
 
 from __future__ import annotations
 
+import json
+from pathlib import Path
+
+from wage_tf.errors import UserError
+
 _PAD_AND_FLIP = {"pad": 4, "crop": None, "flip": True}
 _IMAGENET = {"pad": 0, "crop": 224, "flip": True}
 _AUGMENTATION = {
@@ -15,31 +20,36 @@ _AUGMENTATION = {
 }
 _CLIPS_OUTPUTS = ("lenet5", "mlp")
 _LARGE_SIDE = 224
+_REQUIRED = {"dataset", "image_size", "model", "bits", "schedule"}
 
 
-def upgraded(settings: object) -> object:
-    """Returns the settings of a config.json in today's form; what is none of version 0.1 is returned as it is.
+def upgraded(path: Path, content: bytes) -> bytes:
+    """Returns the content of a config.json in today's form; what is none of version 0.1 is returned as it is.
 
     Raises:
-        ValueError: If the run was trained on a folder of images of their own size, which decided how.
+        UserError: If the run was trained on a folder of images of their own size, which decided how.
     """
-    if not isinstance(settings, dict) or "format" in settings or "augmentation" in settings:
-        return settings
-    dataset, size = settings.get("dataset"), settings.get("image_size")
+    try:
+        settings = json.loads(content)
+    except (ValueError, RecursionError):
+        return content
+    if not isinstance(settings, dict) or not settings.keys() >= _REQUIRED or "format" in settings:
+        return content
+    dataset, size = settings["dataset"], settings["image_size"]
     known = isinstance(dataset, str) and dataset in _AUGMENTATION
     if not known and not isinstance(size, int):
-        raise ValueError("version 0.1 did not keep how this folder of images was trained: start a new run")
+        raise UserError(f"{path}: version 0.1 did not keep how its folder of images was trained: start a new run")
     is_large = dataset == "imagenet2012" or (not known and size >= _LARGE_SIDE)
     own_images = _IMAGENET if is_large else _PAD_AND_FLIP
-    return {
+    today = {
         "format": 2,
         "data": None,
         "factor": 1.0,
         "clip_bits": None,
-        "clip_outputs": settings.get("model") in _CLIPS_OUTPUTS,
+        "clip_outputs": settings["model"] in _CLIPS_OUTPUTS,
         "gamma": 1.0,
         "random_width": 16,
         "loss": "softmax_cross_entropy" if is_large else "sum_squared_error",
         "augmentation": _AUGMENTATION[dataset] if known else own_images,
-        **settings,
     }
+    return json.dumps({**today, **settings}).encode()

@@ -98,9 +98,7 @@ class Study:
     def _untrained(self, pattern: Pattern) -> keras.Model:
         """The network of a pattern, all weights zero: drawing them would take most of the time."""
         config = self.run_config(pattern)
-        return training.build(
-            config, self.dataset.input_shape, self.dataset.num_classes, kernel_initializer="zeros"
-        )
+        return training.build(config, self.dataset.input_shape, self.dataset.num_classes, kernel_initializer="zeros")
 
     def affords(self, values: Values) -> bool:
         """Whether the pattern of a choice keeps `max_cost`, which is known without training it."""
