@@ -70,9 +70,7 @@ def parser() -> argparse.ArgumentParser:
         help="training images held out to compare patterns by, the last ones (default: a fifth, at most 10000)",
     )
     data.add_argument("--model", type=text, metavar="NAME", help="lenet5, vgg7, alexnet or mlp (default: the recipe's)")
-    data.add_argument(
-        "--width", type=parsers.width_multiplier, default=1.0, metavar="X", help="multiplier of the hidden units"
-    )
+    data.add_argument("--width", type=width_multiplier, default=1.0, metavar="X", help="multiplier of the hidden units")
     space = result.add_argument_group("candidates: lists of widths, f for float32")
     for operand, default in (("weights", "2"), ("activations", "8"), ("gradients", "8"), ("errors", "8")):
         space.add_argument(f"--{operand}", default=default, metavar="K,...", help=f"default {default}")
