@@ -35,7 +35,7 @@ def write(path: Path | None, benchmark: str, figures: Mapping[str, object], argv
     record = {
         "benchmark": benchmark,
         "command": shlex.join(["python", "-m", f"benchmarks.{benchmark}", *_without_flag(argv or sys.argv[1:])]),
-        **provenance.sitting(),
+        **provenance.session(),
         "load": round(_LOAD, 1),
         "versions": runs.versions(),
         "figures": figures,

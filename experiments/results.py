@@ -43,19 +43,19 @@ def write(folder: Path, record: Mapping[str, object]) -> None:
     files.write_bytes(path, (text + "\n").encode())
 
 
-def of_finished_run(run: Run, directory: Path, sittings: list[dict]) -> dict[str, object]:
+def of_finished_run(run: Run, directory: Path, sessions: list[dict]) -> dict[str, object]:
     """The record of a run that train.py took to its end."""
     results = runs.RunDirectory(directory).read_results()
     figures = ("test_error", "best_test_error", "best_epoch", "train_error", "epochs", "seconds", "versions")
     return {
         **_head(run, "done"),
         **{name: results[name] for name in figures},
-        "sittings": sittings,
+        "sessions": sessions,
         "metrics": read_metrics(directory),
     }
 
 
-def of_diverged_run(run: Run, directory: Path, sittings: list[dict], reason: str) -> dict[str, object]:
+def of_diverged_run(run: Run, directory: Path, sessions: list[dict], reason: str) -> dict[str, object]:
     """The record of a run that ended in a loss or a weight that is no number."""
     metrics = read_metrics(directory)
     return {
@@ -63,7 +63,7 @@ def of_diverged_run(run: Run, directory: Path, sittings: list[dict], reason: str
         "reason": reason,
         "epochs": len(metrics.get("epoch", [])),
         "versions": runs.versions(),
-        "sittings": sittings,
+        "sessions": sessions,
         "metrics": metrics,
     }
 

@@ -157,9 +157,9 @@ def sources(experiment: Experiment) -> str:
 def origin(found: Sequence[Outcome]) -> str:
     """Hardware, commits and versions of the records, and what is unknown of them."""
     records = [record for outcome in found for record in outcome.records]
-    sittings = [sitting for record in records for sitting in record["sittings"]]
-    machines = _unique(hardware(sitting["hardware"]) for sitting in sittings)
-    commits = _unique(f"`{sitting['commit']}`" for sitting in sittings if sitting["commit"])
+    sessions = [session for record in records for session in record["sessions"]]
+    machines = _unique(hardware(session["hardware"]) for session in sessions)
+    commits = _unique(f"`{session['commit']}`" for session in sessions if session["commit"])
     packages = _unique(
         f"TensorFlow {record['versions']['tensorflow']}, Keras {record['versions']['keras']}" for record in records
     )

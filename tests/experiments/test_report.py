@@ -53,7 +53,7 @@ def write(folder, experiment, variant, seed=0, status="done", **figures):
         "epochs": len(errors),
         "seconds": 90.0,
         "versions": {"tensorflow": "2.21.0", "keras": "3.15.1"},
-        "sittings": [{"started": "2026-11-23T00:00:00+00:00", "commit": "abcdef", "hardware": HERE}],
+        "sessions": [{"started": "2026-11-23T00:00:00+00:00", "commit": "abcdef", "hardware": HERE}],
         "metrics": {"epoch": list(range(1, len(errors) + 1)), **metrics} if errors else {},
         **figures,
     }
@@ -107,7 +107,7 @@ def test_a_section_says_where_its_figures_come_from(tmp_path):
 
 
 def test_what_is_unknown_of_a_record_is_said(tmp_path):
-    write(tmp_path, TINY, "plain", sittings=[], note="started by hand")
+    write(tmp_path, TINY, "plain", sessions=[], note="started by hand")
     assert "Hardware: unknown. Commit unknown." in (text := report.section(TINY, outcomes(TINY, tmp_path)))
     assert "Started by hand." in text
 

@@ -42,7 +42,7 @@ class RunRecorder(keras.callbacks.Callback):
 
     @property
     def seconds(self) -> float:
-        """Wall-clock time of the run so far, earlier sittings included."""
+        """Wall-clock time of the run so far, earlier sessions included."""
         return time.monotonic() - self._started
 
     def save(self) -> None:
