@@ -2,11 +2,11 @@ import math
 
 import keras
 import numpy as np
-import oracle
 import pytest
-from hyp_helper import assert_equal, assert_same_bits
 
 import models
+import oracle
+from support.tensors import assert_equal, assert_same_bits
 from wage_tf import constraints, initializers
 from wage_tf.layers import QConv2D, QDense
 

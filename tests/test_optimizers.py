@@ -2,10 +2,10 @@ import warnings
 
 import keras
 import numpy as np
-import oracle
 import pytest
-from hyp_helper import assert_equal, assert_same_bits
 
+import oracle
+from support.tensors import assert_equal, assert_same_bits
 from wage_tf.constraints import ClipToGrid
 from wage_tf.layers import QActivation, QConv2D, QDense, QError
 from wage_tf.losses import SumSquaredError

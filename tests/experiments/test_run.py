@@ -10,9 +10,9 @@ import sys
 from pathlib import Path
 
 import pytest
-from run_helper import wait_for
 
 from experiments import run, spec
+from support.runs import wait_for
 from wage_tf import checkpoints
 
 ROOT = Path(__file__).resolve().parent.parent.parent

@@ -18,7 +18,7 @@ import keras
 import numpy as np
 
 from wage_tf import files
-from wage_tf.runs import Row
+from wage_tf.runs.directory import Row
 
 _DIGEST_BYTES = hashlib.sha256().digest_size
 _KEPT = 2

@@ -8,9 +8,9 @@ import time
 import keras
 import numpy as np
 
-from wage_tf import checkpoints
-from wage_tf.checkpoints import State
-from wage_tf.runs import Row, RunDirectory
+from wage_tf.runs import checkpoints
+from wage_tf.runs.checkpoints import State
+from wage_tf.runs.directory import Row, RunDirectory
 
 
 class RunRecorder(keras.callbacks.Callback):
