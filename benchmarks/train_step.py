@@ -15,10 +15,12 @@ import itertools
 import keras
 import numpy as np
 
-import models
 from benchmarks import record, turns
-from wage_tf import datasets, recipes, training
+from wage_tf import datasets, recipes
+from wage_tf.bits import NetworkBits
 from wage_tf.distribution.devices import Devices
+from wage_tf.runs import training
+from wage_tf.runs.config import Data, resolve
 
 _SHAPES = {"lenet5": ("mnist", (28, 28, 1)), "vgg7": ("cifar10", (32, 32, 3))}
 _PATTERNS = {"integers": "2-8-8-8", "floats": "f-f-f-f"}
@@ -40,11 +42,9 @@ def compiled(
     name, _ = _SHAPES[model]
     images, labels = batch_of(model, batch_size)
     data = datasets.Dataset.from_arrays(name, images, labels)
-    settings = {"dataset": name, "bits": bits, "model": model, "width": width_multiplier, "batch_size": batch_size}
-    settings |= {"seed": 0, "checkpoint_steps": 0, "histogram_freq": 0}
-    config = training.configure(data, recipes.get(name), settings)
-    network = training.prepare(config, data, models.build, devices)
-    return network, images, np.eye(10, dtype=np.float32)[labels]
+    settings = {"model": model, "bits": NetworkBits.parse(bits), "width": width_multiplier, "batch_size": batch_size}
+    config = resolve(Data.of(data), recipes.get(name), dataset=name, **settings)
+    return training.prepare(config, data, devices), images, np.eye(10, dtype=np.float32)[labels]
 
 
 def make_step(model: str, bits: str, width_multiplier: float, batch_size: int) -> turns.Step:

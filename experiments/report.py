@@ -7,6 +7,7 @@ shown as not run yet.
 from __future__ import annotations
 
 import argparse
+import functools
 import re
 import sys
 import tomllib
@@ -18,8 +19,10 @@ from experiments.provenance import ROOT
 from experiments.spec import Experiment
 from experiments.summaries import NOT_RUN, Outcome, outcomes
 from wage_tf import files
-from wage_tf.commands import OneLineParser, run_command
+from wage_tf.cli import exits
+from wage_tf.cli.parsers import OneLineParser
 from wage_tf.errors import UserError
+from wage_tf.runs.signals import Signals
 
 DOCS = ROOT / "docs"
 PAGES = ("results", "benchmarks")
@@ -97,14 +100,12 @@ def with_figures(note: str, found: Sequence[Outcome]) -> str:
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Runs the command line and returns its exit code."""
-    parser = OneLineParser(
-        prog="experiments.report", description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
+    parser = OneLineParser(prog="experiments.report", description=__doc__)
     parser.add_argument("--check", action="store_true", help="write nothing; exit code 1 if a page is out of date")
-    return run_command(parser, _report, argv)
+    return exits.run(parser.prog, functools.partial(_report, parser.parse_args(argv)))
 
 
-def _report(args: argparse.Namespace) -> int:
+def _report(args: argparse.Namespace, signals: Signals) -> int:
     texts = {DOCS / f"{name}.md": page(name) for name in PAGES}
     if args.check:
         return int(any(path.read_text() != text for path, text in texts.items()))

@@ -4,7 +4,7 @@
     python -m experiments.run mnist authors --seeds 0,1     some variants, some seeds
     python -m experiments.run --all                         everything
 
-Each run is a process of train.py (or experiments.ablations) with --resume, in runs/experiments/NAME/VARIANT-sSEED; one
+Each run is a process of train.py with --resume, in runs/experiments/NAME/VARIANT-sSEED; one
 that another experiment has recorded is not trained again. Ctrl-C or SIGTERM end it after a checkpoint, and after any
 stop the same command goes on. A second runner leaves a run that is being trained to the first.
 """
@@ -14,21 +14,23 @@ from __future__ import annotations
 import argparse
 import dataclasses
 import fcntl
+import functools
 import json
 import os
 import re
-import signal
 import subprocess
 import sys
 from collections.abc import Sequence
 from pathlib import Path
-from typing import NoReturn
 
 from experiments import distributions, provenance, results, spec
 from experiments.spec import Experiment, Run
-from wage_tf import files, runs
-from wage_tf.commands import OneLineParser, run_command
+from wage_tf import files
+from wage_tf.cli import exits
+from wage_tf.cli.parsers import OneLineParser
 from wage_tf.errors import UserError
+from wage_tf.runs.directory import RunDirectory
+from wage_tf.runs.signals import Signals, Stopped
 
 _DIVERGED = "the training diverged"
 
@@ -51,7 +53,7 @@ class Runner:
         """Trains and records what is not recorded yet; returns how many runs failed.
 
         Raises:
-            KeyboardInterrupt: On SIGINT or SIGTERM, after the training has written a checkpoint.
+            Stopped: On SIGINT or SIGTERM, after the training has written a checkpoint.
         """
         queue, failed = [run for run in queue if results.read(self.results_dir, run) is None], 0
         for number, run in enumerate(queue, 1):
@@ -105,15 +107,15 @@ class Runner:
         arguments = [*map(_expanded, run.arguments), "--run-dir", str(directory), "--resume"]
         if self.data_dir and "data_dir" not in run.variant.settings:
             arguments += ["--data-dir", self.data_dir]
-        command = [sys.executable, *run.program, *arguments]
+        command = [sys.executable, "train.py", *arguments]
         files.write_json(_beside(directory, ".provenance.json"), [*_sessions(directory), provenance.session()])
         with subprocess.Popen(
             command, cwd=provenance.ROOT, stderr=subprocess.PIPE, text=True, pass_fds=[lock], start_new_session=True
         ) as training:
             try:
                 errors = training.communicate()[1]
-            except KeyboardInterrupt as stop:
-                training.send_signal(stop.args[0])
+            except Stopped as stop:
+                training.send_signal(stop.signum)
                 training.communicate()
                 raise
         last = (errors.strip().splitlines() or ["it printed nothing"])[-1]
@@ -152,9 +154,7 @@ def duration(seconds: float) -> str:
 
 def parser() -> argparse.ArgumentParser:
     """The command line."""
-    result = OneLineParser(
-        prog="experiments.run", description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
+    result = OneLineParser(prog="experiments.run", description=__doc__)
     result.add_argument("experiment", nargs="?", metavar="NAME", help="an experiment, or the path of a .toml file")
     result.add_argument("variants", nargs="*", metavar="VARIANT", help="only these variants (default: all)")
     result.add_argument("--all", action="store_true", help="every experiment, the quick ones first")
@@ -169,10 +169,13 @@ def parser() -> argparse.ArgumentParser:
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Runs the command line and returns its exit code: 0, 1 if a run failed, 2 wrong input, 128 + the signal."""
-    return run_command(parser(), _run, argv)
+    arguments = parser()
+    args = arguments.parse_args(argv)
+    again = ["python", "-m", "experiments.run", *(sys.argv[1:] if argv is None else argv)]
+    return exits.run(arguments.prog, functools.partial(_run, args), again)
 
 
-def _run(args: argparse.Namespace) -> int:
+def _run(args: argparse.Namespace, signals: Signals) -> int:
     chosen = spec.names() if args.all or (args.list and not args.experiment) else [args.experiment]
     if chosen == [None]:
         raise UserError("an experiment, --all or --list is wanted")
@@ -187,20 +190,7 @@ def _run(args: argparse.Namespace) -> int:
     if args.record:
         runner.record(queue)
         return 0
-    previous = {signum: signal.signal(signum, _interrupt) for signum in (signal.SIGINT, signal.SIGTERM)}
-    try:
-        return 1 if runner.work(queue) else 0
-    except KeyboardInterrupt as stop:
-        signum = signal.Signals(stop.args[0])
-        print(f"\nstopped by {signum.name}; the same command goes on", file=sys.stderr)
-        return 128 + signum
-    finally:
-        for signum, handler in previous.items():
-            signal.signal(signum, handler)
-
-
-def _interrupt(signum: int, frame: object) -> NoReturn:
-    raise KeyboardInterrupt(signum)
+    return 1 if runner.work(queue) else 0
 
 
 def _beside(directory: Path, suffix: str) -> Path:
@@ -216,8 +206,8 @@ def _sessions(directory: Path) -> list[dict]:
 
 def _epochs(directory: Path) -> int | None:
     """The epochs that train.py took a run to its end with; None if it has not."""
-    found = runs.RunDirectory(directory).read_results()
-    return None if found is None else found["epochs"]
+    found = RunDirectory(directory).read_results()
+    return None if found is None else found.epochs
 
 
 def _queue(experiment: Experiment, args: argparse.Namespace) -> list[Run]:
