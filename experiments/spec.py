@@ -3,7 +3,7 @@
 title = "..."               reproduces = "..."     figure = "curves"     axis = "k_G"
 seeds = [0, 1]              seconds_per_epoch = 22                  hardware = "..."      note = "prose"
 [settings]                  arguments of train.py that all variants share; `epochs` is required
-[variants.NAME]             label, x (place on a sweep's axis), needs, settings, ablation
+[variants.NAME]             label, x (place on a sweep's axis), needs, settings
 [[published]]               label, source, errors = { NAME = 0.40 }: test errors in percent
 """
 
@@ -15,8 +15,7 @@ import tomllib
 from collections.abc import Mapping
 from pathlib import Path
 
-import train
-from experiments import ablations
+from wage_tf.cli import train
 from wage_tf.errors import UserError
 
 FOLDER = Path(__file__).resolve().parent
@@ -24,7 +23,7 @@ FIGURES = ("none", "curves", "sweep", "distributions")
 
 _DEFAULT_BITS = "2,8,8,8"
 _OF_THE_RUNNER = {"seed", "run_dir", "resume", "overwrite", "evaluate", "verbose", "histogram_freq"}
-_SETTINGS = set(vars(train.parser().parse_args([]))) - _OF_THE_RUNNER
+_SETTINGS = {"learning_rate", *vars(train.parser().parse_args([]))} - _OF_THE_RUNNER
 
 
 @dataclasses.dataclass(frozen=True)
@@ -37,7 +36,6 @@ class Variant:
         x: Its place on the axis of a sweep; None elsewhere.
         needs: Data that few have: it is trained only where it is asked for by name.
         settings: Arguments of train.py, by their names with underscores.
-        ablation: Arguments of `experiments.ablations` beyond train.py's; empty for a training by train.py itself.
     """
 
     name: str
@@ -45,7 +43,6 @@ class Variant:
     x: float | None
     needs: str
     settings: Mapping[str, object]
-    ablation: Mapping[str, object]
 
     @property
     def epochs(self) -> int:
@@ -131,19 +128,19 @@ class Run:
     @property
     def arguments(self) -> list[str]:
         """The training's arguments; `$VARIABLES` of the environment as they are written."""
-        given = {**self.variant.settings, **self.variant.ablation}
-        pairs = ((f"--{name.replace('_', '-')}", str(value)) for name, value in given.items())
-        return [*(text for pair in pairs for text in pair), "--seed", str(self.seed), "--histogram-freq", "0"]
+        given = {**self.variant.settings, "seed": self.seed, "histogram_freq": 0}
+        return [word for name, value in given.items() for word in _argument(name.replace("_", "-"), value)]
 
     @property
     def training(self) -> dict[str, object]:
         """What decides the training: equal ones end in the same weights, whatever experiment they belong to."""
-        return {"bits": _DEFAULT_BITS, **self.variant.settings, **self.variant.ablation, "seed": self.seed}
+        return {"bits": _DEFAULT_BITS, **self.variant.settings, "seed": self.seed}
 
-    @property
-    def program(self) -> list[str]:
-        """What Python runs: train.py, or the same with ablations."""
-        return ["-m", "experiments.ablations"] if self.variant.ablation else ["train.py"]
+
+def _argument(flag: str, value: object) -> list[str]:
+    if isinstance(value, bool):
+        return [f"--{flag}" if value else f"--no-{flag}"]
+    return [f"--{flag}", str(value)]
 
 
 def names() -> list[str]:
@@ -204,19 +201,17 @@ def _variant(name: str, given: dict, shared: dict) -> Variant:
     if not isinstance(given, dict):
         raise UserError(f"variants.{name}: a table; received {given!r}")
     settings = {**shared, **_table(given, "settings")}
-    ablation = _table(given, "ablation")
     label, x = _take(given, "label", str, name), _take(given, "x", (int, float), None)
     needs = _take(given, "needs", str, "")
     _nothing_left(given, f"variant {name}")
-    for what, entries, allowed in (("settings", settings, _SETTINGS), ("ablation", ablation, ablations.OPTIONS)):
-        for key in entries:
-            if key not in allowed:
-                raise UserError(f"variant {name}: {what} has no {key!r}; there are {', '.join(sorted(allowed))}")
+    for key in settings:
+        if key not in _SETTINGS:
+            raise UserError(f"variant {name}: settings has no {key!r}; there are {', '.join(sorted(_SETTINGS))}")
     if type(settings.get("epochs")) is not int or settings["epochs"] < 1:
         raise UserError(
             f"variant {name}: settings.epochs is an integer of at least 1; received {settings.get('epochs')}"
         )
-    return Variant(name, label, x, needs, settings, ablation)
+    return Variant(name, label, x, needs, settings)
 
 
 def _published(given: dict, variants: set[str]) -> Published:
