@@ -16,6 +16,7 @@ with quiet.importing_tensorflow():
         from wage_tf import (
             callbacks,
             constraints,
+            convert,
             costs,
             datasets,
             initializers,
@@ -27,6 +28,7 @@ with quiet.importing_tensorflow():
             quantizers,
             recipes,
         )
+        from wage_tf.convert import quantize_model
     except ModuleNotFoundError as _error:
         if _error.name not in ("tensorflow", "keras"):
             raise
@@ -36,6 +38,7 @@ __all__ = [
     "BitWidths",
     "callbacks",
     "constraints",
+    "convert",
     "costs",
     "datasets",
     "initializers",
@@ -45,6 +48,7 @@ __all__ = [
     "metrics",
     "ops",
     "optimizers",
+    "quantize_model",
     "quantizers",
     "recipes",
 ]
