@@ -119,7 +119,7 @@ def builder(
             ("images", converted.input_shape[1:], tuple(input_shape)),
             ("scores", converted.output_shape[1:], (num_classes,)),
         ):
-            if len(own) != len(wanted) or any(a not in (None, b) for a, b in zip(own, wanted, strict=True)):
+            if not _fits(own, wanted):
                 raise UserError(
                     f"model {name}: its {what} are {own}, the data's are {wanted}; give a model of that shape"
                 )
@@ -136,8 +136,8 @@ def _range_of_pixels(network: Step, images: np.ndarray | None) -> tuple[float, f
         return 0.0, 255.0
     if images is not None:
         images = np.asarray(images)
-        if images.shape[1:] != tuple(b if a is None else a for a, b in zip(pixels.shape[1:], images.shape[1:])):
-            raise ValueError(f"images: of shape [n, {pixels.shape[1:]}]; received {images.shape}")
+        if not _fits(pixels.shape[1:], images.shape[1:]):
+            raise ValueError(f"images: of shape {pixels.shape}; received {images.shape}")
         return float(np.min(images)), float(np.max(images))
     if not any(isinstance(step, Affine) and step.inputs[0] is pixels for step in steps):
         warnings.warn(
@@ -187,3 +187,8 @@ def _as_they_are(network: Step) -> dict[Step, scaling.StoredWeights]:
     """The folded weights in float32."""
     products = [step for step in folding.in_order(network) if isinstance(step, Product)]
     return {step: scaling.store(step.kernel, step.bias, 0, 0, building.FLOAT) for step in products}
+
+
+def _fits(shape: Sequence[int | None], sizes: Sequence[int]) -> bool:
+    """Whether sizes are those of a shape, in which None is any."""
+    return len(shape) == len(sizes) and all(a in (None, b) for a, b in zip(shape, sizes, strict=True))

@@ -1,4 +1,4 @@
-"""Reads a Keras model into steps, layer by layer, nested models in place; the only file here that knows Keras' layers."""
+"""Reads a Keras model into steps, layer by layer, nested models in place."""
 
 from __future__ import annotations
 

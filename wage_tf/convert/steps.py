@@ -1,6 +1,7 @@
 """The steps that a Keras model is read into, and how each takes in a batch normalization or a rescaling.
 
-A network is the step of its output, whose `inputs` lead back to its pixels. Steps do not change: folding makes new ones.
+A network is the step of its output, whose `inputs` lead back to its pixels. Steps do not change; folding
+makes new ones.
 """
 
 from __future__ import annotations
