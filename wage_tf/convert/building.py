@@ -105,7 +105,7 @@ def activations(output: Step, weights: Mapping[Step, StoredWeights], images: np.
     generator = np.random.default_rng(0)
     samples = collections.defaultdict(list)
     for start in range(0, len(images), _BATCH):
-        _, *values = model.predict_on_batch(images[start : start + _BATCH])
+        _, *values = keras.tree.flatten(model.predict_on_batch(images[start : start + _BATCH]))
         for step, value in zip(found, values, strict=True):
             samples[step].append(generator.choice(np.ravel(value), min(value.size, _VALUES_PER_BATCH), replace=False))
     return {step: np.concatenate(parts) for step, parts in samples.items()}
@@ -132,11 +132,16 @@ def _tensors(
         elif isinstance(step, Product):
             tensors[step] = _kernel_layer(step, widths[step], weights and weights[step])(*inputs)
         elif isinstance(step, Activation):
-            tensors[step] = QActivation(widths[step], "relu" if step.relu else None, name=name)(*inputs)
+            tensors[step] = QActivation(widths[step], _function(step, widths[step]), name=name)(*inputs)
         else:
             layer = step.layer_class.from_config({**step.config, "name": name, "dtype": "float32"})
             tensors[step] = layer(inputs if len(inputs) > 1 else inputs[0])
     return image, tensors
+
+
+def _function(step: Activation, bits: BitWidths) -> str | None:
+    """The activation function; the grid of quantized activations ends at a power of two of its own in place of 6."""
+    return "relu" if step.function == "relu6" and bits.a is not None else step.function
 
 
 def _kernel_layer(step: Product, bits: BitWidths, stored: StoredWeights | None) -> keras.Layer:

@@ -64,7 +64,7 @@ def with_quantized_inputs(output: Step) -> Step:
             (before,) = inputs
             if before not in inserted:
                 name = f"{before.name}_quantized"
-                inserted[before] = Activation(name=name, inputs=inputs, shape=before.shape, relu=False)
+                inserted[before] = Activation(name=name, inputs=inputs, shape=before.shape, function=None)
             inputs = (inserted[before],)
         changed = dataclasses.replace(step, inputs=inputs)
         quantized = step.is_quantized

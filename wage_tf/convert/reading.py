@@ -202,15 +202,20 @@ def _activate(activation: Callable, name: str, step: Step) -> Step:
     return _ACTIVATIONS[kind](f"{name}_{kind}", step)
 
 
-def _relu(name: str, step: Step) -> Step:
-    return Activation(name=name, inputs=(step,), shape=step.shape)
+def _relu(kind: str) -> Callable[[str, Step], Step]:
+    return lambda name, step: Activation(name=name, inputs=(step,), shape=step.shape, function=kind)
 
 
 def _end(kind: str) -> Callable[[str, Step], Step]:
     return lambda name, step: End(name=name, inputs=(step,), shape=step.shape, activation=kind)
 
 
-_ACTIVATIONS = {"relu": _relu, "relu6": _relu, "softmax": _end("softmax"), "sigmoid": _end("sigmoid")}
+_ACTIVATIONS = {
+    "relu": _relu("relu"),
+    "relu6": _relu("relu6"),
+    "softmax": _end("softmax"),
+    "sigmoid": _end("sigmoid"),
+}
 
 
 def _named_activation(kind: str) -> Reader:
@@ -222,9 +227,9 @@ def _activation_layer(layer: keras.layers.Activation, name: str, inputs: tuple[S
 
 
 def _relu_layer(layer: keras.layers.ReLU, name: str, inputs: tuple[Step, ...]) -> Step:
-    if layer.negative_slope or layer.threshold:
-        raise cannot(name, "has a negative slope or a threshold", "use a plain ReLU")
-    return _relu(name, *inputs)
+    if layer.negative_slope or layer.threshold or layer.max_value not in (None, 6):
+        raise cannot(name, "has a slope, a threshold or a maximum that is not 6", "use ReLU() or ReLU(6)")
+    return _ACTIVATIONS["relu" if layer.max_value is None else "relu6"](name, *inputs)
 
 
 def _softmax_layer(layer: keras.layers.Softmax, name: str, inputs: tuple[Step, ...]) -> Step:

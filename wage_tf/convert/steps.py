@@ -187,14 +187,18 @@ class DepthwiseConv2D(Product):
 
 @dataclasses.dataclass(frozen=True, eq=False, kw_only=True)
 class Activation(Step):
-    """ReLU and the activations' grid, or the grid alone."""
+    """ReLU and the activations' grid, or the grid alone.
 
-    relu: bool = True
+    Attributes:
+        function: "relu", "relu6" or None.
+    """
+
+    function: str | None = "relu"
 
     is_quantized = True
 
     def carry(self, maps: Sequence[Map]) -> Map:
-        if self.relu and (maps[0].shift.any() or (maps[0].scale <= 0).any()):
+        if self.function and (maps[0].shift.any() or (maps[0].scale <= 0).any()):
             raise cannot(
                 self.name,
                 "what is before this ReLU, a batch normalization without a convolution or Dense right before it, "
