@@ -52,14 +52,14 @@ def best_exponent(tensors: Sequence[np.ndarray], widths: Sequence[int]) -> int:
         widths: k of each.
 
     Returns:
-        The exponent; 0 where nothing has a say.
+        The exponent, the largest of equally good ones; 0 where nothing has a say.
     """
     known = [(np.ravel(x).astype(np.float32), k) for x, k in zip(tensors, widths, strict=True) if np.any(x)]
     if not known:
         return 0
     coarsest = min(-int(np.ceil(np.log2(np.abs(x).max()))) for x, _ in known) - 1
-    candidates = range(coarsest, coarsest + _FINER + max(k for _, k in known))
-    return min(candidates, key=lambda e: sum(_loss(x, e, k) for x, k in known))
+    finest = coarsest + _FINER + max(k for _, k in known)
+    return min(range(finest, coarsest - 1, -1), key=lambda e: sum(_loss(x, e, k) for x, k in known))
 
 
 def _loss(x: np.ndarray, e: int, k: int) -> float:
