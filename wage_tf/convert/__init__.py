@@ -137,7 +137,7 @@ def _range_of_pixels(network: Step, images: np.ndarray | None) -> tuple[float, f
     if images is not None:
         images = np.asarray(images)
         if not _fits(pixels.shape[1:], images.shape[1:]):
-            raise ValueError(f"images: of shape {pixels.shape}; received {images.shape}")
+            raise UserError(f"images: of shape {pixels.shape}; received {images.shape}")
         return float(np.min(images)), float(np.max(images))
     if not any(isinstance(step, Affine) and step.inputs[0] is pixels for step in steps):
         warnings.warn(

@@ -5,7 +5,7 @@ from __future__ import annotations
 import collections
 import fnmatch
 import itertools
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 
 import keras
 import numpy as np
@@ -43,9 +43,9 @@ def widths_of(output: Step, bits: Bits) -> dict[Step, BitWidths]:
         if not isinstance(step, (Pixels, Product)):
             widths[step] = widths[step.inputs[0]]
         elif isinstance(bits, Mapping):
-            key = _key(bits, step.name, getattr(step, "source", step.name))
-            used.add(key)
-            widths[step] = BitWidths.parse(bits[key])
+            keys = _matching(bits, [step.name, step.source] if isinstance(step, Product) else [step.name])
+            used.update(keys)
+            widths[step] = BitWidths.parse(bits[keys[0]])
         else:
             widths[step] = BitWidths.parse(bits)
     unused = [key for key in bits if key not in used and key != "*"] if isinstance(bits, Mapping) else []
@@ -55,14 +55,14 @@ def widths_of(output: Step, bits: Bits) -> dict[Step, BitWidths]:
     return widths
 
 
-def _key(bits: Mapping[str, BitWidths | str], name: str, source: str) -> str:
-    for exact in (name, source):
-        if exact in bits:
-            return exact
-    matching = [key for key in bits if fnmatch.fnmatchcase(name, key)]
-    if not matching:
-        raise UserError(f"bits: no pattern for the layer {name!r} and no '*' for the rest; received {', '.join(bits)}")
-    return next((key for key in matching if key != "*"), "*")
+def _matching(bits: Mapping[str, BitWidths | str], names: Sequence[str]) -> list[str]:
+    """The keys that match one of a layer's names, in order of precedence."""
+    exact = [name for name in names if name in bits]
+    wild = [key for key in bits if key not in names and any(fnmatch.fnmatchcase(name, key) for name in names)]
+    if not exact + wild:
+        known = ", ".join(bits)
+        raise UserError(f"bits: no pattern for the layer {names[0]!r} and no '*' for the rest; received {known}")
+    return [*exact, *sorted(wild, key="*".__eq__)]
 
 
 def build(

@@ -25,8 +25,8 @@ from wage_tf.bits import BitWidths
 from wage_tf.convert.folding import in_order
 from wage_tf.convert.steps import Activation, Pixels, Product, Step, cannot
 
-_FINER = 6
-"""How many powers of two beyond the one that saturates nothing are tried; the best lies within 3 at 2 to 8 bits."""
+_CANDIDATES = 16
+"""Powers of two that are tried, from the first that saturates nothing on."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -58,8 +58,8 @@ def best_exponent(tensors: Sequence[np.ndarray], widths: Sequence[int]) -> int:
     if not known:
         return 0
     coarsest = min(-int(np.ceil(np.log2(np.abs(x).max()))) for x, _ in known) - 1
-    finest = coarsest + _FINER + max(k for _, k in known)
-    return min(range(finest, coarsest - 1, -1), key=lambda e: sum(_loss(x, e, k) for x, k in known))
+    candidates = range(coarsest, coarsest + _CANDIDATES)
+    return min(reversed(candidates), key=lambda e: sum(_loss(x, e, k) for x, k in known))
 
 
 def _loss(x: np.ndarray, e: int, k: int) -> float:

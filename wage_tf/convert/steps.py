@@ -238,7 +238,7 @@ class MaxPooling(Passing):
         if (maps[0].scale <= 0).any():
             raise cannot(
                 self.name,
-                "the batch normalization before it has a negative gamma, which does not commute with a maximum",
+                "the batch normalization before it has a gamma that is not positive, so that it cannot be folded",
                 "convert with weights='fresh'",
             )
         return maps[0]
