@@ -11,9 +11,9 @@ import keras
 import numpy as np
 
 from wage_tf.convert import building, folding, scaling
-from wage_tf.convert.building import Bits
 from wage_tf.convert.reading import read
 from wage_tf.convert.steps import Affine, Pixels, Product, Step
+from wage_tf.convert.widths import Bits, widths_of
 from wage_tf.errors import UserError
 from wage_tf.losses import SumSquaredError
 
@@ -58,11 +58,11 @@ def quantize_model(
     network = _with_rescaling(network, low, high, centred=weights == "fresh")
     if weights == "fresh":
         network = folding.with_quantized_inputs(folding.without_affines(network))
-        return building.build(network, building.widths_of(network, bits), None, model.name)
+        return building.build(network, widths_of(network, bits), None, model.name)
     network = folding.with_quantized_inputs(folding.fold(network))
     if not use_bias:
         network = folding.without_biases(network)
-    widths = building.widths_of(network, bits)
+    widths = widths_of(network, bits)
     samples = building.activations(network, _as_they_are(network), _calibration(network, images, low, high))
     return building.build(network, widths, scaling.stored_weights(network, samples, widths), model.name)
 
