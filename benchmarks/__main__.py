@@ -14,8 +14,9 @@ import sys
 import tomllib
 from collections.abc import Sequence
 
-from experiments import provenance, results, spec, tables
 from wage_tf.commands import OneLineParser, run_command
+
+from experiments import provenance, results, spec, tables
 from wage_tf.errors import UserError
 
 

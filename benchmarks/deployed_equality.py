@@ -18,10 +18,10 @@ from pathlib import Path
 
 import numpy as np
 from ai_edge_litert.interpreter import Interpreter
+from wage_tf.commands import OneLineParser, load_run, run_command
 
 from benchmarks import record
 from wage_tf import datasets, integer, training
-from wage_tf.commands import OneLineParser, load_run, run_command
 from wage_tf.errors import UserError
 from wage_tf.export import export_run, read_packed
 

@@ -15,13 +15,13 @@ from collections.abc import Callable, Sequence
 
 import keras
 import tensorflow as tf
+from wage_tf.commands import OneLineParser, run_command
 
 import models
 import train
 from wage_tf import files, ops, runs, training
 from wage_tf.bits import BitWidths
 from wage_tf.callbacks import Diverged, Interrupted
-from wage_tf.commands import OneLineParser, run_command
 from wage_tf.constraints import ClipToGrid
 from wage_tf.errors import UserError
 from wage_tf.layers import QActivation, QError

@@ -5,10 +5,10 @@ from __future__ import annotations
 from pathlib import Path
 
 import keras
+from wage_tf.commands import load_run
 
 import models
 from wage_tf import datasets, ops, training
-from wage_tf.commands import load_run
 from wage_tf.probe import Measurement, Probe
 
 _IMAGES = 128

@@ -23,14 +23,14 @@ from pathlib import Path
 import keras
 import numpy as np
 from PIL import Image
+from wage_tf.checkpoints import State
+from wage_tf.commands import OneLineParser, positive_int, run_command
 
 import models
 import train
 from experiments import pjrt_run
 from experiments.pjrt_programs import lowered_programs, named_variables
 from wage_tf import checkpoints, files, recipes, training
-from wage_tf.checkpoints import State
-from wage_tf.commands import OneLineParser, positive_int, run_command
 from wage_tf.datasets import Dataset
 from wage_tf.datasets.splits import ArraySplit, Split
 from wage_tf.errors import UserError

@@ -13,12 +13,13 @@ import tomllib
 from collections.abc import Sequence
 from pathlib import Path
 
+from wage_tf.commands import OneLineParser, run_command
+
 from experiments import results, spec, tables
 from experiments.provenance import ROOT
 from experiments.spec import Experiment
 from experiments.summaries import NOT_RUN, Outcome, outcomes
 from wage_tf import files
-from wage_tf.commands import OneLineParser, run_command
 from wage_tf.errors import UserError
 
 PAGE = ROOT / "docs" / "results.md"

@@ -25,11 +25,12 @@ from collections.abc import Sequence
 from pathlib import Path
 from types import FrameType
 
+from wage_tf.commands import OneLineParser, run_command
+
 from experiments import distributions, provenance, results, spec
 from experiments.claims import claim
 from experiments.spec import Experiment, Run
 from wage_tf import files, runs
-from wage_tf.commands import OneLineParser, run_command
 from wage_tf.errors import UserError
 
 _DIVERGED = "the training diverged"

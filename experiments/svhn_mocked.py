@@ -13,7 +13,6 @@ from unittest import mock
 
 import numpy as np
 from PIL import Image
-
 from wage_tf.commands import OneLineParser, run_command
 
 _SPLITS = {"train": (0, 1000), "extra": (1000, 1437), "test": (1437, 1797)}

@@ -2,9 +2,9 @@
 
 import numpy as np
 import pytest
-from datasets_helper import assert_same
 from PIL import Image
 
+from support.batches import assert_same
 from wage_tf import datasets
 from wage_tf.datasets import Dataset, folder
 from wage_tf.errors import UserError

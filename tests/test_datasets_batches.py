@@ -5,8 +5,8 @@ import itertools
 import numpy as np
 import pytest
 import tensorflow as tf
-from datasets_helper import assert_same, epoch_order, numbered, order, take
 
+from support.batches import assert_same, epoch_order, numbered, order, take
 from wage_tf.datasets import Augmentation, Dataset
 from wage_tf.errors import UserError
 

@@ -6,8 +6,8 @@ from unittest import mock
 import numpy as np
 import pytest
 import tensorflow as tf
-from datasets_helper import assert_same, epoch, take
 
+from support.batches import assert_same, epoch, take
 from wage_tf import datasets
 from wage_tf.datasets import Augmentation, sources, splits
 from wage_tf.errors import UserError

@@ -10,9 +10,9 @@ import hypothesis
 import hypothesis.strategies as st
 import numpy as np
 import pytest
+from wage_tf.checkpoints import State
 
 from wage_tf import checkpoints, files
-from wage_tf.checkpoints import State
 
 
 def test_a_failure_leaves_the_old_file(tmp_path):

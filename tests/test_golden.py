@@ -8,10 +8,10 @@ import json
 from pathlib import Path
 
 import numpy as np
-import oracle
 import pytest
 
 import models
+import oracle
 from wage_tf.losses import SumSquaredError
 from wage_tf.optimizers import IntegerSGD
 

@@ -1,15 +1,15 @@
 import math
 
-import hyp_helper
 import hypothesis
 import keras
 import numpy as np
-import oracle
 import pytest
 import tensorflow as tf
-from hyp_helper import assert_equal, assert_same_bits
 
 import models
+import oracle
+from support import tensors
+from support.tensors import assert_equal, assert_same_bits
 from wage_tf import constraints, initializers, ops
 from wage_tf.layers import QConv2D, QDense
 
@@ -160,7 +160,7 @@ def test_clip_to_grid_rejects(k):
         constraints.ClipToGrid(k)
 
 
-@hypothesis.given(hyp_helper.finite_floats.filter(lambda x: x > 0))
+@hypothesis.given(tensors.finite_floats.filter(lambda x: x > 0))
 def test_nearest_power_of_two_is_shift(x):
     assert initializers.nearest_power_of_two(x) == float(ops.shift(x))
 

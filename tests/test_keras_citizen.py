@@ -1,13 +1,13 @@
 """The layers where Keras users put theirs: Keras' own layer test, one's own layers and models, wrappers, transfer."""
 
-import contracts
 import keras
 import numpy as np
 import pytest
 import tensorflow as tf
-from hyp_helper import assert_same_bits
 from keras.src import testing
 
+from support import contracts
+from support.tensors import assert_same_bits
 from wage_tf.layers import QActivation, QConv2D, QDense, QError, QRescaling
 from wage_tf.losses import SumSquaredError
 from wage_tf.optimizers import IntegerSGD

@@ -1,10 +1,10 @@
 import keras
 import numpy as np
-import oracle
 import pytest
 import tensorflow as tf
-from hyp_helper import assert_equal, assert_same_bits
 
+import oracle
+from support.tensors import assert_equal, assert_same_bits
 from wage_tf import BitWidths
 from wage_tf.constraints import ClipToGrid
 from wage_tf.initializers import ClampedUniform

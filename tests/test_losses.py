@@ -2,8 +2,8 @@ import keras
 import numpy as np
 import pytest
 import tensorflow as tf
-from hyp_helper import assert_equal
 
+from support.tensors import assert_equal
 from wage_tf.losses import SumSquaredError
 from wage_tf.metrics import ErrorRate
 

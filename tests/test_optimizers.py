@@ -2,11 +2,11 @@ import warnings
 
 import keras
 import numpy as np
-import oracle
 import pytest
 import tensorflow as tf
-from hyp_helper import assert_equal, assert_same_bits
 
+import oracle
+from support.tensors import assert_equal, assert_same_bits
 from wage_tf.constraints import ClipToGrid
 from wage_tf.layers import QActivation, QConv2D, QDense, QError
 from wage_tf.losses import SumSquaredError
@@ -132,6 +132,24 @@ def test_other_learning_rates_do_not_warn(learning_rate, bits):
     with warnings.catch_warnings():
         warnings.simplefilter("error")
         IntegerSGD(learning_rate, bits)
+
+
+@pytest.mark.parametrize("optimizer", ["adam", "sgd"])
+def test_an_optimizer_that_ignores_the_gradients_width_warns_once(optimizer):
+    model = compiled(optimizer, "2-8-8-8")
+    with warnings.catch_warnings(record=True) as caught:
+        warnings.simplefilter("default")
+        model.fit(X, T, epochs=3, batch_size=8, verbose=0)
+    assert len(caught) == 1
+    for part in ("k_G = 8 is ignored", "kernels of 2-8-8-8", "IntegerSGD", "bits='2-8-f-8'"):
+        assert part in str(caught[0].message)
+
+
+def test_an_optimizer_that_has_no_width_to_ignore_does_not_warn():
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        train(compiled("adam", "2-8-f-8"))
+        train(compiled(IntegerSGD(8.0, 8, seed=1)))
 
 
 def test_a_learning_rate_that_is_set_warns():

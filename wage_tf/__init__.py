@@ -1,17 +1,19 @@
 """Training and inference with low-bit integers (WAGE, Wu et al., ICLR 2018) on TensorFlow 2 and Keras 3.
 
 On a machine without TensorFlow only `wage_tf.integer` and `wage_tf.export` are there, which read packed files and run
-them in NumPy.
+them in NumPy. In a process that runs one of our own commands nothing is imported here: a command reads its arguments
+first, then imports what it needs.
 """
 
-import os as _os
-
-from wage_tf import integer, quiet
+from wage_tf._program import is_ours
 from wage_tf.bits import BitWidths
 
-_os.environ.setdefault("KERAS_BACKEND", "tensorflow")
+if not is_ours():
+    import os as _os
 
-with quiet.importing_tensorflow():
+    from wage_tf import integer
+
+    _os.environ.setdefault("KERAS_BACKEND", "tensorflow")
     try:
         from wage_tf import (
             callbacks,

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import keras
 import tensorflow as tf
 
@@ -51,3 +53,10 @@ def check_one_hot(name: str, y_true: tf.Tensor, y_pred: tf.Tensor) -> None:
             f"{name}: targets are one-hot, of the outputs' shape {tuple(y_pred.shape)}; "
             f"received {tuple(y_true.shape)} (keras.utils.to_categorical makes them from integer labels)"
         )
+
+
+NAMED: dict[str, Callable[[], keras.losses.Loss]] = {
+    "sum_squared_error": SumSquaredError,
+    "softmax_cross_entropy": lambda: keras.losses.CategoricalCrossentropy(from_logits=True, reduction="sum"),
+}
+"""The losses that a configuration names, summed over the batch as WAGE's gradients are."""

@@ -101,6 +101,8 @@ class IntegerSGD(keras.optimizers.Optimizer):
                 f"received weight_decay={self.weight_decay}, use_ema={self.use_ema}"
                 " (for bias and batch normalization give them to float_optimizer)"
             )
+        for kernel in kernels:
+            kernel.has_integer_updates = True
         super().build(kernels)
         if others:
             self.float_optimizer.build(others)

@@ -12,9 +12,8 @@ from collections.abc import Callable
 
 import tensorflow as tf
 
-from wage_tf import ops
+from wage_tf import ops, replicas
 from wage_tf.bits import BitWidths, width_of
-from wage_tf.distribution import replicas
 from wage_tf.fusion import fused
 
 Bits = BitWidths | str | int | None

@@ -12,10 +12,10 @@ import keras
 import numpy as np
 import pytest
 import tensorflow as tf
+from wage_tf.checkpoints import State
 
 import train
 from wage_tf import checkpoints
-from wage_tf.checkpoints import State
 from wage_tf.distribution.agreement import check_same_arguments, on_every_worker, open_together
 from wage_tf.distribution.devices import Devices, WorkerLost
 from wage_tf.distribution.trainer import replicate, single

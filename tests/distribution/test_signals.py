@@ -8,8 +8,8 @@ import signal
 import keras
 import pytest
 import tensorflow as tf
-from workers_helper import free_ports
 
+from support.workers import free_ports
 from wage_tf import checkpoints
 from wage_tf.callbacks import Interrupted, RunRecorder, StopOnSignal
 from wage_tf.distribution import devices

@@ -6,10 +6,10 @@ import shutil
 import time
 
 import pytest
-from run_helper import assert_same_run
-from workers_helper import output, start_workers
 
 import train
+from support.runs import assert_same_run
+from support.workers import output, start_workers
 from wage_tf import checkpoints
 
 SETTINGS = ["--dataset", "mnist", "--model", "mlp", "--width", "0.1", "--limit", "613", "--batch-size", "96"]

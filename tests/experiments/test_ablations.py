@@ -5,12 +5,12 @@ import json
 import numpy as np
 import pytest
 import tensorflow as tf
+from wage_tf.commands import load_run
 
 import models
 import train
 from experiments import ablations
 from wage_tf import ops, training
-from wage_tf.commands import load_run
 
 TINY = ["--model", "mlp", "--width", "0.05", "--limit", "320", "--batch-size", "32", "--histogram-freq", "0"]
 NONE = dict.fromkeys(ablations.OPTIONS)

@@ -10,10 +10,10 @@ import time
 from pathlib import Path
 
 import pytest
-from run_helper import wait_for
 
 from experiments import run, spec
 from experiments.claims import claim
+from support.runs import wait_for
 from wage_tf import checkpoints
 
 ROOT = Path(__file__).resolve().parent.parent.parent

@@ -5,7 +5,7 @@ import numpy as np
 import pytest
 
 import models
-from tests.integer.helpers import random_images
+from support.images import random_images
 from wage_tf import constraints, integer, layers
 from wage_tf.errors import UserError
 

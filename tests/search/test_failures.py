@@ -7,11 +7,11 @@ import json
 import logging
 
 import pytest
-from hparams_helper import assert_hparams_view_is_complete
-from search_helper import TINY, read_csv, search
 
 import models
 import tuner
+from support.hparams import assert_hparams_view_is_complete
+from support.searches import TINY, read_csv, search
 from wage_tf import datasets
 from wage_tf.errors import UserError
 from wage_tf.search import candidates, session, tensorboard, trials

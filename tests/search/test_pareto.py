@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import pytest
-import search_helper
 
+from support import searches
 from wage_tf.search import pareto, records
 from wage_tf.search.records import TrialRecord
 
@@ -64,5 +64,5 @@ def test_mean_and_spread():
 
 def test_the_table_reads_back(tmp_path):
     records.write_table(tmp_path / "t.csv", [trial("0", [1.0, 3.0], 0.25)], {"0": 1.5})
-    (row,) = search_helper.read_csv(tmp_path / "t.csv")
+    (row,) = searches.read_csv(tmp_path / "t.csv")
     assert (row["pattern"], row["error_mean"], row["test_error"]) == ("0", "2.0000", "1.5000")

@@ -7,12 +7,12 @@ import shutil
 
 import numpy as np
 import pytest
-from hparams_helper import assert_hparams_view_is_complete
 from PIL import Image
-from search_helper import read_csv, search
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
 import train
+from support.hparams import assert_hparams_view_is_complete
+from support.searches import read_csv, search
 
 BAYESIAN = ["--oracle", "bayesian", "--max-trials", "4"]
 MOST_ERROR = 35

@@ -4,7 +4,7 @@ import os
 import tempfile
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Protocol
 from urllib.error import HTTPError
 from urllib.request import Request, urlopen
 
@@ -20,9 +20,29 @@ if TYPE_CHECKING:
     from tensorflow_datasets.core import DatasetBuilder
 
 
+STREAMED_IMAGE_SIZE = 256
+
+
+class Source(Protocol):
+    """Where the images of a data set come from."""
+
+    def load(self, name: str, data_dir: str | os.PathLike | None, limit: int | None, image_size: int | None) -> Dataset:
+        """Loads the data set; the arguments are those of `wage_tf.datasets.load`."""
+
+
 @dataclass(frozen=True)
-class TfdsSource:
-    """A data set of TensorFlow Datasets.
+class Digits:
+    """scikit-learn's digits, which need no files."""
+
+    def load(self, name: str, data_dir: str | os.PathLike | None, limit: int | None, image_size: int | None) -> Dataset:
+        """Loads them; see `load_digits`."""
+        _refuse_image_size(name, image_size)
+        return load_digits(limit)
+
+
+@dataclass(frozen=True)
+class Tfds:
+    """A data set of TensorFlow Datasets, which also names its classes.
 
     Attributes:
         site: where its downloads come from; None if the user has to bring the files.
@@ -36,30 +56,20 @@ class TfdsSource:
     test: str = "test"
     streamed: bool = False
 
-
-TFDS_SOURCES = {
-    "mnist": TfdsSource("https://storage.googleapis.com/cvdf-datasets/mnist/"),
-    "fashion_mnist": TfdsSource("http://fashion-mnist.s3-website.eu-central-1.amazonaws.com/"),
-    "cifar10": TfdsSource("https://www.cs.toronto.edu/~kriz/cifar.html"),
-    "cifar100": TfdsSource("https://www.cs.toronto.edu/~kriz/cifar.html"),
-    "svhn_cropped": TfdsSource("http://ufldl.stanford.edu/housenumbers/", train=("train", "extra")),
-    "imagenet2012": TfdsSource(None, test="validation", streamed=True),
-}
-NAMES = ("digits", *TFDS_SOURCES)
-STREAMED_IMAGE_SIZE = 256
+    def load(self, name: str, data_dir: str | os.PathLike | None, limit: int | None, image_size: int | None) -> Dataset:
+        """Loads prepared files, or downloads and prepares them first."""
+        if not self.streamed:
+            _refuse_image_size(name, image_size)
+        builder = prepared_builder(name, data_dir, self.site)
+        train, test = _shards(builder, self.train), _shards(builder, (self.test,))
+        if self.streamed:
+            return _streamed(builder, train, test, limit, image_size or STREAMED_IMAGE_SIZE)
+        return _in_memory(builder, train, test, limit)
 
 
-def load_named(name: str, data_dir: str | os.PathLike | None, limit: int | None, image_size: int | None) -> Dataset:
-    """Loads one of `NAMES`; the arguments are those of `wage_tf.datasets.load`."""
-    streamed = name in TFDS_SOURCES and TFDS_SOURCES[name].streamed
-    if image_size is not None and not streamed:
+def _refuse_image_size(name: str, image_size: int | None) -> None:
+    if image_size is not None:
         raise UserError(f"image_size is for image folders and imagenet2012, not for {name}: leave it out")
-    if name == "digits":
-        return load_digits(limit)
-    builder = prepared_builder(name, data_dir)
-    if streamed:
-        return _streamed(builder, limit, image_size or STREAMED_IMAGE_SIZE)
-    return _in_memory(builder, limit)
 
 
 def load_digits(limit: int | None = None) -> Dataset:
@@ -85,7 +95,7 @@ def load_digits(limit: int | None = None) -> Dataset:
     )
 
 
-def prepared_builder(name: str, data_dir: str | os.PathLike | None) -> "DatasetBuilder":
+def prepared_builder(name: str, data_dir: str | os.PathLike | None, site: str | None) -> "DatasetBuilder":
     """Returns the TFDS builder of a data set whose files are ready to read, after preparing them if need be.
 
     Raises:
@@ -99,7 +109,7 @@ def prepared_builder(name: str, data_dir: str | os.PathLike | None) -> "DatasetB
     root = Path(builder.data_dir_root)
     existing = [folder for folder in (root / name, root) if folder.exists()]
     try:
-        _check_site(TFDS_SOURCES[name].site)
+        _check_site(site)
         root.mkdir(parents=True, exist_ok=True)
         with tempfile.TemporaryDirectory(prefix=f".{name}-download-", dir=root) as downloads:
             config = tfds.download.DownloadConfig(manual_dir=root / "downloads" / "manual")
@@ -128,16 +138,16 @@ def _check_site(url: str | None) -> None:
         raise OSError(f"{url} cannot be reached") from error
 
 
-def _in_memory(builder: "DatasetBuilder", limit: int | None) -> Dataset:
-    source = TFDS_SOURCES[builder.name]
+def _in_memory(
+    builder: "DatasetBuilder", train: tuple[Shard, ...], test: tuple[Shard, ...], limit: int | None
+) -> Dataset:
     class_names = tuple(builder.info.features["label"].names)
-    x_train, y_train = _arrays(builder, _shards(builder, source.train), limit)
-    x_test, y_test = _arrays(builder, _shards(builder, (source.test,)))
-    return Dataset.from_arrays(builder.name, x_train, y_train, x_test, y_test, class_names)
+    return Dataset.from_arrays(builder.name, *_arrays(builder, train, limit), *_arrays(builder, test), class_names)
 
 
-def _streamed(builder: "DatasetBuilder", limit: int | None, image_size: int) -> Dataset:
-    source = TFDS_SOURCES[builder.name]
+def _streamed(
+    builder: "DatasetBuilder", train: tuple[Shard, ...], test: tuple[Shard, ...], limit: int | None, image_size: int
+) -> Dataset:
     num_classes = builder.info.features["label"].num_classes
 
     def decode(serialized: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
@@ -149,10 +159,11 @@ def _streamed(builder: "DatasetBuilder", limit: int | None, image_size: int) -> 
             return central_square(image, image_size), tf.identity(label)
 
     shape = (image_size, image_size, 3)
-    train, test = (RecordSplit(_shards(builder, names), shape, decode) for names in (source.train, (source.test,)))
+    training_images = RecordSplit(train, shape, decode)
     if limit is not None:
-        train = train.head(limit)
-    return Dataset(builder.name, tuple(builder.info.features["label"].names), train, test)
+        training_images = training_images.head(limit)
+    names = tuple(builder.info.features["label"].names)
+    return Dataset(builder.name, names, training_images, RecordSplit(test, shape, decode))
 
 
 _FEATURES = {"image": tf.io.FixedLenFeature((), tf.string), "label": tf.io.FixedLenFeature((), tf.int64)}

@@ -10,6 +10,7 @@ import math
 import warnings
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import keras_tuner
 import numpy as np
@@ -19,7 +20,9 @@ from sklearn.exceptions import ConvergenceWarning
 from wage_tf import files
 from wage_tf.errors import UserError
 from wage_tf.search.candidates import Candidates, Values
-from wage_tf.search.directory import SearchConfig, SearchDirectory
+
+if TYPE_CHECKING:
+    from wage_tf.search.directory import SearchConfig, SearchDirectory
 
 NAMES = ("grid", "random", "bayesian", "hyperband")
 OBJECTIVE = "score"

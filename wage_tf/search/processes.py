@@ -20,7 +20,7 @@ from keras_tuner.engine.trial import TrialStatus
 from keras_tuner.src import protos
 from keras_tuner.src.distribute.oracle_chief import OracleServicer
 
-from wage_tf.errors import UserError
+from wage_tf.errors import Failure, UserError
 
 _PARENT = "WAGE_TF_SEARCH_CHIEF"
 _POLL_SECONDS = 0.2
@@ -32,11 +32,11 @@ _MOST_DEATHS = 3
 _WRONG_INPUT = 2
 
 
-class WorkersFailed(Exception):
+class WorkersFailed(Failure):
     """The workers end before they ask for a trial; the message quotes what the last one wrote."""
 
 
-class ChiefLost(keras_tuner.errors.FatalError):
+class ChiefLost(Failure, keras_tuner.errors.FatalError):
     """The chief does not answer; fatal, or KerasTuner would take it for a failure of the trial and go on."""
 
 
@@ -285,32 +285,6 @@ def _end(complain: Callable[[str], object], message: str) -> NoReturn:
     """Ends the process at once, whatever its main thread is doing."""
     complain(message)
     os._exit(1)
-
-
-class Stopped(KeyboardInterrupt):
-    """SIGINT or SIGTERM; `signum` is its number. No `Exception`, so that no trial takes it for a failure of its own."""
-
-    def __init__(self, signum: int):
-        super().__init__(signal.Signals(signum).name)
-        self.signum = signum
-
-
-@contextlib.contextmanager
-def stopping_on_signals() -> Iterator[None]:
-    """Turns the first SIGINT or SIGTERM into `Stopped`; those that follow are ignored while processes are ended."""
-    signals = (signal.SIGINT, signal.SIGTERM)
-
-    def stop(signum: int, frame: object) -> None:
-        for each in signals:
-            signal.signal(each, signal.SIG_IGN)
-        raise Stopped(signum)
-
-    previous = {signum: signal.signal(signum, stop) for signum in signals}
-    try:
-        yield
-    finally:
-        for signum, handler in previous.items():
-            signal.signal(signum, handler)
 
 
 def _cores() -> int:

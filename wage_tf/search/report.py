@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 
-from wage_tf.runs import versions
+from wage_tf import schedules
+from wage_tf.runs.directory import versions
 from wage_tf.search.directory import SearchConfig
 from wage_tf.search.records import COMPLETED, TrialRecord
 from wage_tf.search.scoring import Scoring
@@ -32,7 +33,7 @@ def front_table(
     rows = [
         (
             f"{record.pattern}{' *' if record is best else ''}",
-            record.schedule,
+            schedules.to_text(record.schedule),
             str(record.epochs),
             _error(record),
             f"{test_errors[record.trial]:.2f}" if record.trial in test_errors else "-",
@@ -97,9 +98,9 @@ def report(
 
 
 def _layers(record: TrialRecord) -> list[str]:
-    if isinstance(record.bits, str):
+    if not record.bits.blocks:
         return []
-    rows = [f"| {block} | {bits} |" for block, bits in record.bits.items() if block != "*"]
+    rows = [f"| {block} | {bits} |" for block, bits in record.bits.blocks]
     return ["", "| block | W-A-G-E |", "| --- | --- |", *rows]
 
 

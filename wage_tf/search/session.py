@@ -9,7 +9,9 @@ from collections.abc import Callable, Sequence
 
 import keras
 
-from wage_tf import files, training
+from wage_tf import files
+from wage_tf.errors import Failure
+from wage_tf.runs import training
 from wage_tf.search import best, oracles, pareto, plots, records, report, tensorboard, trials
 from wage_tf.search.directory import SearchDirectory
 from wage_tf.search.processes import Workers, serve, talking_to_chief
@@ -17,7 +19,7 @@ from wage_tf.search.records import TrialRecord
 from wage_tf.search.tuner import WageTuner
 
 
-class NothingTrained(Exception):
+class NothingTrained(Failure):
     """All trials failed; the message names the commonest reason."""
 
 
@@ -147,7 +149,7 @@ class Session:
         except Exception:
             warnings.warn(f"{path} is missing or damaged: trial {record.trial} has no test error", stacklevel=2)
             return None
-        batches = self.study.dataset.test_batches(training.TEST_BATCH, self.study.recipe.augmentation)
+        batches = self.study.dataset.test_batches(training.TEST_BATCH, self.study.config.recipe.augmentation)
         return float(model.evaluate(batches, verbose=0, return_dict=True)["error"])
 
     def _remove_states(self) -> None:

@@ -1,80 +1,54 @@
-"""One training from its configuration: the steps that train.py and a search have in common."""
+"""One training from its configuration: the steps that a run and a search have in common."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Sequence
 
 import keras
 import tensorflow as tf
 
-from wage_tf import recipes
-from wage_tf.bits import BitWidths
-from wage_tf.callbacks import RunRecorder
-from wage_tf.checkpoints import State
+from wage_tf import files, losses, models
+from wage_tf.constraints import ClipToGrid
 from wage_tf.datasets import Dataset
 from wage_tf.distribution.devices import Devices, one_device
-from wage_tf.distribution.trainer import devices_of, replicate
+from wage_tf.distribution.trainer import devices_of, replicate, single
 from wage_tf.errors import UserError
 from wage_tf.metrics import ErrorRate
 from wage_tf.optimizers import IntegerSGD, gradient_bits, warn_unless_power_of_two
-from wage_tf.recipes import Recipe
-from wage_tf.runs import RunConfig
+from wage_tf.runs.checkpoints import State
+from wage_tf.runs.config import RunConfig
+from wage_tf.runs.directory import Results, RunDirectory, summarize
+from wage_tf.runs.recorder import RunRecorder
+from wage_tf.schedules import Schedule
 
 TEST_BATCH = 500
 
 
-def recipe_of(config: RunConfig, dataset: Dataset) -> Recipe:
-    """The recipe that fills in what a configuration leaves open."""
-    return recipes.get(config.dataset, dataset.input_shape)
+def build(config: RunConfig, input_shape: tuple[int, int, int], num_classes: int, **options: object) -> keras.Model:
+    """Builds the network of a configuration.
 
-
-def configure(dataset: Dataset, recipe: Recipe, settings: Mapping[str, object]) -> RunConfig:
-    """Fills a recipe's values in where `settings` (fields of RunConfig) has None.
-
-    Raises:
-        UserError: If a bit pattern or a schedule is malformed.
+    Args:
+        config: The run's configuration.
+        input_shape: Height, width and channels before augmentation.
+        num_classes: Number of outputs.
+        **options: Further arguments of `models.build`.
     """
-    chosen = {name: value for name, value in settings.items() if value is not None}
-    try:
-        bits = chosen.get("bits", "2-8-8-8")
-        patterns = bits.values() if isinstance(bits, Mapping) else [bits]
-        parsed = [BitWidths.parse(pattern) for pattern in patterns]
-        chosen["bits"] = bits if isinstance(bits, Mapping) else str(parsed[0])
-        schedule = recipes.parse_schedule(chosen["schedule"]) if "schedule" in chosen else None
-    except ValueError as error:
-        raise UserError(str(error)) from None
-    schedule = schedule or recipe.schedule_for(bits)
-    return RunConfig(
-        **{
-            **dict.fromkeys(("data_dir", "beta", "limit", "image_size")),
-            "model": recipe.model,
-            "batch_size": recipe.batch_size,
-            "epochs": recipe.epochs,
-            **chosen,
-            "schedule": recipes.format_schedule(schedule),
-        }
-    )
+    if config.augmentation is not None:
+        input_shape = config.augmentation.output_shape(input_shape)
+    options = {"clip_outputs": config.clip_outputs, "factor": config.factor, **options}
+    if config.beta is not None:
+        options["beta"] = config.beta
+    if config.clip_bits is not None:
+        options["kernel_constraint"] = ClipToGrid(config.clip_bits)
+    return models.build(config.model, config.bits, input_shape, num_classes, config.width, **options)
 
 
-def is_known_to_be_unstable(config: RunConfig) -> bool:
-    """Whether wide weights meet a β that does not grow with k_W, and so are small against the update's grid.
-
-    That is k_W > 2 with k_G not above it.
-    """
-    patterns = config.bits.values() if isinstance(config.bits, Mapping) else [config.bits]
-    widths = [BitWidths.parse(pattern) for pattern in patterns]
-    return config.beta is not None and any(b.w and b.g and b.w > 2 and b.g <= b.w for b in widths)
-
-
-def prepare(
-    config: RunConfig, dataset: Dataset, build: Callable[..., keras.Model], devices: Devices | None = None
-) -> keras.Model:
+def prepare(config: RunConfig, dataset: Dataset, devices: Devices | None = None) -> keras.Model:
     """Builds and compiles the network of a configuration; its initial weights depend on the seed alone.
 
     Args:
         config: The run's configuration.
         dataset: Its data.
-        build: `models.build`, or a function of the same arguments.
         devices: Where it will train; None for one device.
 
     Raises:
@@ -82,23 +56,25 @@ def prepare(
     """
     devices = devices or one_device()
     devices.check_batch_size(config.batch_size)
-    recipe = recipe_of(config, dataset)
-    input_shape = dataset.input_shape
-    if recipe.augmentation is not None:
-        input_shape = recipe.augmentation.output_shape(input_shape)
     keras.utils.set_random_seed(config.seed)
-    options = {} if config.beta is None else {"beta": config.beta}
-    schedule = recipes.parse_schedule(config.schedule)
-    rate = recipes.learning_rate(schedule, dataset.steps_per_epoch(config.batch_size))
+    rate = learning_rate(config.schedule, dataset.steps_per_epoch(config.batch_size))
     with devices.scope():
-        model = build(config.model, config.bits, input_shape, dataset.num_classes, config.width, **options)
-        optimizer = IntegerSGD(rate, bits=gradient_bits(model), seed=config.seed)
-    if optimizer.bits is not None and len(schedule) > 1:
-        for _, eta in schedule:
+        model = build(config, dataset.input_shape, dataset.num_classes)
+        optimizer = IntegerSGD(rate, bits=gradient_bits(model), seed=config.seed, random_width=config.random_width)
+    if optimizer.bits is not None and len(config.schedule) > 1:
+        for _, eta in config.schedule:
             warn_unless_power_of_two(eta)
     model = replicate(model, devices)
-    model.compile(optimizer, recipe.loss(), metrics=[ErrorRate()])
+    model.compile(optimizer, losses.NAMED[config.loss](), metrics=[ErrorRate()])
     return model
+
+
+def learning_rate(schedule: Schedule, steps_per_epoch: int) -> float | keras.optimizers.schedules.LearningRateSchedule:
+    """Returns what a Keras optimizer takes: a number, or Keras' piecewise constant schedule over steps."""
+    if len(schedule) == 1:
+        return schedule[0][1]
+    boundaries = [epoch * steps_per_epoch - 1 for epoch, _ in schedule[1:]]
+    return keras.optimizers.schedules.PiecewiseConstantDecay(boundaries, [eta for _, eta in schedule])
 
 
 def fit(
@@ -123,15 +99,23 @@ def fit(
         callbacks: Further callbacks.
         state: Where to go on from; None for the beginning.
         verbose: Keras' verbosity.
+
+    Raises:
+        UserError: If the state is of another network or of other data.
     """
     share = devices_of(model).share
-    augmentation = recipe_of(config, dataset).augmentation
+    augmentation = config.augmentation
     steps = dataset.steps_per_epoch(config.batch_size)
     test = dataset.test_batches(TEST_BATCH, augmentation, share) if dataset.test_size else None
     step, epoch = 0, 0
     if state is not None:
         state.restore(model)
         step, epoch = state.step, len(state.rows)
+        if not epoch * steps <= step <= (epoch + 1) * steps:
+            raise UserError(
+                f"the checkpoint is at step {step} after {epoch} epochs of {steps} steps: it is of other data or of "
+                "another batch size"
+            )
     everything = [recorder, *callbacks]
 
     def fit_epochs(first: int, last: int, step: int, steps: int) -> None:
@@ -182,3 +166,15 @@ def _finish_epoch(
     if test is not None:
         tested = model.evaluate(test, callbacks=everything, verbose=verbose, return_dict=True)
     everything.on_epoch_end(epoch, {**logs, **{f"val_{name}": value for name, value in tested.items()}})
+
+
+def finish(run: RunDirectory, config: RunConfig, model: keras.Model, recorder: RunRecorder) -> Results:
+    """Writes the model and the results of a complete training, where they are missing, and returns the results."""
+    results = run.read_results()
+    if results is None or results.epochs != len(recorder.rows) or not run.model.is_file():
+        with files.replacing(run.model) as path:
+            single(model).save(path)
+        results = summarize(config, recorder.rows, recorder.seconds)
+        run.write_metrics(recorder.rows)
+        run.write_results(results)
+    return results

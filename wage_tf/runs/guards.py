@@ -2,26 +2,22 @@
 
 from __future__ import annotations
 
-import signal
-from types import FrameType
+import contextlib
 
 import keras
 import numpy as np
 import tensorflow as tf
 
-from wage_tf.callbacks.recorder import RunRecorder
+from wage_tf.errors import Failure
+from wage_tf.runs.recorder import RunRecorder
+from wage_tf.runs.signals import Signals, Stopped
 
 
-class Diverged(Exception):
+class Diverged(Failure):
     """The loss or a weight is NaN or infinite; the message names the layer."""
 
-
-class Interrupted(Exception):
-    """A signal stopped the training; `signum` is its number."""
-
-    def __init__(self, signum: int):
-        super().__init__(signal.Signals(signum).name)
-        self.signum = signum
+    def __init__(self, what: str):
+        super().__init__(f"the training diverged: {what}; try a smaller learning rate")
 
 
 class StopOnNonFinite(keras.callbacks.Callback):
@@ -33,7 +29,7 @@ class StopOnNonFinite(keras.callbacks.Callback):
 
     def on_epoch_end(self, epoch: int, logs: dict[str, float] | None = None) -> None:
         if _non_finite_layers(self.model):
-            self._raise(f"after epoch {epoch + 1} there are weights that are no numbers")
+            self._raise(f"after epoch {epoch + 1} there are weights that are NaN or infinite")
 
     def _raise(self, what: str) -> None:
         layers = _non_finite_layers(self.model)
@@ -43,33 +39,33 @@ class StopOnNonFinite(keras.callbacks.Callback):
 
 
 class StopOnSignal(keras.callbacks.Callback):
-    """Turns SIGINT and SIGTERM into `Interrupted` after the current step, with a checkpoint of that moment.
-
-    Handlers are in place while the object is used as a context manager; a second signal acts as without it.
+    """Turns SIGINT and SIGTERM into `Stopped` after the current step, with a checkpoint of that moment.
 
     Of several workers only the chief stops by itself. The others keep on until it is gone, because a scheduler signals
-    all of them at once and the chief needs them to finish its step; the error they then meet becomes `Interrupted`.
+    all of them at once and the chief needs them to finish its step; the error they then meet becomes `Stopped`.
+
+    Signals are deferred while the object is used as a context manager; a second one stops without a checkpoint.
 
     Args:
         recorder: Writes the checkpoint; one without a run is that of a worker that is not the chief.
+        signals: The command's handlers.
     """
 
-    def __init__(self, recorder: RunRecorder):
+    def __init__(self, recorder: RunRecorder, signals: Signals):
         super().__init__()
         self.recorder = recorder
-        self._received: int | None = None
-        self._previous: dict[int, object] = {}
+        self.signals = signals
+        self._deferral: contextlib.AbstractContextManager | None = None
 
     def __enter__(self) -> StopOnSignal:
-        for signum in (signal.SIGINT, signal.SIGTERM):
-            self._previous[signum] = signal.signal(signum, self._receive)
+        self._deferral = self.signals.deferred()
+        self._deferral.__enter__()
         return self
 
-    def __exit__(self, kind: type | None, error: Exception | None, trace: object) -> None:
-        for signum, handler in self._previous.items():
-            signal.signal(signum, handler)
-        if self._received is not None and isinstance(error, tf.errors.OpError):
-            raise Interrupted(self._received) from error
+    def __exit__(self, kind: type | None, error: BaseException | None, trace: object) -> None:
+        self._deferral.__exit__(None, None, None)
+        if self.signals.received is not None and isinstance(error, tf.errors.OpError):
+            raise Stopped(self.signals.received) from error
 
     def on_train_batch_end(self, batch: int, logs: dict[str, float] | None = None) -> None:
         self._stop_if_asked()
@@ -77,14 +73,10 @@ class StopOnSignal(keras.callbacks.Callback):
     def on_test_batch_end(self, batch: int, logs: dict[str, float] | None = None) -> None:
         self._stop_if_asked()
 
-    def _receive(self, signum: int, frame: FrameType | None) -> None:
-        self._received = signum
-        signal.signal(signum, self._previous[signum])
-
     def _stop_if_asked(self) -> None:
-        if self._received is not None and self.recorder.run is not None:
+        if self.signals.received is not None and self.recorder.run is not None:
             self.recorder.save()
-            raise Interrupted(self._received)
+            self.signals.check()
 
 
 def _non_finite_layers(model: keras.Model) -> list[str]:

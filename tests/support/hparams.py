@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import pytest
-from search_helper import read_csv
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 from tensorboard.plugins.hparams import metadata
 from tensorboard.plugins.hparams.plugin_data_pb2 import HParamsPluginData
 from tensorboard.util import tensor_util
+
+from support.searches import read_csv
 
 
 def hparams_of(folder, tag):

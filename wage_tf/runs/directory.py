@@ -8,60 +8,62 @@ results.json  the figures at the end         tensorboard/   scalars, histograms,
 from __future__ import annotations
 
 import csv
-import dataclasses
 import importlib.metadata
 import io
-import json
 import platform
 import shutil
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from pathlib import Path
+
+import keras
 
 from wage_tf import files
 from wage_tf.errors import UserError
+from wage_tf.runs.config import RunConfig
+from wage_tf.runs.documents import Bits, Document
+from wage_tf.runs.model_file import load_model
 
-_MAY_CHANGE_ON_RESUME = {"data_dir", "epochs", "checkpoint_steps", "histogram_freq"}
-_RESULTS = ("test_error", "best_test_error", "best_epoch", "train_error", "epochs", "seconds", "versions")
 _PACKAGES = ("wage-tf", "tensorflow", "keras", "numpy", "tensorflow-datasets")
+_ADVICE = "restore it, or start a new run in another directory"
 
 Row = dict[str, float]
 
 
-@dataclasses.dataclass(frozen=True)
-class RunConfig:
-    """Everything that decides a run, with the recipe's values filled in.
+class Results(Document):
+    """The figures of a finished run; errors are in percent, None without a test set.
 
     Attributes:
-        dataset: Name, or path of a folder of images.
-        data_dir: Directory of TensorFlow Datasets; None for its default.
-        bits: Pattern, or mapping from block names to patterns with "*" for the rest.
-        beta: β of the initialization; None keeps Lmin at 0.75.
+        test_error: After the last epoch.
+        best_test_error: The smallest of all epochs.
+        best_epoch: The epoch of that.
+        train_error: Of the last epoch.
+        epochs: Epochs trained.
+        seed: The run's.
+        bits: The network's patterns.
         model: Name of the network.
-        width: Multiplier of the hidden layers' units.
-        batch_size: Images per step.
-        epochs: Passes over the training images.
-        schedule: "ETA@EPOCH,..."; see `recipes.parse_schedule`.
-        seed: Decides the initial weights, the order and augmentation of the images and the stochastic rounding.
-        limit: Number of training images; None for all.
-        image_size: Side to which the images of a folder are scaled and cropped; None for as they are.
-        checkpoint_steps: Steps between checkpoints within an epoch; 0 for the epoch's end only.
-        histogram_freq: Epochs between histograms; 0 for none.
+        dataset: The run's.
+        seconds: Wall-clock time of the training, stops not counted.
+        versions: Of Python and of the packages that decide a result.
     """
 
-    dataset: str
-    data_dir: str | None
-    bits: str | Mapping[str, str]
-    beta: float | None
-    model: str
-    width: float
-    batch_size: int
+    test_error: float | None
+    best_test_error: float | None
+    best_epoch: int | None
+    train_error: float
     epochs: int
-    schedule: str
     seed: int
-    limit: int | None
-    image_size: int | None
-    checkpoint_steps: int
-    histogram_freq: int
+    bits: Bits
+    model: str
+    dataset: str
+    seconds: float
+    versions: dict[str, str]
+
+    def __str__(self) -> str:
+        epochs, seconds = f"after {self.epochs} epochs", f"{self.seconds:.0f} s"
+        if self.test_error is None:
+            return f"training error {self.train_error:.2f}% {epochs}, {seconds}"
+        best = f"best {self.best_test_error:.2f}% at epoch {self.best_epoch}"
+        return f"test error {self.test_error:.2f}% {epochs}, {best}, {seconds}"
 
 
 class RunDirectory:
@@ -109,21 +111,29 @@ class RunDirectory:
             UserError: If there is no run here, or its configuration is damaged.
         """
         try:
-            return RunConfig(**json.loads(self._config.read_text()))
-        except FileNotFoundError:
+            return RunConfig.read(self._config, _ADVICE)
+        except (FileNotFoundError, NotADirectoryError):
             raise UserError(f"run directory {self.path} holds no run (no config.json)") from None
-        except (ValueError, TypeError, OSError) as error:
-            raise UserError(f"{self._config} is damaged or of another version: {error}") from error
 
     def write_config(self, config: RunConfig) -> None:
         """Writes the configuration."""
-        files.write_json(self._config, dataclasses.asdict(config))
+        config.write(self._config)
+
+    def load_model(self) -> keras.Model:
+        """Reads the trained model.
+
+        Raises:
+            UserError: If the run has not ended, or the model is damaged or not a Keras model.
+        """
+        if not self.model.is_file():
+            raise UserError(f"{self.path} has no model.keras: train the run to its end first")
+        return load_model(self.model)
 
     def clear(self) -> None:
         """Removes the run that is here, if there is one.
 
         Raises:
-            UserError: If the directory holds anything that is not the run's; then nothing is removed.
+            UserError: If the directory holds anything that is not the run's, or a link; then nothing is removed.
         """
         if not self.holds_a_run():
             return
@@ -131,7 +141,7 @@ class RunDirectory:
         folders = (self.checkpoints, self.tensorboard)
         own_files = (self.model, self._metrics, self._results, self._config)
         for path in sorted(self.path.iterdir()):
-            if path not in folders + own_files and not files.is_unfinished(path):
+            if path.is_symlink() or (path not in folders + own_files and not files.is_unfinished(path)):
                 raise UserError(
                     f"--overwrite: {path} is not a file of the run: move it away, or give another --run-dir"
                 )
@@ -147,14 +157,21 @@ class RunDirectory:
         Raises:
             UserError: Names the first setting that differs.
         """
-        earlier = dataclasses.asdict(self.read_config())
-        for name, value in dataclasses.asdict(config).items():
-            if name not in _MAY_CHANGE_ON_RESUME and value != earlier[name]:
-                flag = name.replace("_", "-")
+        earlier = self.read_config()
+        if config.data is not None and earlier.data is not None:
+            difference = config.data.difference_from(earlier.data)
+            if difference is not None:
                 raise UserError(
-                    f"--resume: the run in {self.path} was started with {flag} {earlier[name]}, now it is {value}: "
-                    f"give the same arguments, or another --run-dir"
+                    f"--resume: {config.dataset} is not the data that the run in {self.path} was started with: "
+                    f"{difference}: restore it, or give another --run-dir"
                 )
+        differs = config.difference_from(earlier)
+        if differs is not None:
+            name, now, before = differs
+            raise UserError(
+                f"--resume: the run in {self.path} was started with {name.replace('_', '-')} {before}, now it is "
+                f"{now}: give the same arguments, or another --run-dir"
+            )
 
     def write_metrics(self, rows: Sequence[Row]) -> None:
         """Writes one row per epoch; floats as Python prints them, so that they read back exactly."""
@@ -165,30 +182,24 @@ class RunDirectory:
             writer.writerows(rows)
         files.write_bytes(self._metrics, text.getvalue().encode())
 
-    def write_results(self, results: Mapping[str, object]) -> None:
+    def write_results(self, results: Results) -> None:
         """Writes the figures of a finished run."""
-        files.write_json(self._results, results)
+        results.write(self._results)
 
-    def read_results(self) -> dict[str, object] | None:
+    def read_results(self) -> Results | None:
         """Returns the figures of a finished run, None if it has not ended.
 
         Raises:
             UserError: If they are damaged.
         """
         try:
-            found = json.loads(self._results.read_text())
+            return Results.read(self._results, "remove it to have it written again")
         except FileNotFoundError:
             return None
-        except ValueError as error:
-            raise UserError(f"{self._results} is damaged: {error}") from error
-        missing = [name for name in _RESULTS if not isinstance(found, dict) or name not in found]
-        if missing:
-            raise UserError(f"{self._results} is damaged: it has no {missing[0]!r}")
-        return found
 
 
-def summarize(config: RunConfig, rows: Sequence[Row], seconds: float) -> dict[str, object]:
-    """Returns the contents of results.json; errors are in percent, None without a test set.
+def summarize(config: RunConfig, rows: Sequence[Row], seconds: float) -> Results:
+    """Returns the figures of a run.
 
     Args:
         config: The run's configuration.
@@ -198,19 +209,19 @@ def summarize(config: RunConfig, rows: Sequence[Row], seconds: float) -> dict[st
     last = rows[-1]
     tested = [row for row in rows if "test_error" in row]
     best = min(tested, key=lambda row: row["test_error"], default=None)
-    return {
-        "test_error": last.get("test_error"),
-        "best_test_error": best and best["test_error"],
-        "best_epoch": best and best["epoch"],
-        "train_error": last["train_error"],
-        "epochs": len(rows),
-        "seed": config.seed,
-        "bits": config.bits,
-        "model": config.model,
-        "dataset": config.dataset,
-        "seconds": round(seconds, 1),
-        "versions": versions(),
-    }
+    return Results(
+        test_error=last.get("test_error"),
+        best_test_error=best and best["test_error"],
+        best_epoch=best and int(best["epoch"]),
+        train_error=last["train_error"],
+        epochs=len(rows),
+        seed=config.seed,
+        bits=config.bits,
+        model=config.model,
+        dataset=config.dataset,
+        seconds=round(seconds, 1),
+        versions=versions(),
+    )
 
 
 def versions() -> dict[str, str]:

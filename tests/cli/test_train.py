@@ -18,13 +18,15 @@ import numpy as np
 import pytest
 import tensorflow as tf
 from PIL import Image
-from run_helper import assert_same_run, saved_weights, wait_for
 
 import train
-from wage_tf import checkpoints
+from support.runs import assert_same_run, saved_weights, wait_for
+from wage_tf.cli import train as command
 from wage_tf.datasets import sources
+from wage_tf.runs import checkpoints
+from wage_tf.runs.guards import StopOnSignal
 
-ROOT = Path(__file__).resolve().parent.parent
+ROOT = Path(__file__).resolve().parents[2]
 TINY = ["--model", "mlp", "--width", "0.05", "--limit", "320", "--batch-size", "32", "--histogram-freq", "0"]
 
 
@@ -101,7 +103,7 @@ class TestRunDirectory:
         from wage_tf import datasets
 
         asked, load = [], datasets.load
-        monkeypatch.setattr(datasets, "load", lambda name, *rest: asked.append((name, *rest)) or load(name))
+        monkeypatch.setattr(datasets, "load", lambda name, *rest: asked.append((name, *rest)) or load(name, limit=320))
         assert train.main(["--evaluate", str(finished), "--data-dir", "elsewhere"]) == 0
         assert asked == [("digits", "elsewhere", 320, None)]
 
@@ -146,8 +148,6 @@ class TestResume:
         assert_same_run(finished, tmp_path / "run")
 
     def test_stopped_in_validation_loses_no_training(self, finished, tmp_path, monkeypatch):
-        from wage_tf.callbacks import StopOnSignal
-
         arguments = [*TINY, "--epochs", "3", "--run-dir", str(tmp_path / "run")]
         stop_as_usual = StopOnSignal.on_test_batch_end
 
@@ -186,8 +186,6 @@ class TestResume:
         assert_same_run(finished, run)
 
     def test_without_test_images_it_goes_on_after_the_last_step_of_an_epoch(self, tmp_path, monkeypatch):
-        from wage_tf.callbacks import StopOnSignal
-
         folder = image_folder(tmp_path / "images", count=8)
         arguments = ["--dataset", str(folder), "--model", "mlp", "--width", "0.02", "--histogram-freq", "0"]
         arguments += ["--epochs", "2", "--run-dir"]
@@ -206,9 +204,9 @@ class TestResume:
 
     def test_ctrl_c_before_the_training_is_one_line(self, tmp_path, monkeypatch, capsys):
         def interrupt(*_):
-            raise KeyboardInterrupt
+            os.kill(os.getpid(), signal.SIGINT)
 
-        monkeypatch.setattr(train, "configure", interrupt)
+        monkeypatch.setattr(command, "configuration_of", interrupt)
         assert train.main([*TINY, "--run-dir", str(tmp_path / "run"), "--overwrite"]) == 130
         said = capsys.readouterr()
         assert said.err == ""
@@ -337,7 +335,7 @@ class TestBadInput:
         def exhaust(*_):
             raise tf.errors.ResourceExhaustedError(None, None, "OOM when allocating tensor")
 
-        monkeypatch.setattr(train, "fit", exhaust)
+        monkeypatch.setattr(command, "fit", exhaust)
         assert train.main([*TINY, "--run-dir", str(tmp_path / "run")]) == 2
         assert "the memory is exhausted: try a smaller --batch-size" in capsys.readouterr().err
 

@@ -14,9 +14,9 @@ from collections.abc import Callable
 import keras
 import numpy as np
 import tensorflow as tf
-from hyp_helper import assert_same_bits, plain_operations
 
 import wage_tf
+from support.tensors import assert_same_bits, plain_operations
 
 MODULES = ("layers", "losses", "metrics", "initializers", "constraints", "optimizers")
 

@@ -1,24 +1,17 @@
-"""wage_tf.commands and wage_tf.quiet: damaged runs are one clear error, and commands keep TensorFlow quiet."""
+"""Models and configurations of runs that are damaged: one clear error."""
 
 from __future__ import annotations
 
 import json
-import os
-import subprocess
-import sys
 import zipfile
-from pathlib import Path
 
 import keras
 import numpy as np
 import pytest
 
-from tests.integer.runs_helper import write_run
-from wage_tf import quiet
-from wage_tf.commands import load_run
+from support.written_runs import write_run
 from wage_tf.errors import UserError
-
-ROOT = Path(__file__).resolve().parent.parent
+from wage_tf.runs.directory import RunDirectory
 
 
 @pytest.fixture(scope="module")
@@ -58,7 +51,7 @@ def test_a_flipped_bit_is_one_clear_error_or_changes_nothing(run, restored):
     for position in (*random.integers(0, len(content), 400), *directory):
         (folder / "model.keras").write_bytes(flipped(content, position, random.integers(8)))
         try:
-            _, loaded = load_run(str(folder))
+            loaded = RunDirectory(folder).load_model()
         except UserError as error:
             messages.append(str(error))
             continue
@@ -76,7 +69,7 @@ def test_a_flip_in_the_weights_is_found_before_keras_reads_them(restored, monkey
     (folder / "model.keras").write_bytes(flipped(content, start + size // 2, 3))
     monkeypatch.setattr(keras.saving, "load_model", lambda *args, **kwargs: "read")
     with pytest.raises(UserError, match=r"is damaged .*model\.weights\.h5"):
-        load_run(str(folder))
+        RunDirectory(folder).load_model()
 
 
 def test_code_in_a_model_is_not_run(tmp_path):
@@ -87,7 +80,7 @@ def test_code_in_a_model_is_not_run(tmp_path):
     keras.Model(image, code(image)).save(tmp_path / "run" / "model.keras")
     trap.unlink(missing_ok=True)
     with pytest.raises(UserError, match="is damaged or not a Keras model"):
-        load_run(str(tmp_path / "run"))
+        RunDirectory(tmp_path / "run").load_model()
     assert not trap.exists()
 
 
@@ -95,41 +88,13 @@ def test_code_in_a_model_is_not_run(tmp_path):
     ("field", "value"),
     [("schedule", "8@1"), ("schedule", 8), ("bits", "2-8-8"), ("bits", {"fc1": "2-8-8-0"}), ("bits", 2),
      ("batch_size", 0), ("batch_size", "32"), ("epochs", -1), ("seed", 0.5), ("seed", -1), ("dataset", None),
+     ("batch_size", 2**70), ("data_dir", "a\0b"), ("augmentation", {"pad": "4"}), ("loss", "hinge"), ("format", 3),
+     ("gamma", None), ("data", {"classes": []}), ("unknown", 1),
      ("limit", 0), ("image_size", "8"), ("data_dir", 1), ("model", ["lenet5"])],
 )  # fmt: skip
 def test_a_damaged_configuration_is_named(run, tmp_path, field, value):
     config = json.loads((run[0] / "config.json").read_text())
     (tmp_path / "config.json").write_text(json.dumps({**config, field: value}))
-    with pytest.raises(UserError, match=r"the config\.json of .* is damaged: ") as error:
-        load_run(str(tmp_path))
+    with pytest.raises(UserError, match=rf"config\.json is damaged or of another version \({field}") as error:
+        RunDirectory(tmp_path).read_config()
     assert "\n" not in str(error.value)
-
-
-def test_the_commands_write_nothing_to_stderr(run, tmp_path):
-    commands = {
-        "integer": ["verify", "--help"],
-        "export": [str(run[0]), "--to", "litert", "--out", str(tmp_path / "net.tflite")],
-    }
-    environment = {name: text for name, text in os.environ.items() if name != "TF_CPP_MIN_LOG_LEVEL"}
-    processes = [
-        subprocess.Popen(
-            [sys.executable, "-m", f"wage_tf.{name}", *arguments],
-            cwd=ROOT,
-            env=environment,
-            stdout=subprocess.PIPE,
-            stderr=subprocess.PIPE,
-            text=True,
-        )
-        for name, arguments in commands.items()
-    ]
-    for process, words in zip(processes, ("RUN_DIR", "µJ per image"), strict=True):
-        out, err = process.communicate()
-        assert (process.returncode, err) == (0, "")
-        assert words in out
-
-
-def test_importing_the_library_leaves_the_log_alone(monkeypatch):
-    assert not quiet.is_command()
-    monkeypatch.delenv("TF_CPP_MIN_LOG_LEVEL")
-    with quiet.importing_tensorflow():
-        assert "TF_CPP_MIN_LOG_LEVEL" not in os.environ

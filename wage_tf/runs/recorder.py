@@ -8,9 +8,9 @@ import time
 import keras
 import numpy as np
 
-from wage_tf import checkpoints
-from wage_tf.checkpoints import State
-from wage_tf.runs import Row, RunDirectory
+from wage_tf.runs import checkpoints
+from wage_tf.runs.checkpoints import State
+from wage_tf.runs.directory import Row, RunDirectory
 
 
 class RunRecorder(keras.callbacks.Callback):
@@ -42,7 +42,7 @@ class RunRecorder(keras.callbacks.Callback):
 
     @property
     def seconds(self) -> float:
-        """Wall-clock time of the run so far, earlier sittings included."""
+        """Wall-clock time of the run so far, earlier sessions included."""
         return time.monotonic() - self._started
 
     def save(self) -> None:

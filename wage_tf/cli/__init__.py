@@ -1,0 +1,1 @@
+"""The command lines: arguments → one configuration → one call. Each answers `--help` before TensorFlow is imported."""
