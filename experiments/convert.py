@@ -15,11 +15,13 @@ from collections.abc import Sequence
 import keras
 
 import wage_tf
-from experiments import provenance, results
-from wage_tf import convert, datasets, recipes, runs
+from experiments import provenance
+from wage_tf import convert, datasets, files
 from wage_tf.datasets import Dataset
 from wage_tf.metrics import ErrorRate
 from wage_tf.optimizers import IntegerSGD
+from wage_tf.runs.directory import versions
+from wage_tf.runs.training import learning_rate
 
 BITS = ("2-8-8-8", "8-8-8-8")
 STARTS = {
@@ -27,7 +29,7 @@ STARTS = {
     "kept without bias": {"weights": "keep", "use_bias": False},
     "fresh": {"weights": "fresh"},
 }
-SCHEDULES = ("1@0", "8@0,1@2")
+SCHEDULES = {"1@0": ((0, 1.0),), "8@0,1@2": ((0, 8.0), (2, 1.0))}
 _TEST_BATCH = 500
 _CALIBRATION_IMAGES = 256
 
@@ -73,7 +75,7 @@ def measure(dataset: Dataset, float_epochs: int, epochs: int, batch_size: int, s
     images, _ = dataset.probe_batch(_CALIBRATION_IMAGES)
     for bits, (start, options), schedule in itertools.product(BITS, STARTS.items(), SCHEDULES):
         converted = wage_tf.quantize_model(model, bits, images=images, **options)
-        rate = recipes.learning_rate(recipes.parse_schedule(schedule), dataset.steps_per_epoch(batch_size))
+        rate = learning_rate(SCHEDULES[schedule], dataset.steps_per_epoch(batch_size))
         converted.compile(IntegerSGD(rate, bits=bits, seed=seed), convert.loss_for(model), metrics=[ErrorRate()])
         row = {"bits": bits, "start": start, "schedule": schedule}
         row |= train(converted, dataset, epochs, batch_size, seed)
@@ -98,10 +100,12 @@ def main(argv: Sequence[str] | None = None) -> None:
         "seed": settings["seed"],
         "command": f"python -m experiments.convert {options}",
         **provenance.sitting(),
-        "versions": runs.versions(),
+        "versions": versions(),
         "figures": measure(datasets.load(settings.pop("dataset")), **settings),
     }
-    results.write(results.FOLDER, record)
+    folder = provenance.ROOT / "experiments" / "results" / "convert"
+    folder.mkdir(parents=True, exist_ok=True)
+    files.write_json(folder / f"{record['variant']}-s{record['seed']}.json", record)
 
 
 if __name__ == "__main__":

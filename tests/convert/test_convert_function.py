@@ -3,9 +3,9 @@
 import keras
 import numpy as np
 import pytest
-from float_networks import NETWORKS, network, pixels, randomized
 
 import wage_tf
+from support.float_networks import NETWORKS, network, pixels, randomized
 from wage_tf import integer
 from wage_tf.layers import QActivation, QConv2D, QDense, QError, QRescaling
 from wage_tf.losses import SumSquaredError

@@ -1,9 +1,9 @@
 import keras
 import numpy as np
 import pytest
-from float_networks import network, pixels
 
 import wage_tf
+from support.float_networks import network, pixels
 from wage_tf.errors import UserError
 
 layers = keras.layers
@@ -151,7 +151,7 @@ def test_arguments():
         wage_tf.quantize_model(model, weights=None)
     with pytest.raises(ValueError, match="bits: a pattern is four widths"):
         wage_tf.quantize_model(model, "2-8-8")
-    with pytest.raises(UserError, match=r"images: of shape \(None, 8, 8, 3\); received \(4, 8, 8\)"):
+    with pytest.raises(UserError, match=r"images: the model takes \(None, 8, 8, 3\); received \(4, 8, 8\)"):
         wage_tf.quantize_model(model, images=np.zeros((4, 8, 8)))
     model = functional(lambda x: layers.Conv2D(2, 1)(layers.Rescaling(1 / 255)(x)), (None, None, 3))
     with pytest.raises(UserError, match=r"model: its input is of any size.*; give images"):

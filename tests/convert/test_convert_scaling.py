@@ -1,10 +1,10 @@
 import hypothesis
 import hypothesis.strategies as st
 import numpy as np
-import oracle
 import pytest
-from hyp_helper import spread_array
 
+import oracle
+from support.tensors import spread_array
 from wage_tf.bits import BitWidths
 from wage_tf.convert.scaling import best_exponent, store
 

@@ -3,10 +3,10 @@
 import keras
 import numpy as np
 import pytest
-from float_networks import network, pixels
 
 import wage_tf
-from wage_tf import convert, training
+from support.float_networks import network, pixels
+from wage_tf import convert
 from wage_tf.datasets import Dataset
 from wage_tf.errors import UserError
 from wage_tf.losses import SumSquaredError
@@ -14,6 +14,7 @@ from wage_tf.metrics import ErrorRate
 from wage_tf.optimizers import IntegerSGD
 
 layers = keras.layers
+SPARSE = keras.losses.SparseCategoricalCrossentropy
 
 
 def perceptron():
@@ -65,7 +66,7 @@ def test_a_step_of_training_keeps_stored_weights_on_their_grid(bits):
     [
         ("softmax", None, keras.losses.CategoricalCrossentropy),
         ("softmax", "categorical_crossentropy", keras.losses.CategoricalCrossentropy),
-        ("softmax", "sparse_categorical_crossentropy", keras.losses.SparseCategoricalCrossentropy),
+        ("softmax", "sparse_categorical_crossentropy", SPARSE),
         (
             None,
             keras.losses.SparseCategoricalCrossentropy(from_logits=True),
@@ -98,33 +99,26 @@ def test_the_loss_of_the_converted_network_is_the_models():
     np.testing.assert_allclose(converted.evaluate(images, labels, batch_size=16, verbose=0), wanted, rtol=1e-4)
 
 
-class TestBuilder:
-    """What takes the place of `models.build`."""
+class TestQuantizeFor:
+    """What `train.py --from` needs: a model for a data set."""
 
-    def test_trains_by_a_recipe(self):
-        model = network("cnn")
-        data = Dataset.from_arrays("own", pixels(model, 64), np.arange(64) % 4)
-        settings = {"dataset": "own", "model": "net", "batch_size": 16, "epochs": 1, "seed": 1, "schedule": "1@0"}
-        config = training.configure(data, training.recipes.get("own"), settings)
-        build = convert.builder(model, images=data.probe_batch(32)[0])
-        prepared = training.prepare(config, data, build)
-        wanted = wage_tf.quantize_model(model, "2-8-8-8", images=data.probe_batch(32)[0])
-        for own, other in zip(prepared.get_weights(), wanted.get_weights(), strict=True):
+    def data(self, shape=(8, 8, 3), classes=4):
+        images = np.random.default_rng(0).integers(0, 256, (64, *shape)).astype(np.uint8)
+        return Dataset.from_arrays("own", images, np.arange(64) % classes)
+
+    def test_calibrates_with_the_training_images(self):
+        model, data = network("cnn"), self.data()
+        converted = convert.quantize_for(data, model, "8-8-8-8", weights="keep", use_bias=False)
+        wanted = wage_tf.quantize_model(model, "8-8-8-8", images=data.probe_batch(64)[0], use_bias=False)
+        for own, other in zip(converted.get_weights(), wanted.get_weights(), strict=True):
             np.testing.assert_array_equal(own, other)
-        prepared.fit(data.train_batches(16, 1), epochs=1, steps_per_epoch=4, verbose=0)
+        converted.compile(IntegerSGD(1.0, seed=0), convert.loss_for(model))
+        converted.fit(data.train_batches(16, 1), epochs=1, steps_per_epoch=4, verbose=0)
 
-    @pytest.mark.parametrize(
-        ("arguments", "message"),
-        [
-            (((8, 8, 1), 4), r"model net: its images are \(8, 8, 3\), the data's are \(8, 8, 1\); give a model"),
-            (((8, 8, 3), 10), r"model net: its scores are \(4,\), the data's are \(10,\); give a model of that shape"),
-            (((8, 8, 3), 4, 0.5), "model net: a converted network keeps its own width and options; received width=0.5"),
-        ],
-    )
-    def test_refuses_what_does_not_fit(self, arguments, message):
-        with pytest.raises(UserError, match=message):
-            convert.builder(network("cnn"))("net", "2-8-8-8", *arguments)
+    def test_images_of_another_size(self):
+        with pytest.raises(UserError, match=r"images: the model takes \(None, 8, 8, 3\); received \(64, 8, 8, 1\)"):
+            convert.quantize_for(self.data(shape=(8, 8, 1)), network("cnn"))
 
-    def test_refuses_options_of_the_papers_networks(self):
-        with pytest.raises(UserError, match=r"received width=1, beta=1.5"):
-            convert.builder(network("cnn"))("net", "2-8-8-8", (8, 8, 3), 4, beta=1.5)
+    def test_another_number_of_classes(self):
+        with pytest.raises(UserError, match=r"model net: gives scores of \(4,\), own has 5 classes; give a model of"):
+            convert.quantize_for(self.data(classes=5), network("cnn"))

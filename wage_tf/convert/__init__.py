@@ -5,7 +5,7 @@ from __future__ import annotations
 import dataclasses
 import math
 import warnings
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 
 import keras
 import numpy as np
@@ -14,10 +14,11 @@ from wage_tf.convert import building, folding, scaling
 from wage_tf.convert.reading import read
 from wage_tf.convert.steps import Affine, Pixels, Product, Step
 from wage_tf.convert.widths import Bits, widths_of
+from wage_tf.datasets import Augmentation, Dataset
 from wage_tf.errors import UserError
 from wage_tf.losses import SumSquaredError
 
-__all__ = ["builder", "loss_for", "quantize_model"]
+__all__ = ["loss_for", "quantize_for", "quantize_model"]
 
 _CALIBRATION_IMAGES = 256
 _UNSEEN_IMAGES = 64
@@ -92,40 +93,33 @@ def loss_for(model: keras.Model) -> keras.losses.Loss:
     return SumSquaredError()
 
 
-def builder(
-    model: keras.Model, weights: str = "keep", images: np.ndarray | None = None, use_bias: bool = True
-) -> Callable[..., keras.Model]:
-    """A function in place of `models.build` for `training.prepare`, which gives this model converted.
+def quantize_for(
+    dataset: Dataset,
+    model: keras.Model,
+    bits: Bits = "2-8-8-8",
+    augmentation: Augmentation | None = None,
+    **options: object,
+) -> keras.Model:
+    """`quantize_model` for training on a data set, whose first training images it is given.
 
     Args:
-        model: See `quantize_model`; so are the others.
-        weights: "keep" or "fresh".
-        images: Training images.
-        use_bias: Whether kept weights keep their biases.
+        dataset: The data.
+        model: See `quantize_model`.
+        bits: See `quantize_model`.
+        augmentation: What the training images go through; only its crop counts here.
+        **options: `weights` and `use_bias` of `quantize_model`.
 
-    Returns:
-        `build(name, bits, input_shape, num_classes, width=1.0)`, which raises UserError where the model does not take
-        such images, gives another number of scores, or is to be widened.
+    Raises:
+        UserError: As `quantize_model`, and if the model does not take the data's images or give a score for each class.
     """
-
-    def build(
-        name: str, bits: Bits, input_shape: Sequence[int], num_classes: int, width: float = 1.0, **options: object
-    ) -> keras.Model:
-        if width != 1 or options:
-            received = ", ".join([f"width={width:g}", *(f"{key}={value}" for key, value in options.items())])
-            raise UserError(f"model {name}: a converted network keeps its own width and options; received {received}")
-        converted = quantize_model(model, bits, weights, images, use_bias)
-        for what, own, wanted in (
-            ("images", converted.input_shape[1:], tuple(input_shape)),
-            ("scores", converted.output_shape[1:], (num_classes,)),
-        ):
-            if not _fits(own, wanted):
-                raise UserError(
-                    f"model {name}: its {what} are {own}, the data's are {wanted}; give a model of that shape"
-                )
-        return converted
-
-    return build
+    images, _ = dataset.probe_batch(_CALIBRATION_IMAGES, augmentation)
+    converted = quantize_model(model, bits, images=images, **options)
+    if converted.output_shape[1:] != (dataset.num_classes,):
+        raise UserError(
+            f"model {model.name}: gives scores of {converted.output_shape[1:]}, {dataset.name} has "
+            f"{dataset.num_classes} classes; give a model of as many outputs"
+        )
+    return converted
 
 
 def _range_of_pixels(network: Step, images: np.ndarray | None) -> tuple[float, float]:
@@ -137,7 +131,7 @@ def _range_of_pixels(network: Step, images: np.ndarray | None) -> tuple[float, f
     if images is not None:
         images = np.asarray(images)
         if not _fits(pixels.shape[1:], images.shape[1:]):
-            raise UserError(f"images: of shape {pixels.shape}; received {images.shape}")
+            raise UserError(f"images: the model takes {pixels.shape}; received {images.shape}")
         return float(np.min(images)), float(np.max(images))
     if not any(isinstance(step, Affine) and step.inputs[0] is pixels for step in steps):
         warnings.warn(
