@@ -43,7 +43,15 @@ def test_a_state_survives_the_way_through_bytes():
 
 @pytest.mark.parametrize(
     "counters",
-    [{}, [], None, {**COUNTERS, "step": -1}, {**COUNTERS, "step": "5"}, {**COUNTERS, "rows": [1]}, {**COUNTERS, "x": 1}],
+    [
+        {},
+        [],
+        None,
+        {**COUNTERS, "step": -1},
+        {**COUNTERS, "step": "5"},
+        {**COUNTERS, "rows": [1]},
+        {**COUNTERS, "x": 1},
+    ],
 )
 def test_a_right_digest_over_wrong_contents(counters):
     with pytest.raises(DamagedCheckpoint, match="no checkpoint"):
