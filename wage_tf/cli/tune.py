@@ -22,6 +22,7 @@ from wage_tf.cli.parsers import (
     positive_float,
     positive_int,
     text,
+    width_multiplier,
 )
 
 if TYPE_CHECKING:
