@@ -9,11 +9,11 @@ import signal
 
 import pytest
 
-from wage_tf.cli import startup, tune
 from support.hparams import assert_hparams_view_is_complete
 from support.searches import TINY, read_csv, search
 from wage_tf import datasets
 from wage_tf.bits import NetworkBits
+from wage_tf.cli import startup, tune
 from wage_tf.errors import UserError
 from wage_tf.search import candidates, session, tensorboard, trials
 from wage_tf.search.directory import SearchDirectory
