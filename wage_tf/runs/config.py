@@ -15,7 +15,7 @@ from wage_tf.datasets import Augmentation, Dataset
 from wage_tf.datasets.recipe import Recipe
 from wage_tf.errors import UserError
 from wage_tf.runs import documents, version1
-from wage_tf.runs.documents import Bits, Count, Document, Etas, Natural, PositiveFloat, Text, WidthMultiplier
+from wage_tf.runs.documents import Bits, Count, Document, Etas, Natural, PositiveFloat, Text, WidthMultiplier, Words
 
 DEFAULT_BITS = NetworkBits.parse("2-8-8-8")
 MAY_CHANGE_ON_RESUME = ("data_dir", "epochs", "checkpoint_steps", "histogram_freq")
@@ -34,7 +34,7 @@ class Data(Document):
         digest: `Dataset.digest`.
     """
 
-    classes: tuple[str, ...]
+    classes: tuple[Words, ...]
     input_shape: tuple[Count, Count, Count]
     train_size: Count
     test_size: Natural
