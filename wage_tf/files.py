@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import errno
 import glob
 import json
 import os
@@ -11,6 +12,11 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 
 from wage_tf.errors import UserError
+
+try:
+    import fcntl
+except ImportError:
+    fcntl = None
 
 _PREFIX = ".writing-"
 
@@ -40,6 +46,36 @@ def replacing(path: Path) -> Iterator[Path]:
         raise
     finally:
         temporary.unlink(missing_ok=True)
+
+
+@contextlib.contextmanager
+def locked(folder: Path) -> Iterator[None]:
+    """Makes a folder where it is missing, and keeps other processes out of it.
+
+    The lock ends with the process, however that ends. File systems and systems without locks let everybody in.
+
+    Raises:
+        UserError: If another process holds the lock, or the folder cannot be made.
+    """
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise UserError(f"run directory {folder} cannot be written: {error.strerror}") from error
+    if fcntl is None:
+        yield
+        return
+    handle = os.open(folder, os.O_RDONLY)
+    try:
+        try:
+            fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            raise UserError(f"another process uses {folder}: wait for its end, or give another directory") from None
+        except OSError as error:
+            if error.errno not in (errno.ENOLCK, errno.ENOTSUP, errno.EINVAL):
+                raise
+        yield
+    finally:
+        os.close(handle)
 
 
 def is_unfinished(path: Path) -> bool:

@@ -8,9 +8,8 @@ import numpy as np
 from wage_tf.integer import arithmetic, linear
 
 GUIDE = (Path(__file__).parents[2] / "docs" / "integers.md").read_text()
-SHOWN = "\n".join(
-    re.findall(r"```\n(.*?)```", GUIDE.partition("## One layer, one step")[2].partition("\n## ")[0], re.S)
-)
+EXAMPLE = GUIDE.partition("## One layer, one step")[2].partition("\n## ")[0]
+SHOWN = "\n".join(re.findall(r"```\n(.*?)```", EXAMPLE, re.DOTALL))
 
 
 def is_shown(rows):
@@ -32,7 +31,7 @@ def test_one_layer_one_step():
     sums = linear.product(x, weights.T)
     activations = arithmetic.quantize(np.maximum(sums, 0), 7 + 1 + 1, 8)
     incoming = np.array([[90, -31], [12, 7]], np.int32)
-    quantized = arithmetic.quantize_error(incoming, 8)
+    quantized, log2_shift = arithmetic.quantize_error(incoming, 8)
     errors = np.where(sums > 0, quantized, 0)
     gradient = linear.product(x.T, errors.T)
     random = arithmetic.random_bits((3, 2), (0, 0))
@@ -42,7 +41,7 @@ def test_one_layer_one_step():
         assert is_shown(matrix)
     assert is_shown(gradient)
     assert is_shown(updated)
-    assert arithmetic.shift_exponent(90) == 6
+    assert arithmetic.shift_exponent(90) == log2_shift == 6
     whole, rest = np.divmod(np.abs(gradient), 2**11)
     table = np.stack([gradient, whole, rest, rest * 2**5, random, np.abs(steps)], -1).reshape(-1, 6)
     assert is_shown(table[table[:, 0] != 0])
