@@ -11,8 +11,10 @@ _MODULES = ("wage_tf.", "experiments.", "benchmarks.")
 
 
 def is_ours() -> bool:
-    """Whether it is one of the commands of this package: a console script, train.py or tuner.py beside the package, or
-    `python -m wage_tf.…` (or a clone's experiments and benchmarks), where `sys.argv[0]` is "-m" until the module is found.
+    """Whether it is one of the commands of this package or of its clone.
+
+    A console script, train.py or tuner.py beside the package, or `python -m` with one of our modules, where
+    `sys.argv[0]` is "-m" until the module is found.
     """
     if sys.argv[:1] == ["-m"]:
         return any(argument.startswith(_MODULES) for argument in sys.orig_argv)
