@@ -3,4 +3,4 @@
 from wage_tf.cli.startup import importing_tensorflow as _importing_tensorflow
 
 with _importing_tensorflow():
-    import wage_tf as _  # noqa: F401  TensorFlow's first import prints
+    import tensorflow as _  # noqa: F401  its first import prints

@@ -99,7 +99,7 @@ def main(argv: Sequence[str] | None = None) -> None:
         "variant": settings["dataset"],
         "seed": settings["seed"],
         "command": f"python -m experiments.convert {options}",
-        **provenance.sitting(),
+        **provenance.session(),
         "versions": versions(),
         "figures": measure(datasets.load(settings.pop("dataset")), **settings),
     }

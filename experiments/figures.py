@@ -204,11 +204,11 @@ def _distribution(axes: Axes, histograms: Mapping[str, dict], operand: str, laye
     for i, histogram in enumerate(shown):
         axes.set_axis_on()
         centres, counts = np.array(histogram["centres"]), np.array(histogram["counts"])
-        width, met = centres[1] - centres[0], np.flatnonzero(counts)
-        density = counts / counts.sum() / width
+        bin_width, met = centres[1] - centres[0], np.flatnonzero(counts)
+        density = counts / counts.sum() / bin_width
         met = slice(met[0], met[-1] + 1)
         if i == 0 and histogram["on_grid"]:
-            bar = width * (0.6 if len(centres) < _FEW_CODES else 1)
+            bar = bin_width * (0.6 if len(centres) < _FEW_CODES else 1)
             axes.bar(centres[met], density[met], bar, color=PALETTE[0], linewidth=0)
             height = density.max()
         else:

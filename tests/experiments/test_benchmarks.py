@@ -15,6 +15,7 @@ import benchmarks
 from benchmarks import __main__ as runner
 from benchmarks import record, train_step, turns
 from experiments import figures, results, tables
+from wage_tf import files
 
 FOLDER = Path(benchmarks.__file__).parent
 RECORDING = [path for path in sorted(FOLDER.glob("[a-z]*.py")) if "record.add_argument" in path.read_text()]
@@ -30,11 +31,13 @@ def test_a_record_says_what_it_holds_for(tmp_path):
     assert found["hardware"]["cores"] >= 1
 
 
-def test_without_the_argument_nothing_is_written(tmp_path):
-    parser = argparse.ArgumentParser()
+def test_without_the_argument_nothing_is_written(monkeypatch):
+    parser, written = argparse.ArgumentParser(), []
     record.add_argument(parser)
-    record.write(parser.parse_args([]).json, "train_step", {"ratio": 1.25}, [])
-    assert list(tmp_path.iterdir()) == []
+    monkeypatch.setattr(files, "write_json", lambda path, _: written.append(path))
+    for argv in ([], ["--json", "it.json"]):
+        record.write(parser.parse_args(argv).json, "train_step", {"ratio": 1.25}, argv)
+    assert written == [Path("it.json")]
 
 
 def test_a_benchmark_writes_what_it_prints(tmp_path, monkeypatch, capsys):

@@ -44,16 +44,20 @@ def test_a_run_is_a_command_of_train(tmp_path):
 @pytest.mark.parametrize(
     ("old", "new", "message"),
     [
-        ('title = "T"', "", "title: str is wanted, received None"),
-        ('title = "T"', 'title = "T"\nepochs = 3', "the experiment has unknown entries: epochs"),
-        ("seeds = [0, 1]", "seeds = []", "seeds: integers of at least 0; received []"),
-        ("seeds = [0, 1]", "seeds = [true]", "seeds: integers of at least 0; received [True]"),
-        ("learning_rate", "learning_rates", "variant two: settings has no 'learning_rates'"),
-        ("learning_rate", "seed", "variant two: settings has no 'seed'"),
-        ("random_width", "randomness", "variant two: settings has no 'randomness'"),
-        ("epochs = 2", "", "variant one: settings.epochs is an integer of at least 1; received None"),
-        ('label = "Two"', "labels = 1", "variant two has unknown entries: labels"),
-        ('hardware = "H"', 'hardware = "H"\nfigure = "pie"', "figure: one of none, curves, sweep"),
+        ('title = "T"', "", "title: Field required"),
+        ('title = "T"', 'title = "T"\nepochs = 3', "epochs: Extra inputs are not permitted; received 3"),
+        ("seeds = [0, 1]", "seeds = []", "seeds: Tuple should have at least 1 item"),
+        ("seeds = [0, 1]", "seeds = [true]", "seeds.0: Input should be a valid integer; received True"),
+        ("learning_rate", "learning_rates", "variants.two.settings: settings has no 'learning_rates'"),
+        ("learning_rate", "seed", "variants.two.settings: settings has no 'seed'"),
+        ("random_width", "randomness", "variants.two.settings: settings has no 'randomness'"),
+        ("epochs = 2", "", "variants.one.settings: epochs is an integer of at least 1; received None"),
+        ('label = "Two"', "labels = 1", "variants.two.labels: Extra inputs are not permitted; received 1"),
+        (
+            'hardware = "H"',
+            'hardware = "H"\nfigure = "pie"',
+            "figure: Input should be 'none', 'curves', 'sweep'",
+        ),
         ('hardware = "H"', 'hardware = "H"\nfigure = "sweep"', "a sweep needs an axis, and an x in every variant"),
         ('title = "T"', "title = ", "Invalid value (at line 2"),
     ],
@@ -69,7 +73,9 @@ def test_a_mistake_is_one_line_that_names_it(tmp_path, old, new, message):
 
 def test_published_figures_belong_to_variants(tmp_path):
     published = '[[published]]\nlabel = "P"\nsource = "S"\nerrors = { %s = 1.5 }\n'
-    assert load(tmp_path, SMALLEST + published % "two").published == (spec.Published("P", "S", {"two": 1.5}),)
+    assert load(tmp_path, SMALLEST + published % "two").published == (
+        spec.Published(label="P", source="S", errors={"two": 1.5}),
+    )
     with pytest.raises(UserError, match="published P: there is no variant 'three'"):
         load(tmp_path, SMALLEST + published % "three")
 

@@ -212,7 +212,7 @@ def test_a_model_that_a_worse_longer_training_brings_back_to_the_front_is_still_
 
 
 def test_the_model_of_a_trial_that_has_not_ended_stays(tmp_path):
-    """A worker saves it before the trial's next training, or its record, while the chief tells of another's end."""
+    """A worker saves it before the trial's next training, or its record, while the chief reports another's end."""
     current = opened(tmp_path / "run", "--weights", "2,8")
     current.directory.trial("1").mkdir(parents=True)
     current.directory.model("1").write_bytes(b"a model")
