@@ -13,12 +13,13 @@ from wage_tf.errors import UserError
 from wage_tf.integer import engine
 from wage_tf.integer.arithmetic import quantize_gradient, update_seed
 from wage_tf.integer.exactness import EXACT_SUMS, error_bounds, forward_bounds, gradient_bounds
-from wage_tf.integer.freezing import codes_of, read
+from wage_tf.integer.freezing import read
 from wage_tf.integer.graph import IMAGES
 from wage_tf.integer.nodes import Activation, Node, Product, Rescale
+from wage_tf.integer.readers import codes_of
 from wage_tf.integer.rows import Exactness, Row, Steps
 from wage_tf.integer.tensors import Tensor
-from wage_tf.layers import QActivation, QConv2D, QDense, QError, QRescaling
+from wage_tf.layers import QActivation, QConv2D, QDense, QDepthwiseConv2D, QError, QRescaling
 from wage_tf.losses import SumSquaredError
 from wage_tf.optimizers import IntegerSGD, gradient_bits
 
@@ -220,7 +221,7 @@ class Comparison:
         for name, parameter in self.graph.parameters.items():
             node, field = name.rsplit("/", 1)
             stored = codes_of(getattr(self._layers[node], field).numpy(), parameter.fraction, name)
-            equal = bool((stored == parameter.accumulators).all())
+            equal = bool((stored.ravel() == parameter.accumulators.ravel()).all())
             row = self._row(node, _STORED[field], parameter.limit.bit_length() + 1)
             row.meet(parameter.accumulators, equal, name in excused)
             different = different or not equal
@@ -251,7 +252,7 @@ def float_layers(model: keras.Model) -> dict[str, list[str]]:
     return found
 
 
-_OPERANDS = {QConv2D: "wg", QDense: "wg", QActivation: "ae", QRescaling: "a", QError: "e"}
+_OPERANDS = {QConv2D: "wg", QDepthwiseConv2D: "wg", QDense: "wg", QActivation: "ae", QRescaling: "a", QError: "e"}
 
 
 def _copy_of(model: keras.Model) -> keras.Model:
@@ -261,4 +262,6 @@ def _copy_of(model: keras.Model) -> keras.Model:
 
 
 def _equal(values: tf.Tensor, codes: Tensor) -> bool:
-    return bool((np.asarray(values, np.float64) * 2.0**codes.fraction == codes.codes).all())
+    """Whether Keras' values are the integers; a depthwise kernel has another shape there, the order is the same."""
+    scaled = np.asarray(values, np.float64) * 2.0**codes.fraction
+    return bool((scaled.reshape(codes.codes.shape) == codes.codes).all())
