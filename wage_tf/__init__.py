@@ -11,10 +11,18 @@ from wage_tf.bits import BitWidths
 if not is_ours():
     import os as _os
 
-    from wage_tf import integer
+    from wage_tf import export, integer
 
     _os.environ.setdefault("KERAS_BACKEND", "tensorflow")
     try:
+        import tensorflow as _tensorflow  # noqa: F401  without it a backend does not matter
+        from keras.config import backend as _backend
+
+        if _backend() != "tensorflow":
+            raise ImportError(
+                f"wage_tf needs Keras on TensorFlow, but Keras runs on {_backend()}: set "
+                "KERAS_BACKEND=tensorflow before the first import of Keras"
+            )
         from wage_tf import (
             callbacks,
             constraints,
@@ -40,6 +48,7 @@ __all__ = [
     "constraints",
     "costs",
     "datasets",
+    "export",
     "initializers",
     "integer",
     "layers",

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import inspect
+
 import keras
 import tensorflow as tf
 
@@ -14,8 +16,9 @@ from wage_tf.quantizers import check_alpha, quantize_weight
 class QuantizedKernel:
     """Mixin for a Keras layer with a `kernel`, put before the Keras class; its forward pass uses `quantized_kernel`.
 
-    Adds the arguments `bits`, `beta`, `factor` and `alpha`; the other arguments are the Keras layer's own, of which
-    `use_bias`, `kernel_initializer` and `kernel_constraint` default to WAGE's: no bias, `ClampedUniform`, `ClipToGrid`.
+    Adds the arguments `bits`, `beta`, `factor` and `alpha`; the other arguments, by position or by name, are the Keras
+    layer's own, of which `use_bias`, `kernel_initializer` and `kernel_constraint` default to WAGE's: no bias,
+    `ClampedUniform`, `ClipToGrid`.
 
     Attributes:
         bits: BitWidths of the layer. `kernel.bits` repeats it, so that an optimizer knows a quantized kernel.
@@ -29,28 +32,24 @@ class QuantizedKernel:
         beta: float | None = None,
         factor: float = 1.0,
         alpha: float | None = None,
-        use_bias: bool = False,
-        kernel_initializer: str | keras.initializers.Initializer | None = None,
-        kernel_constraint: str | keras.constraints.Constraint | None = None,
         **kwargs: object,
     ):
+        arguments = {**inspect.signature(super().__init__).bind_partial(*args, **kwargs).arguments}
+        arguments |= arguments.pop("kwargs", {})
+        if arguments.get("lora_rank"):
+            self.enable_lora(arguments["lora_rank"])
         self.bits = BitWidths.parse(bits)
         self.beta = beta
         self.factor = factor
         self.alpha = self._given_alpha = None if alpha is None else check_alpha(alpha)
         if self.bits.w is None and alpha not in (None, 1):
             raise ValueError(f"alpha: belongs to quantized weights, {self.bits} has float ones; received {alpha!r}")
-        if kernel_initializer is None:
-            kernel_initializer = ClampedUniform(self.bits, beta, factor)
-        if kernel_constraint is None and self.bits.w is not None:
-            kernel_constraint = ClipToGrid(self.bits.w)
-        super().__init__(
-            *args,
-            use_bias=use_bias,
-            kernel_initializer=kernel_initializer,
-            kernel_constraint=kernel_constraint,
-            **kwargs,
-        )
+        arguments.setdefault("use_bias", False)
+        if arguments.get("kernel_initializer") is None:
+            arguments["kernel_initializer"] = ClampedUniform(self.bits, beta, factor)
+        if arguments.get("kernel_constraint") is None and self.bits.w is not None:
+            arguments["kernel_constraint"] = ClipToGrid(self.bits.w)
+        super().__init__(**arguments)
         check_float32(self)
 
     def build(self, input_shape: tuple[int | None, ...]) -> None:
@@ -64,6 +63,14 @@ class QuantizedKernel:
         """Q(W, k_W) / α, the kernel of the forward pass and of the error's backward pass."""
         return quantize_weight(self.kernel, self.bits, self.alpha)
 
+    def enable_lora(self, rank: int, **options: object) -> None:
+        """Refuses: a quantized kernel is one tensor of integers, to which low-rank float factors cannot be added."""
+        del options
+        raise ValueError(
+            f"lora: {type(self).__name__} has an integer kernel, to which float factors cannot be added; received the "
+            f"rank {rank!r} (to adapt a trained network, freeze its layers and train new ones: layer.trainable = False)"
+        )
+
     def get_config(self) -> dict:
         config = {"bits": str(self.bits), "beta": self.beta, "factor": self.factor, "alpha": self._given_alpha}
         return {**super().get_config(), **config}
@@ -73,9 +80,9 @@ def check_float32(layer: keras.layers.Layer) -> None:
     """Checks that a layer computes in float32, in which the integers are exact.
 
     Raises:
-        ValueError: If its dtype policy is another, such as mixed precision.
+        ValueError: If its dtype policy is another, such as mixed precision or one of Keras' own quantization.
     """
-    if layer.compute_dtype != "float32":
+    if layer.compute_dtype != "float32" or layer.quantization_mode is not None:
         raise ValueError(
             f"dtype: {layer.name} simulates integers in float32; received the policy {layer.dtype_policy.name!r}: "
             "give dtype='float32', or keras.config.set_dtype_policy('float32')"
