@@ -37,6 +37,7 @@ if not is_ours():
             quantizers,
             recipes,
         )
+        from wage_tf.model_summary import summary
     except ModuleNotFoundError as _error:
         if _error.name not in ("tensorflow", "keras"):
             raise
@@ -58,4 +59,5 @@ __all__ = [
     "optimizers",
     "quantizers",
     "recipes",
+    "summary",
 ]
