@@ -1,7 +1,7 @@
 """Does keeping a float network's weights help? `python -m experiments.convert --dataset mnist`.
 
 A small CNN with batch normalization is trained in float32, converted by `wage_tf.quantize_model` and trained further
-with IntegerSGD: from its own weights and from fresh ones, at two widths of the weights and two schedules of η.
+with IntegerSGD: from its own weights and from fresh ones, at two widths of the weights.
 The error of every epoch goes to `experiments/results/convert/`.
 """
 
@@ -24,12 +24,13 @@ from wage_tf.runs.directory import versions
 from wage_tf.runs.training import learning_rate
 
 BITS = ("2-8-8-8", "8-8-8-8")
-STARTS = {
-    "kept": {"weights": "keep"},
-    "kept without bias": {"weights": "keep", "use_bias": False},
-    "fresh": {"weights": "fresh"},
-}
 SCHEDULES = {"1@0": ((0, 1.0),), "8@0,1@2": ((0, 8.0), (2, 1.0))}
+STARTS = (
+    ("kept", {"weights": "keep"}, "1@0"),
+    ("fresh", {"weights": "fresh"}, "8@0,1@2"),
+    ("kept", {"weights": "keep"}, "8@0,1@2"),
+    ("kept, no bias", {"weights": "keep", "use_bias": False}, "8@0,1@2"),
+)
 _TEST_BATCH = 500
 _CALIBRATION_IMAGES = 256
 
@@ -73,7 +74,7 @@ def measure(dataset: Dataset, float_epochs: int, epochs: int, batch_size: int, s
     figures = {"float": train(model, dataset, float_epochs, batch_size, seed), "converted": []}
     print(f"float, {float_epochs} epochs: {figures['float']['errors'][-1]:.2f}% test error", flush=True)
     images, _ = dataset.probe_batch(_CALIBRATION_IMAGES)
-    for bits, (start, options), schedule in itertools.product(BITS, STARTS.items(), SCHEDULES):
+    for (start, options, schedule), bits in itertools.product(STARTS, BITS):
         converted = wage_tf.quantize_model(model, bits, images=images, **options)
         rate = learning_rate(SCHEDULES[schedule], dataset.steps_per_epoch(batch_size))
         converted.compile(IntegerSGD(rate, bits=bits, seed=seed), convert.loss_for(model), metrics=[ErrorRate()])
