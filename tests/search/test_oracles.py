@@ -6,18 +6,21 @@ import itertools
 
 import pytest
 
+from wage_tf import recipes
 from wage_tf.errors import UserError
+from wage_tf.runs.config import Data
 from wage_tf.search import oracles
 from wage_tf.search.candidates import Candidates
 from wage_tf.search.directory import SearchConfig, SearchDirectory
 
 WIDTHS = {"weights": ("2", "4", "8"), "activations": ("4", "8", "f"), "gradients": ("8",), "errors": ("6", "8")}
+DATA = Data(classes=("0", "1"), input_shape=(28, 28, 1), train_size=9, test_size=0, digest="0")
 ALL = set(itertools.product(("2", "4", "8"), ("4", "8", "f"), ("6", "8")))
 
 
 def config(oracle, max_trials=None, seed=0):
     return SearchConfig(
-        dataset="digits", data_dir=None, image_size=None, limit=None, validation=1, model="mlp", width=1.0,
+        dataset="digits", data_dir=None, image_size=None, limit=None, validation=1, data=DATA, recipe=recipes.get("digits"), model="mlp", width=1.0,
         widths=WIDTHS, per_layer=(), learning_rates=(), oracle=oracle, max_trials=max_trials, epochs=9, executions=1,
         seed=seed, cost="energy", cost_of="inference", cost_weight=1.0, max_cost=None, max_error=None, keep="front",
         histogram_freq=0,

@@ -107,7 +107,7 @@ def _common_shape(files: Sequence[ImageFile], image_size: int | None) -> tuple[i
         if image_size is None and shape != shapes[0]:
             raise UserError(
                 f"{file.path} is {shape[1]}x{shape[0]} pixels, {first} is {width}x{height}:"
-                " resize the images, or give --image-size"
+                " resize the images, or give image_size"
             )
     return (image_size, image_size, channels) if image_size else (height, width, channels)
 
@@ -173,7 +173,7 @@ def _check_memory(root: Path, count: int, shape: tuple[int, int, int]) -> None:
     if needed > memory:
         raise UserError(
             f"{root}: {count} images of {'x'.join(map(str, shape))} need {needed / 2**30:.1f} GiB of memory,"
-            f" this machine has {memory / 2**30:.1f} GiB: give a smaller --image-size or --limit"
+            f" this machine has {memory / 2**30:.1f} GiB: give a smaller image_size or limit"
         )
 
 

@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Annotated, Self, TypeVar
 
 import pydantic
-from pydantic import BeforeValidator, Field, InstanceOf, PlainSerializer, StringConstraints
+from pydantic import AfterValidator, BeforeValidator, Field, InstanceOf, PlainSerializer, StringConstraints
 
 from wage_tf import files, schedules
 from wage_tf.bits import NetworkBits
@@ -22,8 +22,9 @@ WidthMultiplier = Annotated[float, Field(gt=0, le=100)]
 PositiveFloat = Annotated[float, Field(gt=0, le=1e6)]
 Bits = Annotated[InstanceOf[NetworkBits], BeforeValidator(NetworkBits.parse), PlainSerializer(NetworkBits.as_json)]
 Etas = Annotated[
-    tuple,
+    tuple[tuple[int, float], ...],
     BeforeValidator(lambda value: schedules.parse(value) if isinstance(value, str) else value),
+    AfterValidator(schedules.checked),
     PlainSerializer(schedules.to_text),
 ]
 """A pattern or a schedule is text in a file, and a value in the program."""

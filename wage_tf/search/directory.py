@@ -85,6 +85,19 @@ class SearchConfig(Document):
     keep: Literal["front", "all"]
     histogram_freq: Natural
 
+    def continuing(self, earlier: SearchConfig, model: bool, epochs: bool) -> SearchConfig:
+        """Returns the configuration that goes on with an earlier search: its recipe is that search's, not today's.
+
+        Args:
+            earlier: The search's configuration.
+            model: Whether the user decides the network.
+            epochs: Whether the user decides the epochs.
+        """
+        kept = {"recipe": earlier.recipe}
+        kept |= {} if model else {"model": earlier.model}
+        kept |= {} if epochs else {"epochs": earlier.epochs}
+        return self.model_copy(update=kept)
+
 
 class SearchDirectory:
     """The files of one search.
