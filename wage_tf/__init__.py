@@ -18,6 +18,7 @@ if not is_ours():
         from wage_tf import (
             callbacks,
             constraints,
+            convert,
             costs,
             datasets,
             initializers,
@@ -29,6 +30,7 @@ if not is_ours():
             quantizers,
             recipes,
         )
+        from wage_tf.convert import quantize_model
     except ModuleNotFoundError as _error:
         if _error.name not in ("tensorflow", "keras"):
             raise
@@ -38,6 +40,7 @@ __all__ = [
     "BitWidths",
     "callbacks",
     "constraints",
+    "convert",
     "costs",
     "datasets",
     "initializers",
@@ -47,6 +50,7 @@ __all__ = [
     "metrics",
     "ops",
     "optimizers",
+    "quantize_model",
     "quantizers",
     "recipes",
 ]

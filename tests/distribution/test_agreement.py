@@ -12,18 +12,18 @@ import keras
 import numpy as np
 import pytest
 import tensorflow as tf
-from wage_tf.runs.checkpoints import State
-from wage_tf.runs.signals import Signals
 
 from wage_tf import recipes
 from wage_tf.cli import parsers, train
-from wage_tf.runs import checkpoints
 from wage_tf.distribution.agreement import check_same_arguments, on_every_worker, open_together
 from wage_tf.distribution.devices import Devices, WorkerLost
 from wage_tf.distribution.trainer import replicate, single
 from wage_tf.errors import UserError
 from wage_tf.optimizers import IntegerSGD
+from wage_tf.runs import checkpoints
+from wage_tf.runs.checkpoints import State
 from wage_tf.runs.config import Data, resolve
+from wage_tf.runs.signals import Signals
 
 DATA = Data(classes=("0", "1"), input_shape=(28, 28, 1), train_size=9, test_size=0, digest="0")
 CONFIG = resolve(DATA, recipes.get("mnist"), dataset="mnist")
@@ -136,10 +136,7 @@ def test_workers_with_other_arguments_end_before_the_model_is_built(flag, messag
     monkeypatch.setattr("wage_tf.runs.training.prepare", never)
     arguments = ["--dataset=digits", "--model=mlp", "--width=0.25"]
     chiefs, others, same = on_threads(
-        *[
-            lambda devices, more=more: started(devices, [*arguments, *more])
-            for more in ([], [flag], [])
-        ]
+        *[lambda devices, more=more: started(devices, [*arguments, *more]) for more in ([], [flag], [])]
     )
     assert f"worker 1 was started with {message}, the chief with" in str(others)
     for found in (chiefs, same):

@@ -10,10 +10,10 @@ import pytest
 import tensorflow as tf
 
 from support.workers import free_ports
-from wage_tf.runs import checkpoints
 from wage_tf.distribution import devices
 from wage_tf.distribution.cluster import Cluster
 from wage_tf.errors import UserError
+from wage_tf.runs import checkpoints
 from wage_tf.runs.directory import RunDirectory
 from wage_tf.runs.guards import StopOnSignal
 from wage_tf.runs.recorder import RunRecorder

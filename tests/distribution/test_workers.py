@@ -7,9 +7,9 @@ import time
 
 import pytest
 
-from wage_tf.cli import train
 from support.runs import assert_same_run
 from support.workers import output, start_workers
+from wage_tf.cli import train
 from wage_tf.runs import checkpoints
 
 SETTINGS = ["--dataset", "mnist", "--model", "mlp", "--width", "0.1", "--limit", "613", "--batch-size", "96"]

@@ -9,11 +9,11 @@ import signal
 
 import pytest
 
-from wage_tf.cli import startup, tune
 from support.hparams import assert_hparams_view_is_complete
 from support.searches import TINY, read_csv, search
 from wage_tf import datasets
 from wage_tf.bits import NetworkBits
+from wage_tf.cli import startup, tune
 from wage_tf.errors import UserError
 from wage_tf.search import candidates, session, tensorboard, trials
 from wage_tf.search.directory import SearchDirectory
@@ -212,7 +212,7 @@ def test_a_model_that_a_worse_longer_training_brings_back_to_the_front_is_still_
 
 
 def test_the_model_of_a_trial_that_has_not_ended_stays(tmp_path):
-    """A worker saves it before the trial's next training, or its record, while the chief tells of another's end."""
+    """A worker saves it before the trial's next training, or its record, while the chief reports another's end."""
     current = opened(tmp_path / "run", "--weights", "2,8")
     current.directory.trial("1").mkdir(parents=True)
     current.directory.model("1").write_bytes(b"a model")

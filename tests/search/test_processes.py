@@ -18,8 +18,8 @@ import grpc
 import pytest
 from keras_tuner.src import protos
 
-from wage_tf.cli import tune
 from support.searches import TINY, ongoing_trials, processes_of, read_csv, start, wait_until, worker_in_trial
+from wage_tf.cli import tune
 from wage_tf.errors import UserError
 from wage_tf.search.processes import ChiefLost, Workers, WorkersFailed, serve
 from wage_tf.search.tuner import WageTuner

@@ -10,9 +10,9 @@ import pytest
 from PIL import Image
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
-from wage_tf.cli import train
 from support.hparams import assert_hparams_view_is_complete
 from support.searches import read_csv, search
+from wage_tf.cli import train
 
 BAYESIAN = ["--oracle", "bayesian", "--max-trials", "4"]
 MOST_ERROR = 35

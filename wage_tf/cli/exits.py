@@ -24,8 +24,9 @@ def run(program: str, command: Callable[[Signals], int], resume: Sequence[str] |
         command: What to do; returns the exit code.
         resume: The command that goes on where this one was stopped; None where there is none.
     """
-    _survive_any_text()
+    _survive_any_output()
     with Signals() as signals, warnings.catch_warnings():
+        _use_pythons_own_filters()
         warnings.showwarning = show_warning
         try:
             try:
@@ -95,8 +96,18 @@ def _explain(error: Exception) -> tuple[str, int]:
     raise error
 
 
-def _survive_any_text() -> None:
-    """Lets a terminal that cannot show a character have a replacement in its place."""
-    for stream in (sys.stdout, sys.stderr):
+def _survive_any_output() -> None:
+    """Gives a closed output a place to go, and a character that a terminal cannot show a replacement."""
+    for name in ("stdout", "stderr"):
+        if getattr(sys, name) is None:
+            setattr(sys, name, open(os.devnull, "w"))  # noqa: SIM115 (open as long as the process)
+        stream = getattr(sys, name)
         if hasattr(stream, "reconfigure"):
             stream.reconfigure(errors="replace")
+
+
+def _use_pythons_own_filters() -> None:
+    """Other libraries' warnings are no errors of a command, even under `python -W error`."""
+    warnings.simplefilter("default")
+    for category in (DeprecationWarning, PendingDeprecationWarning, ImportWarning, ResourceWarning):
+        warnings.simplefilter("ignore", category)

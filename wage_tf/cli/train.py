@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import contextlib
 import functools
 import sys
 from collections.abc import Sequence
@@ -234,26 +235,46 @@ def _choose_devices(args: argparse.Namespace) -> Devices:
 
 def _train_on(devices: Devices, args: argparse.Namespace, signals: Signals) -> None:
     """Trains on the given devices; of several workers, the chief writes and prints for all."""
+    from wage_tf import files
     from wage_tf.distribution.agreement import check_same_arguments, on_every_worker, open_together
-    from wage_tf.runs import config as configuration
     from wage_tf.runs import training
 
     config, dataset, run = on_every_worker(devices, lambda: configuration_of(args))
     check_same_arguments(devices, config)
     model = training.prepare(config, dataset, devices)
-    state = open_together(devices, lambda: open_run(run, config, args.resume, args.overwrite))
+    with contextlib.ExitStack() as until_the_end:
+
+        def open_and_lock() -> State | None:
+            until_the_end.enter_context(files.locked(run.path))
+            return open_run(run, config, args.resume, args.overwrite)
+
+        state = open_together(devices, open_and_lock)
+        _begin(run, config, dataset, model, state, devices)
+        fit(run, config, dataset, model, state, signals)
+
+
+def _begin(
+    run: RunDirectory,
+    config: RunConfig,
+    dataset: Dataset,
+    model: keras.Model,
+    state: State | None,
+    devices: Devices,
+) -> None:
+    """Says what will run, and what is known to go wrong with it."""
+    from wage_tf.runs.config import is_known_to_be_unstable
+
     if devices.is_chief:
         done = 0 if state is None else len(state.rows)
         if done < config.epochs:
             print(summary(config, dataset, model, run, devices), flush=True)
         else:
             print(f"{run.path} has all its {done} epochs")
-    if configuration.is_known_to_be_unstable(config):
+    if is_known_to_be_unstable(config):
         exits.show_warning(
             f"{config.bits} with beta {config.beta} is known to diverge: weights this wide are small against the "
             "update's grid; leave --beta out, or take G wider than W"
         )
-    fit(run, config, dataset, model, state, signals)
 
 
 def configuration_of(args: argparse.Namespace) -> tuple[RunConfig, Dataset, RunDirectory]:

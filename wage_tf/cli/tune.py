@@ -22,6 +22,7 @@ from wage_tf.cli.parsers import (
     positive_float,
     positive_int,
     text,
+    width_multiplier,
 )
 
 if TYPE_CHECKING:
@@ -148,7 +149,7 @@ def _run(args: argparse.Namespace, program: str, argv: Sequence[str], signals: S
     """Runs this process' part of the search."""
     os.environ.setdefault("GRPC_VERBOSITY", "NONE")
     with startup.importing_tensorflow(args.verbose):
-        from wage_tf import datasets
+        from wage_tf import datasets, files
         from wage_tf.search import oracles, processes, session
         from wage_tf.search.directory import SearchDirectory
         from wage_tf.search.trials import Study
@@ -173,18 +174,19 @@ def _run(args: argparse.Namespace, program: str, argv: Sequence[str], signals: S
     if role == "worker":
         session.run_worker(study, directory, tell, complain, address, port)
         return 0
-    if goes_on:
-        directory.check_same_search(config)
-    else:
-        directory.create(config)
-    current = session.Session(study, directory, tell)
-    tell(summary(current, study, dataset))
-    if role == "chief" or args.workers:
-        command = [sys.executable, "-m", "wage_tf.cli.tune", *argv]
-        current.run_chief(address, port, command, args.workers or 0)
-    else:
-        current.run_alone()
-    outcome = current.finish(shlex.join(exits.again(program, argv)[:-1]), time.monotonic() - started)
+    with files.locked(directory.path):
+        if goes_on:
+            directory.check_same_search(config)
+        else:
+            directory.create(config)
+        current = session.Session(study, directory, tell)
+        tell(summary(current, study, dataset))
+        if role == "chief" or args.workers:
+            command = [sys.executable, "-m", "wage_tf.cli.tune", *argv]
+            current.run_chief(address, port, command, args.workers or 0)
+        else:
+            current.run_alone()
+        outcome = current.finish(shlex.join(exits.again(program, argv)[:-1]), time.monotonic() - started)
     tell(closing_lines(outcome, directory.path))
     if not outcome.keeps_constraint:
         complain(f"no pattern keeps --max-error {config.max_error:g}; the closest is above")

@@ -11,6 +11,7 @@ import dataclasses
 import hashlib
 import io
 import json
+import zipfile
 from collections.abc import Callable
 from pathlib import Path
 
@@ -18,14 +19,24 @@ import keras
 import numpy as np
 
 from wage_tf import files
+from wage_tf.errors import UserError
 from wage_tf.runs.directory import Row
+from wage_tf.runs.documents import Document, Natural
 
 _DIGEST_BYTES = hashlib.sha256().digest_size
 _KEPT = 2
 
 
-class DamagedCheckpoint(Exception):
-    """A checkpoint whose contents are not what was written; the message names the file."""
+class DamagedCheckpoint(UserError):
+    """A checkpoint whose contents are not what was written, or another network's; the message names the file."""
+
+
+class _Counters(Document):
+    """What a checkpoint holds beside arrays."""
+
+    step: Natural
+    rows: tuple[dict[str, float], ...]
+    seconds: float
 
 
 @dataclasses.dataclass(frozen=True)
@@ -61,13 +72,21 @@ class State:
         )
 
     def restore(self, model: keras.Model) -> None:
-        """Puts weights and optimizer back into a model that was built and compiled alike; metrics not."""
+        """Puts weights and optimizer back into a model that was built and compiled alike; metrics not.
+
+        Raises:
+            DamagedCheckpoint: If they are another network's.
+        """
         model.optimizer.build(model.trainable_variables)
         _assign(model.variables, self.model)
         _assign(model.optimizer.variables, self.optimizer)
 
     def restore_metrics(self, model: keras.Model) -> None:
-        """Puts the sums of the epoch under way back into the metrics."""
+        """Puts the sums of the epoch under way back into the metrics.
+
+        Raises:
+            DamagedCheckpoint: If they are other metrics'.
+        """
         _assign(model.metrics_variables, self.metrics)
 
 
@@ -85,15 +104,18 @@ def from_bytes(content: bytes) -> State:
     """Reads what `to_bytes` made.
 
     Raises:
-        DamagedCheckpoint: If the digest does not fit the rest.
+        DamagedCheckpoint: If the digest does not fit the rest, or that is no checkpoint.
     """
     payload = content[_DIGEST_BYTES:]
     if hashlib.sha256(payload).digest() != content[:_DIGEST_BYTES]:
         raise DamagedCheckpoint("its digest does not fit its contents")
-    with np.load(io.BytesIO(payload)) as arrays:
-        counters = json.loads(str(arrays["counters"]))
-        parts = {part: [arrays[name] for name in _numbered(arrays.files, part)] for part in _PARTS}
-    return State(counters["step"], tuple(counters["rows"]), counters["seconds"], **parts)
+    try:
+        with np.load(io.BytesIO(payload)) as arrays:
+            counters = _Counters.model_validate_json(str(arrays["counters"]))
+            parts = {part: [arrays[name] for name in _numbered(arrays.files, part)] for part in _PARTS}
+    except (ValueError, KeyError, OSError, zipfile.BadZipFile) as error:
+        raise DamagedCheckpoint(f"its contents are no checkpoint ({type(error).__name__})") from error
+    return State(counters.step, counters.rows, counters.seconds, **parts)
 
 
 def save(folder: Path, state: State) -> Path:
@@ -114,7 +136,7 @@ def load(path: Path) -> State:
     try:
         return from_bytes(path.read_bytes())
     except DamagedCheckpoint as error:
-        raise DamagedCheckpoint(f"checkpoint {path} is damaged") from error
+        raise DamagedCheckpoint(f"checkpoint {path} is damaged: {error}") from error
 
 
 def load_latest(folder: Path, warn: Callable[[str], None]) -> State | None:
@@ -146,5 +168,9 @@ def _numbered(names: list[str], part: str) -> list[str]:
 
 
 def _assign(variables: list[keras.Variable], values: list[np.ndarray]) -> None:
+    if [tuple(variable.shape) for variable in variables] != [value.shape for value in values]:
+        raise DamagedCheckpoint(
+            "the checkpoint holds another network's weights: remove the run's checkpoints, or start a new run"
+        )
     for variable, value in zip(variables, values, strict=True):
         variable.assign(value)

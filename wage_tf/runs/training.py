@@ -12,6 +12,7 @@ from wage_tf.constraints import ClipToGrid
 from wage_tf.datasets import Dataset
 from wage_tf.distribution.devices import Devices, one_device
 from wage_tf.distribution.trainer import devices_of, replicate, single
+from wage_tf.errors import UserError
 from wage_tf.metrics import ErrorRate
 from wage_tf.optimizers import IntegerSGD, gradient_bits, warn_unless_power_of_two
 from wage_tf.runs.checkpoints import State
@@ -98,6 +99,9 @@ def fit(
         callbacks: Further callbacks.
         state: Where to go on from; None for the beginning.
         verbose: Keras' verbosity.
+
+    Raises:
+        UserError: If the state is of another network or of other data.
     """
     share = devices_of(model).share
     augmentation = config.augmentation
@@ -107,6 +111,11 @@ def fit(
     if state is not None:
         state.restore(model)
         step, epoch = state.step, len(state.rows)
+        if not epoch * steps <= step <= (epoch + 1) * steps:
+            raise UserError(
+                f"the checkpoint is at step {step} after {epoch} epochs of {steps} steps: it is of other data or of "
+                "another batch size"
+            )
     everything = [recorder, *callbacks]
 
     def fit_epochs(first: int, last: int, step: int, steps: int) -> None:
