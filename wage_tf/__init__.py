@@ -40,6 +40,7 @@ if not is_ours():
         )
         from wage_tf.convert import quantize_model
         from wage_tf.model_summary import summary
+        from wage_tf.integer.verify import verify
     except ModuleNotFoundError as _error:
         if _error.name not in ("tensorflow", "keras"):
             raise
@@ -64,4 +65,5 @@ __all__ = [
     "quantizers",
     "recipes",
     "summary",
+    "verify",
 ]

@@ -2,22 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-
 import keras
 import tensorflow as tf
 
-from wage_tf.initializers import ClampedUniform
+from wage_tf.initializers import DepthwiseUniform
 from wage_tf.layers.base import QuantizedKernel
-
-
-@keras.saving.register_keras_serializable(package="wage_tf")
-class DepthwiseUniform(ClampedUniform):
-    """`ClampedUniform` for a depthwise kernel [height, width, channels, multiplier], whose fan-in is height × width."""
-
-    def __call__(self, shape: Sequence[int], dtype: str | None = None) -> tf.Tensor:
-        height, width, channels, multiplier = shape
-        return tf.reshape(super().__call__((height, width, 1, channels * multiplier), dtype), shape)
 
 
 @keras.saving.register_keras_serializable(package="wage_tf")
