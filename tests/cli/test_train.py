@@ -26,6 +26,8 @@ from wage_tf.datasets import sources
 from wage_tf.runs import checkpoints
 from wage_tf.runs.guards import StopOnSignal
 
+pytestmark = pytest.mark.slow
+
 ROOT = Path(__file__).resolve().parents[2]
 TINY = ["--model", "mlp", "--width", "0.05", "--limit", "320", "--batch-size", "32", "--histogram-freq", "0"]
 

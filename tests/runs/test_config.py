@@ -16,6 +16,8 @@ from wage_tf.datasets.recipe import Recipe
 from wage_tf.errors import UserError
 from wage_tf.runs.directory import RunDirectory
 
+pytestmark = pytest.mark.slow
+
 DIGITS = ["--width", "0.05", "--limit", "64", "--histogram-freq", "0"]
 OTHER = Recipe("mlp", 8, 2, ((0, 1.0),), Augmentation(pad=2, flip=True), loss="softmax_cross_entropy")
 VERSION_1 = {"dataset": "digits", "data_dir": None, "bits": "2-8-8-8", "beta": None, "model": "mlp", "width": 0.05,

@@ -24,6 +24,8 @@ from wage_tf.errors import UserError
 from wage_tf.search.processes import ChiefLost, Workers, WorkersFailed, serve
 from wage_tf.search.tuner import WageTuner
 
+pytestmark = pytest.mark.slow
+
 # A worker of this machine may miss its parent process or the answer of the chief first.
 CHIEF_IS_LOST = re.compile("error: the chief .*(is gone|was lost)")
 
