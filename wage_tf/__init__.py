@@ -26,6 +26,7 @@ if not is_ours():
         from wage_tf import (
             callbacks,
             constraints,
+            convert,
             costs,
             datasets,
             initializers,
@@ -37,6 +38,7 @@ if not is_ours():
             quantizers,
             recipes,
         )
+        from wage_tf.convert import quantize_model
         from wage_tf.model_summary import summary
     except ModuleNotFoundError as _error:
         if _error.name not in ("tensorflow", "keras"):
@@ -47,6 +49,7 @@ __all__ = [
     "BitWidths",
     "callbacks",
     "constraints",
+    "convert",
     "costs",
     "datasets",
     "export",
@@ -57,6 +60,7 @@ __all__ = [
     "metrics",
     "ops",
     "optimizers",
+    "quantize_model",
     "quantizers",
     "recipes",
     "summary",

@@ -106,22 +106,18 @@ class Probe:
                 raise ValueError(f"model: {call.name} is called inside of a tf.function, where it cannot be measured")
         kernels = [(name, layer) for name, layer in self._names if isinstance(layer, QuantizedKernel)]
         errors = [call for call in calls if not isinstance(call.layer, QRescaling) and call.layer.bits.e]
-        gradients, incoming, outgoing = tape.gradient(
-            loss,
-            (
-                [layer.kernel.value for _, layer in kernels],
-                [call.outputs for call in errors],
-                [call.inputs for call in errors],
-            ),
+        gradients, incoming = tape.gradient(
+            loss, ([layer.kernel.value for _, layer in kernels], [call.outputs for call in errors])
         )
         found = _Findings()
         for call in calls:
             if not isinstance(call.layer, QError):
                 found.add("A", call.name, call.outputs, call.layer.bits.a)
-        for call, upstream, error in zip(errors, incoming, outgoing, strict=True):
+        for call, upstream in zip(errors, incoming, strict=True):
             found.add("E_raw", call.name, upstream, None)
-            found.add("E", call.name, error, call.layer.bits.e)
-            found.scalars[f"E_shift/{call.name}"] = _shift_exponent(_passed_by_mask(call, upstream))
+            scale = ops.shift(ops.max_magnitude(_passed_by_mask(call, upstream)))
+            found.add("E", call.name, tf.math.divide_no_nan(_error_of(call, upstream), scale), call.layer.bits.e)
+            found.scalars[f"E_shift/{call.name}"] = _exponent(scale)
         for (name, layer), gradient in zip(kernels, gradients, strict=True):
             found.add_weights(name, layer)
             if layer.kernel.trainable:
@@ -220,8 +216,20 @@ def _share(condition: tf.Tensor) -> tf.Tensor:
 
 def _shift_exponent(x: tf.Tensor) -> tf.Tensor:
     """log2 Shift(max|x|); −127 for a tensor of zeros."""
-    power = tf.bitcast(ops.shift(ops.max_magnitude(x)), tf.int32)
-    return tf.bitwise.right_shift(power, 23) - 127
+    return _exponent(ops.shift(ops.max_magnitude(x)))
+
+
+def _exponent(power: tf.Tensor) -> tf.Tensor:
+    """log2 of a power of two; −127 for 0."""
+    return tf.bitwise.right_shift(tf.bitcast(power, tf.int32), 23) - 127
+
+
+def _error_of(call: _Call, upstream: tf.Tensor) -> tf.Tensor:
+    """The error that a layer alone passes to its input, which other layers may read too."""
+    with tf.GradientTape() as tape:
+        tape.watch(call.inputs)
+        outputs = call.layer(call.inputs)
+    return tape.gradient(outputs, call.inputs, upstream)
 
 
 def _passed_by_mask(call: _Call, upstream: tf.Tensor) -> tf.Tensor:

@@ -349,7 +349,7 @@ class TestBadInput:
         [
             (lambda path: image_folder(path, classes=("a",)), "at least two"),
             (lambda path: (image_folder(path) / "train" / "a" / "0.png").write_bytes(b"\x89PNG broken"), "0.png"),
-            (lambda path: Image.new("RGB", (9, 8)).save(image_folder(path) / "train" / "a" / "0.png"), "--image-size"),
+            (lambda path: Image.new("RGB", (9, 8)).save(image_folder(path) / "train" / "a" / "0.png"), "image_size"),
             (lambda path: Image.new("L", (8, 8)).save(image_folder(path) / "train" / "a" / "0.png"), "channel"),
         ],
     )

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-import train
+from wage_tf.cli import train
 
 ROOT = Path(__file__).resolve().parents[2]
 

@@ -20,7 +20,7 @@ class QuantizationHistograms(keras.callbacks.Callback):
     Bins fall on the integer grid: a ternary weight shows three bars.
 
     Args:
-        log_dir: Directory of the event files; the runs of one experiment side by side for `tensorboard --logdir`.
+        log_dir: Directory of the event files; the runs of one experiment side by side for TensorBoard.
         images: The fixed batch, as the model takes it.
         targets: Its targets, as the loss takes them.
         freq: Epochs from one measurement to the next.

@@ -172,9 +172,9 @@ class TestFolder:
             (lambda root: (root / "train" / "cat" / "1.png").write_bytes(b""), r"1\.png cannot be read as an image"),
             (
                 lambda root: save(root / "train" / "dog" / "big.png", size=(7, 4)),
-                r"big\.png is 7x4 .*give --image-size",
+                r"big\.png is 7x4 .*give image_size",
             ),
-            (lambda root: save(root / "test" / "dog" / "big.png", size=(7, 4)), r"big\.png is 7x4 .*give --image-size"),
+            (lambda root: save(root / "test" / "dog" / "big.png", size=(7, 4)), r"big\.png is 7x4 .*give image_size"),
             (lambda root: save(root / "train" / "dog" / "grey.png", mode="L"), r"grey\.png has 1 channels, .* has 3"),
             (lambda root: save(root / "train" / "dog" / "a.png", mode="RGBA"), r"a\.png has colour mode RGBA: convert"),
             (lambda root: save(root / "train" / "dog" / "p.png", mode="P"), r"p\.png has colour mode P: convert"),
