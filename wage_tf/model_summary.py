@@ -37,8 +37,9 @@ def summary(model: keras.Model, print_fn: Callable[[str], object] | None = None)
     widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
     sides = "<<" + ">" * (len(_HEADER) - 2)
     lines = ["  ".join(f"{t:{side}{w}}" for t, side, w in zip(row, sides, widths, strict=True)) for row in rows]
-    if model.optimizer is not None and not isinstance(model.optimizer, IntegerSGD) and _has_gradient_widths(model):
-        lines.append(f"G has no effect: {type(model.optimizer).__name__} updates in float32, IntegerSGD in integers")
+    optimizer = getattr(model, "optimizer", None)
+    if optimizer is not None and not isinstance(optimizer, IntegerSGD) and _has_gradient_widths(model):
+        lines.append(f"G has no effect: {type(optimizer).__name__} updates in float32, IntegerSGD in integers")
     text = "\n".join(line.rstrip() for line in lines)
     if print_fn is not None:
         print_fn(text)

@@ -77,7 +77,7 @@ class Probe:
     """
 
     def __init__(self, model: keras.Model, images: np.ndarray, targets: np.ndarray):
-        if model.optimizer is None:
+        if getattr(model, "optimizer", None) is None:
             raise ValueError(f"model: has to be compiled to be measured; received {model.name!r} without an optimizer")
         self.model = model
         self.images = tf.convert_to_tensor(images)
