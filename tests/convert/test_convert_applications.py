@@ -9,18 +9,26 @@ from support.float_networks import randomized
 from wage_tf import layers
 
 
-class FloatDepthwise(keras.layers.DepthwiseConv2D):
+class Depthwise(keras.layers.DepthwiseConv2D):
     """Stands in for the quantized layer, with its arguments."""
 
     def __init__(self, *args, bits, alpha=None, **kwargs):
         super().__init__(*args, **kwargs)
         self.bits = bits
+        self.alpha = 1.0 if alpha is None else alpha
+
+    def call(self, inputs):
+        kernel = wage_tf.quantizers.quantize_weight(self.kernel, self.bits, self.alpha)
+        outputs = keras.ops.depthwise_conv(
+            inputs, kernel, strides=self.strides, padding=self.padding, dilation_rate=self.dilation_rate
+        )
+        return outputs if self.bias is None else outputs + self.bias
 
 
 @pytest.fixture
 def depthwise(monkeypatch):
     if not hasattr(layers, "QDepthwiseConv2D"):
-        monkeypatch.setattr(layers, "QDepthwiseConv2D", FloatDepthwise, raising=False)
+        monkeypatch.setattr(layers, "QDepthwiseConv2D", Depthwise, raising=False)
 
 
 def separable():
