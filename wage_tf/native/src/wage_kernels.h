@@ -11,7 +11,7 @@
  *             `row` and `image` bytes apart: there is a border around every image. The network lays the border out, fills
  *             it, and keeps it filled; kernels read it and never write it. `data` is the first pixel inside the border.
  *   weights   [window_h][window_w][channels / groups][filters] int8 codes, filters last, as the graph stores them.
- *   sums      int32 (int64 where `wide` says so), dense, no border.
+ *   sums      int32 (gradients: int64 where `wide_gradient` says so), dense, no border.
  *   A dense layer is a convolution of 1x1 images: channels = inputs, filters = units, image stride = inputs.
  *
  * Codes
@@ -31,10 +31,14 @@
  *
  * Threads
  *   A kernel is called by all threads of a team at once, with the same arguments but the team's `index`, and divides the
- *   work as it likes (`wage_share` gives contiguous parts). It may wait for the others with `wage_wait`; whoever calls it
+ *   work as it likes (`wage_share` of wage_inline.h gives contiguous parts). It may wait for the others with `wage_wait`; whoever calls it
  *   waits after it returned, so a kernel need not. Sums of integers do not depend on the order of their terms: results
  *   are the same for every number of threads. Maxima are returned per thread; the caller combines them.
  *   Kernels take no memory, keep no state and read no clock.
+ *
+ * Codes of 9 to 16 bits, and sums that int32 is not proven to hold, have one table, `wage_portable_wide`, with int16 where
+ * this text says bytes and int8, and int64 where it says int32. A network is wide or it is not; all other tables are for
+ * those that are not, hence `void` below.
  */
 #ifndef WAGE_KERNELS_H
 #define WAGE_KERNELS_H
@@ -49,19 +53,6 @@ typedef struct wage_team {
     void (*wait)(void *barrier); /* returns when all have called it; not called in a team of one */
     void *barrier;
 } wage_team;
-
-static inline void wage_wait(const wage_team *team) {
-    if (team->count > 1) team->wait(team->barrier);
-}
-
-/* This member's share [*first, *last) of 0 .. total - 1, bounds at multiples of `grain` (and at total). */
-static inline void wage_share(const wage_team *team, int64_t total, int64_t grain, int64_t *first, int64_t *last) {
-    int64_t grains = (total + grain - 1) / grain;
-    *first = grains * team->index / team->count * grain;
-    *last = grains * (team->index + 1) / team->count * grain;
-    if (*first > total) *first = total;
-    if (*last > total) *last = total;
-}
 
 /* Images with a border; strides in elements. */
 typedef struct wage_image {
@@ -137,7 +128,7 @@ typedef struct wage_kernels {
     size_t (*workspace_size)(const wage_layer *layer, int32_t threads);
 
     /* Packs the codes for `forward` and, where `training`, for `error`. Called after every update. */
-    void (*pack)(const wage_layer *layer, const int8_t *codes, void *packed, int32_t training, const wage_team *team);
+    void (*pack)(const wage_layer *layer, const void *codes, void *packed, int32_t training, const wage_team *team);
 
     /* Sums of x * w, then what layer->output says. y: WAGE_SUMS: int32 [count][out_h][out_w][filters];
      * WAGE_CODES: bytes of [count][out_h / pool_h][out_w / pool_w][filters] (rounded down) with the strides given.
@@ -148,7 +139,7 @@ typedef struct wage_kernels {
     /* The error of the layer's input: sums of e * w, int32 [count][in_h][in_w][channels] dense. `gate` belongs to the
      * input (its producer's): where it says WAGE_GATE_CLIPPED the sum is set to 0; NULL: nothing is.
      * Returns the largest magnitude among the sums that this thread has written, after the gate. */
-    int32_t (*error)(const wage_layer *layer, const void *packed, const wage_image *e, int32_t *sums, const uint8_t *gate,
+    int64_t (*error)(const wage_layer *layer, const void *packed, const wage_image *e, void *sums, const uint8_t *gate,
                      int32_t count, void *workspace, const wage_team *team);
 
     /* The gradient of the weights: sums of x * e over images and positions, int32 or int64 (layer->wide_gradient) in the
@@ -159,16 +150,17 @@ typedef struct wage_kernels {
     /* Q_E, ReLU's mask and the pool's spread in one pass: from sums [count][out_h / pool_h][out_w / pool_w][filters] of
      * the layer's (pooled) output to its errors e [count][out_h][out_w][filters], + e_zero; with a pool, e_zero goes to
      * all but the gate's place, and to rows and columns in no window. gate NULL: all open, no pool. */
-    void (*round_errors)(const wage_layer *layer, const wage_rounding *rounding, const int32_t *sums, const uint8_t *gate,
+    void (*round_errors)(const wage_layer *layer, const wage_rounding *rounding, const void *sums, const uint8_t *gate,
                          const wage_image *e, int32_t count, const wage_team *team);
 
     /* The update of weights [0, size): sums as `gradient` left them, stored weights int8, int16 or int32 (1, 2, 4 bytes)
      * and codes, both changed in place. Element i takes the random number of index i. */
     void (*update)(const wage_rate *rate, const void *sums, int32_t wide_sums, void *stored, int32_t stored_bytes,
-                   int8_t *codes, int64_t size, const wage_team *team);
+                   void *codes, int64_t size, const wage_team *team);
 } wage_kernels;
 
 /* The tables; one that the compiler or the CPU lacks is not linked (see wage_isa.c). */
 extern const wage_kernels wage_portable;
+extern const wage_kernels wage_portable_wide;
 
 #endif
