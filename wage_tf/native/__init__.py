@@ -6,6 +6,7 @@ It is built with the package where there is a C compiler; `available()` says whe
 from __future__ import annotations
 
 import functools
+import importlib
 import os
 from types import ModuleType
 
@@ -16,7 +17,7 @@ _ISA = "WAGE_ISA"
 
 def available() -> bool:
     """Whether the native engine was built with this installation."""
-    return _runtime() is not None
+    return _extension() is not None
 
 
 def runtime() -> ModuleType:
@@ -25,7 +26,7 @@ def runtime() -> ModuleType:
     Raises:
         UserError: If it was not built.
     """
-    found = _runtime()
+    found = _extension()
     if found is None:
         raise UserError(
             "native engine: wage_tf was installed without it; a C compiler (gcc or clang) and "
@@ -60,9 +61,8 @@ def instruction_set(name: str | None = None) -> str:
 
 
 @functools.cache
-def _runtime() -> ModuleType | None:
+def _extension() -> ModuleType | None:
     try:
-        from wage_tf.native import _runtime as extension
+        return importlib.import_module("wage_tf.native._runtime")
     except ImportError:
         return None
-    return extension
