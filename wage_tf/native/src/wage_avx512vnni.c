@@ -3,6 +3,7 @@
 
 #if WAGE_X86
 WAGE_TARGET_BEGIN("avx512f,avx512bw,avx512dq,avx512vl,avx512vnni,avx2,fma,bmi2")
+#include "wage_lanes_avx512.h"
 #include "wage_tile_avx512vnni.h"
 #include "wage_passes.h"
 

@@ -172,10 +172,30 @@ static wage_taps wage_taps_at(const wage_layer *layer, const wage_chunks *chunks
     return taps;
 }
 
-/* Adds (or, `fresh`, stores) a row of sums; returns the largest magnitude of the result. */
-#define WAGE_DEFINE_ADD(NAME, TYPE)                                                                                     WAGE_INLINE TYPE NAME(TYPE *restrict to, const int32_t *restrict sums, int32_t columns, int fresh) {                    TYPE largest = 0;                                                                                                   for (int32_t c = 0; c < columns; c++) {                                                                                 const TYPE sum = fresh ? (TYPE)sums[c] : to[c] + (TYPE)sums[c];                                                     const TYPE size = sum < 0 ? -sum : sum;                                                                             to[c] = sum;                                                                                                        largest = largest < size ? size : largest;                                                                      }                                                                                                                   return largest;                                                                                                 }
-WAGE_DEFINE_ADD(wage_add_narrow, int32_t)
-WAGE_DEFINE_ADD(wage_add_wide, int64_t)
+/* Adds a row of sums to the weights' (or, `fresh`, stores it) and keeps the largest magnitude of the results. */
+WAGE_INLINE void wage_add_row(int32_t *to, const int32_t *sums, int32_t count, int fresh, wage_lanes *largest) {
+    for (int32_t c = 0; c < count; c += TILE_VECTOR) {
+        wage_lanes sum = wage_get(sums + c);
+        if (count - c < TILE_VECTOR) {
+            int32_t some[TILE_VECTOR] = {0};
+            for (int32_t i = 0; i < count - c; i++) some[i] = to[c + i] = (fresh ? 0 : to[c + i]) + sums[c + i];
+            sum = wage_get(some);
+        } else {
+            if (!fresh) sum = wage_plus(sum, wage_get(to + c));
+            wage_put(to + c, sum);
+        }
+        *largest = wage_max(*largest, wage_size(sum));
+    }
+}
+
+static int64_t wage_add_wide_row(int64_t *to, const int32_t *sums, int32_t count, int fresh, int64_t largest) {
+    for (int32_t c = 0; c < count; c++) {
+        const int64_t sum = (fresh ? 0 : to[c]) + sums[c], size = sum < 0 ? -sum : sum;
+        to[c] = sum;
+        largest = largest < size ? size : largest;
+    }
+    return largest;
+}
 
 /* The crew's share of a chunk's tiles; returns the largest magnitude of the sums so far. */
 static int64_t wage_chunk_tiles(const wage_layer *layer, const wage_chunks *chunks, const wage_chunk *chunk, void *sums,
@@ -186,7 +206,8 @@ static int64_t wage_chunk_tiles(const wage_layer *layer, const wage_chunks *chun
     const wage_walk walk = {chunk->images, chunk->rows, chunks->width4, (ptrdiff_t)layer->stride_h * chunks->phase_len,
                             (ptrdiff_t)plane_rows * chunks->phase_len};
     for (int32_t i = 0; i < 4; i++) rows.step[i] = chunks->by_taps ? i : i * chunks->plane;
-    int64_t first, last, largest = 0;
+    wage_lanes largest = wage_all(0);
+    int64_t first, last, wide = 0;
     wage_share(crew, (int64_t)chunks->blocks * chunks->tiles, 1, &first, &last);
     for (int64_t unit = first; unit < last; unit++) {
         const int32_t block = (int32_t)(unit / chunks->tiles), quad = (int32_t)(unit % chunks->tiles) * TILE_QUADS;
@@ -204,18 +225,14 @@ static int64_t wage_chunk_tiles(const wage_layer *layer, const wage_chunks *chun
             for (int32_t i = 0; i < taps[q].count; i++) {
                 const int32_t *row = tile + (4 * q + i) * TILE_COLUMNS;
                 const ptrdiff_t at = (ptrdiff_t)(taps[q].weights + i * taps[q].weights_step) * layer->filters + column;
-                int64_t size;
                 if (layer->wide_gradient)
-                    size = wage_add_wide((int64_t *)sums + at, row, width, fresh);
-                else if (width == TILE_COLUMNS)
-                    size = wage_add_narrow((int32_t *)sums + at, row, TILE_COLUMNS, fresh);
+                    wide = wage_add_wide_row((int64_t *)sums + at, row, width, fresh, wide);
                 else
-                    size = wage_add_narrow((int32_t *)sums + at, row, width, fresh);
-                largest = largest < size ? size : largest;
+                    wage_add_row((int32_t *)sums + at, row, width, fresh, &largest);
             }
         }
     }
-    return largest;
+    return layer->wide_gradient ? wide : wage_most(largest);
 }
 
 static int64_t wage_weights_count(const wage_layer *layer) {

@@ -248,7 +248,7 @@ static int64_t wage_linear_error(const wage_layer *layer, const void *packed, co
     if (layer->stride_h > 1 || layer->stride_w > 1) in = wage_bordered_errors(layer, e, count, workspace, team);
     const uint8_t *at = (const uint8_t *)packed +
                         wage_columns_size(layer->filters, layer->window_h, layer->window_w * layer->channels);
-    int32_t largest[TILE_COLUMNS] = {0};
+    int32_t largest[TILE_VECTOR] = {0};
     for (int32_t i = 0; i < layer->stride_h; i++) {
         for (int32_t j = 0; j < layer->stride_w; j++) {
             const wage_phase y = wage_phase_of(i, layer->stride_h, layer->window_h, layer->pad_top, layer->in_h);
@@ -273,9 +273,7 @@ static int64_t wage_linear_error(const wage_layer *layer, const void *packed, co
             wage_sweep(&grid, &columns, &sink, team);
         }
     }
-    int32_t most = 0;
-    for (int32_t c = 0; c < TILE_COLUMNS; c++) most = most < largest[c] ? largest[c] : most;
-    return most;
+    return wage_most(wage_get(largest));
 }
 
 #endif

@@ -44,7 +44,7 @@ typedef struct wage_sink {
     void *out;           /* codes or sums */
     uint8_t *gate;       /* written by codes, read by errors; NULL: none */
     int32_t codes;       /* write codes */
-    int32_t *largest;    /* [32] magnitudes of errors, NULL otherwise */
+    int32_t *largest;    /* [16] magnitudes of errors, NULL otherwise */
 } wage_sink;
 
 static int64_t wage_grid_quads(const wage_grid *grid) {
@@ -82,68 +82,88 @@ static wage_quad wage_grid_quad(const wage_grid *grid, int64_t index) {
     return quad;
 }
 
-/* max(x, 0) if ReLU, rounding shift, clip; and the gate. */
-WAGE_INLINE void wage_emit_codes(const wage_layer *layer, const int32_t *sums, const uint8_t *place, int32_t columns,
-                                 uint8_t *codes, uint8_t *gates) {
-    const int32_t shift = layer->shift, limit = layer->limit;
-    const int32_t edge = limit << shift, bound = (limit + 1) << shift;
-    const int32_t half = shift ? (1 << (shift - 1)) - 1 : 0, tie = shift ? 1 : 0;
-    const int32_t lowest = layer->relu ? 0 : -bound, open = layer->relu ? 0 : INT32_MIN;
-    for (int32_t c = 0; c < columns; c++) {
-        int32_t x = sums[c] < lowest ? lowest : sums[c];
-        x = x > bound ? bound : x;
-        int32_t code = (x + half + (x >> shift & tie)) >> shift;
-        code = code > limit ? limit : code;
-        code = code < -limit ? -limit : code;
-        codes[c] = (uint8_t)code;
-        if (gates) {
-            const int32_t clipped = (x > edge) | (x < -edge);
-            const int32_t gate = (sums[c] > open) | clipped << 1;
-            gates[c] = (uint8_t)(gate | (place ? place[c] << WAGE_GATE_PLACE : 0));
-        }
-    }
+/* max(x, 0) if ReLU, rounding shift, clip: the constants of a layer, in lanes. */
+typedef struct wage_activation {
+    wage_lanes lowest, bound, edge, half, tie, limit, least, open;
+    int32_t shift;
+} wage_activation;
+
+static wage_activation wage_activation_of(const wage_layer *layer) {
+    const int32_t bound = (layer->limit + 1) << layer->shift;
+    const wage_activation activation = {
+        .lowest = wage_all(layer->relu ? 0 : -bound),
+        .bound = wage_all(bound),
+        .edge = wage_all(layer->limit << layer->shift),
+        .half = wage_all(layer->shift ? (1 << (layer->shift - 1)) - 1 : 0),
+        .tie = wage_all(layer->shift ? 1 : 0),
+        .limit = wage_all(layer->limit),
+        .least = wage_all(-layer->limit),
+        .open = wage_all(layer->relu ? 0 : INT32_MIN),
+        .shift = layer->shift,
+    };
+    return activation;
 }
 
-WAGE_INLINE void wage_emit_sums(const int32_t *sums, const uint8_t *gate, int32_t columns, int32_t *out,
-                                int32_t *largest) {
-    for (int32_t c = 0; c < columns; c++) {
-        int32_t x = sums[c];
-        if (gate) x = gate[c] & WAGE_GATE_CLIPPED ? 0 : x;
-        out[c] = x;
-        if (largest) {
-            const int32_t size = x < 0 ? -x : x;
-            largest[c] = largest[c] < size ? size : largest[c];
-        }
-    }
+/* Sixteen columns of a position to codes and, unless NULL, the gate; `place` is the maximum's, shifted to where it goes.
+ * Beyond the bound every sum has the code of the bound, which leaves room for the rounding. */
+WAGE_INLINE void wage_emit_codes(const wage_activation *to, wage_lanes sums, wage_lanes place, uint8_t *codes,
+                                 uint8_t *gate) {
+    const wage_lanes x = wage_min(wage_max(sums, to->lowest), to->bound);
+    const wage_lanes up = wage_plus(to->half, wage_and(wage_right(x, to->shift), to->tie));
+    const wage_lanes code = wage_right(wage_plus(x, up), to->shift);
+    wage_put_bytes(codes, wage_max(wage_min(code, to->limit), to->least));
+    if (!gate) return;
+    const wage_lanes zero = wage_all(0);
+    const wage_lanes open = wage_where_greater(sums, to->open, wage_all(WAGE_GATE_OPEN), zero);
+    const wage_lanes clipped = wage_where_greater(wage_size(x), to->edge, wage_all(WAGE_GATE_CLIPPED), zero);
+    wage_put_bytes(gate, wage_plus(wage_plus(open, clipped), place));
 }
 
-/* The maximum of a quad's four positions and the first place that has it. */
-WAGE_INLINE void wage_emit_pooled(int32_t *sums, uint8_t *place, int32_t columns) {
-    for (int32_t c = 0; c < columns; c++) {
-        const int32_t a = sums[c], b = sums[c + TILE_COLUMNS];
-        const int32_t d = sums[c + 2 * TILE_COLUMNS], e = sums[c + 3 * TILE_COLUMNS];
-        const int32_t upper = b > a ? b : a, lower = e > d ? e : d;
-        const int32_t upper_place = b > a, lower_place = 2 + (e > d);
-        sums[c] = lower > upper ? lower : upper;
-        place[c] = (uint8_t)(lower > upper ? lower_place : upper_place);
-    }
+/* The maximum of a quad's four positions, and in `place` the first that has it. */
+WAGE_INLINE wage_lanes wage_pooled(const int32_t *sums, wage_lanes *place) {
+    const wage_lanes a = wage_get(sums), b = wage_get(sums + TILE_COLUMNS);
+    const wage_lanes c = wage_get(sums + 2 * TILE_COLUMNS), d = wage_get(sums + 3 * TILE_COLUMNS);
+    const wage_lanes upper = wage_max(a, b), lower = wage_max(c, d);
+    const wage_lanes in_upper = wage_where_greater(b, a, wage_all(1 << WAGE_GATE_PLACE), wage_all(0));
+    const wage_lanes in_lower = wage_where_greater(d, c, wage_all(3 << WAGE_GATE_PLACE), wage_all(2 << WAGE_GATE_PLACE));
+    *place = wage_where_greater(lower, upper, in_lower, in_upper);
+    return wage_max(upper, lower);
 }
 
-WAGE_INLINE void wage_emit(const wage_sink *sink, const wage_grid *grid, const wage_quad *quad, int32_t first,
-                           int32_t columns, int32_t *sums) {
-    uint8_t place[TILE_COLUMNS];
-    if (grid->pooled) wage_emit_pooled(sums, place, columns);
+/* Up to sixteen columns of a quad, the first of them `column`. Fewer go by way of a buffer. */
+WAGE_INLINE void wage_emit(const wage_sink *sink, const wage_activation *activation, const wage_grid *grid,
+                           const wage_quad *quad, int32_t column, int32_t count, const int32_t *sums) {
     for (int32_t i = quad->from; i < (grid->pooled ? 1 : quad->to); i++) {
-        const int32_t *row = sums + i * TILE_COLUMNS;
-        const ptrdiff_t out = quad->out + i * grid->out_pixel + first;
-        const ptrdiff_t dense = quad->dense + i * grid->dense_pixel + first;
+        const ptrdiff_t out = quad->out + i * grid->out_pixel + column;
+        const ptrdiff_t dense = quad->dense + i * grid->dense_pixel + column;
         uint8_t *gate = sink->gate ? sink->gate + dense : NULL;
-        if (!sink->codes)
-            wage_emit_sums(row, gate, columns, (int32_t *)sink->out + out, sink->largest);
-        else if (grid->pooled)
-            wage_emit_codes(sink->layer, row, place, columns, (uint8_t *)sink->out + out, gate);
-        else
-            wage_emit_codes(sink->layer, row, NULL, columns, (uint8_t *)sink->out + out, gate);
+        wage_lanes place = wage_all(0);
+        wage_lanes x = grid->pooled ? wage_pooled(sums, &place) : wage_get(sums + i * TILE_COLUMNS);
+        if (sink->codes) {
+            uint8_t *codes = (uint8_t *)sink->out + out;
+            if (count == TILE_VECTOR) {
+                wage_emit_codes(activation, x, place, codes, gate);
+            } else {
+                uint8_t some_codes[TILE_VECTOR], some_gate[TILE_VECTOR];
+                wage_emit_codes(activation, x, place, some_codes, some_gate);
+                memcpy(codes, some_codes, (size_t)count);
+                if (gate) memcpy(gate, some_gate, (size_t)count);
+            }
+            continue;
+        }
+        int32_t *to = (int32_t *)sink->out + out;
+        if (gate) {
+            const wage_lanes clipped = wage_and(wage_get_bytes(gate), wage_all(WAGE_GATE_CLIPPED));
+            x = wage_where_greater(clipped, wage_all(0), wage_all(0), x);
+        }
+        if (sink->largest) wage_put(sink->largest, wage_max(wage_get(sink->largest), wage_size(x)));
+        if (count == TILE_VECTOR) {
+            wage_put(to, x);
+        } else {
+            int32_t some[TILE_VECTOR];
+            wage_put(some, x);
+            memcpy(to, some, (size_t)count * sizeof *to);
+        }
     }
 }
 
@@ -153,6 +173,7 @@ static void wage_sweep_part(const wage_grid *grid, const wage_columns *columns, 
     wage_quad quads[SWEEP_QUADS];
     int32_t sums[TILE_ROWS * TILE_COLUMNS];
     wage_rows rows;
+    const wage_activation activation = wage_activation_of(sink->layer);
     const ptrdiff_t block_bytes = (ptrdiff_t)columns->walk.runs * columns->walk.groups * TILE_GROUP;
     wage_grid_steps(grid, rows.step);
     for (; first < last; first += SWEEP_QUADS) {
@@ -166,13 +187,10 @@ static void wage_sweep_part(const wage_grid *grid, const wage_columns *columns, 
                 const int32_t taken = band - q < TILE_QUADS ? band - q : TILE_QUADS;
                 for (int32_t i = 0; i < taken; i++) rows.quads[i] = grid->rows + quads[q + i].in;
                 wage_tile(taken, width > TILE_VECTOR ? 2 : 1, &rows, &columns->walk, packed, columns->start + column, sums);
-                for (int32_t i = 0; i < taken; i++) {
-                    int32_t *four = sums + 4 * i * TILE_COLUMNS;
-                    if (width == TILE_COLUMNS)
-                        wage_emit(sink, grid, &quads[q + i], column, TILE_COLUMNS, four);
-                    else
-                        wage_emit(sink, grid, &quads[q + i], column, width, four);
-                }
+                for (int32_t i = 0; i < taken; i++)
+                    for (int32_t c = 0; c < width; c += TILE_VECTOR)
+                        wage_emit(sink, &activation, grid, &quads[q + i], column + c,
+                                  width - c < TILE_VECTOR ? width - c : TILE_VECTOR, sums + 4 * i * TILE_COLUMNS + c);
             }
         }
     }

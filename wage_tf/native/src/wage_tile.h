@@ -12,7 +12,8 @@
  * Each instruction set defines, before it includes the passes (wage_passes.h):
  *   wage_tile(quads, vectors, rows, walk, columns, start, sums)
  *   for 1 to 3 quads and 1 or 2 vectors of 16 columns. Rows are unsigned, columns signed bytes; what the ISA cannot take of
- *   that its `takes` declines.
+ *   that its `takes` declines;
+ * and wage_lanes, sixteen int32 sums, with the few operations that what follows a tile needs (wage_lanes_*.h).
  */
 #ifndef WAGE_TILE_H
 #define WAGE_TILE_H
