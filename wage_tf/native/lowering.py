@@ -66,6 +66,18 @@ class _Lowering:
         self._tensors.append(made)
         return made
 
+    def errors(self, layer: dict[str, int]) -> Tensor:
+        """The errors' codes of a layer's sums, with the border that makes the error pass a convolution as well."""
+        made = Tensor((layer["out_h"], layer["out_w"], layer["filters"]), 0, 0, True, False)
+        self._tensors.append(made)
+        if layer["stride_h"] == layer["stride_w"] == 1:
+            top = layer["dilation_h"] * (layer["window_h"] - 1) - layer["pad_top"]
+            left = layer["dilation_w"] * (layer["window_w"] - 1) - layer["pad_left"]
+            bottom = layer["in_h"] + layer["pad_top"] - layer["out_h"]
+            right = layer["in_w"] + layer["pad_left"] - layer["out_w"]
+            made.border.widen(top, left, bottom, right)
+        return made
+
     def take(self, name: str) -> Tensor:
         """The tensor of a graph node's output for its next reader."""
         return self._ends[name].pop(0)
@@ -140,16 +152,14 @@ class _Lowering:
             self._activated(made, node.name, activation)
         else:
             made.outputs = (self.tensor(node.name, sums=True),)
-        made.errors = Tensor((layer["out_h"], layer["out_w"], layer["filters"]), 0, 0, True, False)
-        self._tensors.append(made.errors)
+        made.errors = self.errors(layer)
         self.finish(made, made.names[-1])
 
     def _biased(self, node: kinds.Product, made: Node, x: Tensor) -> None:
         """The product, then the node that adds the bias."""
         sums = self.tensor(node.name, sums=True)
         made.outputs = (sums,)
-        made.errors = Tensor(sums.shape, 0, 0, True, False)
-        self._tensors.append(made.errors)
+        made.errors = self.errors(made.layer)
         self.add(made)
         fraction = self._graph.signals[node.name].fraction
         biased = Node(

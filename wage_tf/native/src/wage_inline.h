@@ -59,13 +59,13 @@ static inline uint8_t wage_gate(const wage_layer *layer, int64_t sum) {
 }
 
 /* Stored weights of 1, 2 or 4 bytes. */
-static inline int64_t wage_load(const void *stored, int32_t bytes, int64_t i) {
+static inline int64_t wage_stored(const void *stored, int32_t bytes, int64_t i) {
     if (bytes == 1) return ((const int8_t *)stored)[i];
     if (bytes == 2) return ((const int16_t *)stored)[i];
     return ((const int32_t *)stored)[i];
 }
 
-static inline void wage_store(void *stored, int32_t bytes, int64_t i, int64_t value) {
+static inline void wage_set_stored(void *stored, int32_t bytes, int64_t i, int64_t value) {
     if (bytes == 1) ((int8_t *)stored)[i] = (int8_t)value;
     else if (bytes == 2) ((int16_t *)stored)[i] = (int16_t)value;
     else ((int32_t *)stored)[i] = (int32_t)value;

@@ -1,4 +1,4 @@
-/* Which instruction sets this build and this CPU have. */
+/* Which instruction sets this build and this CPU have; a new table is a line in CANDIDATES. */
 #include "wage_isa.h"
 
 typedef struct candidate {
@@ -10,7 +10,21 @@ static int always(void) {
     return 1;
 }
 
+#if defined(__x86_64__) && defined(__GNUC__)
+extern const wage_kernels wage_avx512vnni;
+
+static int has_avx512vnni(void) {
+    __builtin_cpu_init();
+    return __builtin_cpu_supports("avx512f") && __builtin_cpu_supports("avx512bw") &&
+           __builtin_cpu_supports("avx512dq") && __builtin_cpu_supports("avx512vl") &&
+           __builtin_cpu_supports("avx512vnni");
+}
+#endif
+
 static const candidate CANDIDATES[] = {
+#if defined(__x86_64__) && defined(__GNUC__)
+    {&wage_avx512vnni, has_avx512vnni},
+#endif
     {&wage_portable, always},
 };
 

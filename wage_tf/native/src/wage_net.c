@@ -78,8 +78,8 @@ static void update_bias(const wage_run *run, const wage_node *node) {
     const wage_rate rate = rate_of(run, rule, largest);
     wage_share(run->team, rule->size, 64, &first, &last);
     for (int64_t i = first; i < last; ++i) {
-        const int64_t value = wage_load(stored, rule->stored_bytes, i) - wage_update_step(&rate, sums[i], (uint32_t)i);
-        wage_store(stored, rule->stored_bytes, i, wage_clip(value, rate.limit));
+        const int64_t value = wage_stored(stored, rule->stored_bytes, i) - wage_update_step(&rate, sums[i], (uint32_t)i);
+        wage_set_stored(stored, rule->stored_bytes, i, wage_clip(value, rate.limit));
     }
 }
 
