@@ -39,8 +39,8 @@ if not is_ours():
             recipes,
         )
         from wage_tf.convert import quantize_model
-        from wage_tf.model_summary import summary
         from wage_tf.integer.verify import verify
+        from wage_tf.model_summary import summary
     except ModuleNotFoundError as _error:
         if _error.name not in ("tensorflow", "keras"):
             raise
