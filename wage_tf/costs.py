@@ -151,8 +151,9 @@ def model_costs(model: keras.Model) -> ModelCosts:
     """Counts a Sequential or Functional model that has been built with a fixed image size.
 
     Counted are QConv2D, QDepthwiseConv2D, QDense, and Keras' own as float32. W, G and E are the layer's own `bits`. A
-    is the width of the QActivation or QRescaling before it, found through layers that stay on its grid (pooling by maximum,
-    reshaping, padding, QError); where anything else is between, such as a merge, the layer's own `bits.a`.
+    is the width of the QActivation or QRescaling before it, found through layers that stay on its grid (pooling by
+    maximum, reshaping, padding, ReLU, Dropout, QError); where anything else is between, such as a merge, the layer's
+    own `bits.a`.
     Its output is stored at the width of the QActivation that follows, else as 32-bit sums. Layers in a nested model
     count as preceded by other layers. A layer used in several places counts once, as at its first call.
 

@@ -148,8 +148,10 @@ def check_documentation(cls):
     assert "Args:" in cls.__doc__, f"{cls.__name__}: the docstring has no Args"
     arguments = cls.__doc__.partition("Args:")[2]
     own = [base for base in cls.__mro__ if base.__module__.startswith("wage_tf") and "__init__" in vars(base)]
-    code = own[0].__init__.__code__
-    taken = set(code.co_varnames[1 : code.co_argcount + code.co_kwonlyargcount])
+    taken = set()
+    if own:
+        code = own[0].__init__.__code__
+        taken = set(code.co_varnames[1 : code.co_argcount + code.co_kwonlyargcount])
     for argument in taken - set(inspect.signature(keras.layers.Conv2D).parameters):
         assert re.search(rf"^ +{argument}:", arguments, re.MULTILINE), f"{cls.__name__}: {argument} is not described"
 
