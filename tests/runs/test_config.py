@@ -154,14 +154,15 @@ def test_a_run_of_version_1_on_a_folder(of_images, tmp_path, capsys):
 def test_a_run_of_version_1_whose_epochs_are_other_now_is_refused(of_images, tmp_path, capsys):
     folder, copy, run = of_images
     old = shutil.copytree(run, tmp_path / "old")
-    settings = {**VERSION_1, "dataset": str(folder), "limit": None, "batch_size": 4, "image_size": 16}
+    settings = {**VERSION_1, "dataset": str(folder), "limit": None, "batch_size": 4, "image_size": 16,
+                "schedule": "8@0,1@67,0.125@84"}  # fmt: skip
     (old / "config.json").write_text(json.dumps(settings))
     try:
         for name in "ab":
             for index in range(1, 5):
                 (folder / "train" / name / f"{index}.png").unlink()
         arguments = [*of_folder(folder, old), "--epochs", "3", "--image-size", "16", "--resume"]
-        assert train.main([*arguments, "--schedule", "8@0"]) == 2
+        assert train.main(arguments) == 2
         assert "the checkpoint is of step 3 after 1 epochs, and an epoch has 1 steps now" in one_line(capsys)
     finally:
         shutil.rmtree(folder)

@@ -92,7 +92,7 @@ class RunConfig(Document):
         histogram_freq: Epochs between histograms; 0 for none.
     """
 
-    format: Literal[2] = 2
+    format: Literal[2]
     dataset: Text
     data_dir: Text | None
     limit: Count | None
@@ -172,6 +172,7 @@ def resolve(data: Data, recipe: Recipe, **chosen: object) -> RunConfig:
     bits = given.get("bits", DEFAULT_BITS)
     model = given.get("model", recipe.model)
     defaults = {
+        "format": 2,
         **dict.fromkeys(("data_dir", "limit", "image_size", "beta", "clip_bits")),
         "data": data,
         "model": model,

@@ -21,6 +21,7 @@ Count = Annotated[int, Field(ge=1, le=LARGEST)]
 Natural = Annotated[int, Field(ge=0, le=LARGEST)]
 WidthMultiplier = Annotated[float, Field(gt=0, le=100)]
 PositiveFloat = Annotated[float, Field(gt=0, le=1e6)]
+Rate = Annotated[float, Field(gt=0)]
 Bits = Annotated[InstanceOf[NetworkBits], BeforeValidator(NetworkBits.parse), PlainSerializer(NetworkBits.as_json)]
 Etas = Annotated[
     tuple[tuple[int, float], ...],

@@ -109,13 +109,14 @@ def fit(
     test = dataset.test_batches(TEST_BATCH, augmentation, share) if dataset.test_size else None
     step, epoch = 0, 0
     if state is not None:
-        state.restore(model)
         step, epoch = state.step, len(state.rows)
     if state is not None and not epoch * steps <= step <= (epoch + 1) * steps:
         raise UserError(
             f"the checkpoint is of step {step} after {epoch} epochs, and an epoch has {steps} steps now: these are not "
             "the images that the run was started with: restore them"
         )
+    if state is not None:
+        state.restore(model)
     everything = [recorder, *callbacks]
 
     def fit_epochs(first: int, last: int, step: int, steps: int) -> None:

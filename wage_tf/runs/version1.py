@@ -33,7 +33,7 @@ def upgraded(path: Path, content: bytes) -> bytes:
         settings = json.loads(content)
     except (ValueError, RecursionError):
         return content
-    if not isinstance(settings, dict) or not settings.keys() >= _REQUIRED or "format" in settings:
+    if not isinstance(settings, dict) or not settings.keys() >= _REQUIRED or settings.keys() & {"format", "data"}:
         return content
     dataset, size = settings["dataset"], settings["image_size"]
     known = isinstance(dataset, str) and dataset in _AUGMENTATION

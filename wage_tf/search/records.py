@@ -15,6 +15,7 @@ from wage_tf import files, schedules
 from wage_tf.costs import MEASURES
 from wage_tf.runs.documents import Bits, Document, Etas, Natural, Words
 
+TrialNumber = Annotated[str, pydantic.StringConstraints(pattern="^[0-9]+$")]
 COMPLETED, FAILED, TOO_COSTLY = "completed", "failed", "too costly"
 
 
@@ -38,7 +39,7 @@ class TrialRecord(Document):
         training_seconds: Part of it spent in training and validation.
     """
 
-    trial: Annotated[str, pydantic.StringConstraints(pattern="^[0-9]+$")]
+    trial: TrialNumber
     values: dict[str, Words]
     pattern: Words
     bits: Bits
