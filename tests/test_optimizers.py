@@ -406,6 +406,11 @@ def test_a_width_that_is_the_layers_does_not_warn():
         IntegerSGD(0.1, "f").build([kernel([0.0], "2-8-f-f")])
 
 
+def test_gradient_bits_of_a_model_without_weights():
+    with pytest.raises(ValueError, match=r"model: has to be built, .* received 'unbuilt'"):
+        gradient_bits(keras.Sequential([QDense(4)], name="unbuilt"))
+
+
 def test_gradient_bits_of_a_model():
     assert gradient_bits(network("2-8-8-8")) == 8
     assert gradient_bits(network("2-8-12-8")) == 12

@@ -198,7 +198,13 @@ class IntegerSGD(keras.optimizers.Optimizer):
 
 
 def gradient_bits(model: keras.Model) -> int | dict[str, int | None] | None:
-    """Returns k_G of a model's quantized kernels, as `IntegerSGD(bits=...)` takes it: one width, or a mapping."""
+    """Returns k_G of a model's quantized kernels, as `IntegerSGD(bits=...)` takes it: one width, or a mapping.
+
+    Raises:
+        ValueError: If the model has not been built, so that it has no kernels yet.
+    """
+    if not model.built:
+        raise ValueError(f"model: has to be built, or called on a batch; received {model.name!r} without weights")
     kernels = {v.path: v.bits.g for v in model.trainable_variables if hasattr(v, "bits")}
     widths = set(kernels.values())
     return widths.pop() if len(widths) == 1 else kernels
