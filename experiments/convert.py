@@ -99,7 +99,7 @@ def main(argv: Sequence[str] | None = None) -> None:
     options = " ".join(f"--{name.replace('_', '-')} {value}" for name, value in settings.items())
     path = provenance.ROOT / "experiments" / "results" / "convert" / f"{settings['dataset']}-s{settings['seed']}.json"
     path.parent.mkdir(parents=True, exist_ok=True)
-    head = {"command": f"python -m experiments.convert {options}", **provenance.sitting(), "versions": versions()}
+    head = {"command": f"python -m experiments.convert {options}", **provenance.session(), "versions": versions()}
     for figures in measure(datasets.load(settings.pop("dataset")), **settings):
         files.write_json(path, {**head, "figures": figures})
 

@@ -229,7 +229,7 @@ def with_float_variables():
 
 
 FLOAT_OPTIMIZERS = {
-    "default": ({}, lambda: keras.optimizers.Adam(1e-3)),
+    "default": ({}, lambda: keras.optimizers.Adam(0.01)),
     "name": ({"float_optimizer": "rmsprop"}, keras.optimizers.RMSprop),
     "momentum": ({"float_optimizer": keras.optimizers.SGD(0.01, 0.9)}, lambda: keras.optimizers.SGD(0.01, 0.9)),
     "decay": (

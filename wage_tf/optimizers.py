@@ -38,8 +38,9 @@ class IntegerSGD(keras.optimizers.Optimizer):
         seed: Integer; None draws one from Python's generator (`keras.utils.set_random_seed`).
         random_width: Bits of the random integers of the stochastic rounding; 16 in the paper.
         float_optimizer: Optimizer, or its name, of the variables that are not quantized kernels, with a rate and a
-            schedule of its own. WAGE's loss is a sum over the batch, and so are its gradients: the default, Adam at
-            its rate of 0.001, does not depend on their size, where a rate of SGD has to be divided by the batch.
+            schedule of its own; None for Adam at a rate of 0.01. WAGE's loss is a sum over the batch, and so are its
+            gradients: Adam does not depend on their size, where a rate of SGD has to be divided by the batch. Ten times
+            Adam's usual rate, because η = 8 moves kernels by up to 11 steps of σ(k_G), 0.09 at k_G = 8, at once.
         name: Name of the optimizer.
         **kwargs: Arguments of `keras.optimizers.Optimizer` for the quantized kernels; those for the other variables
             are `float_optimizer`'s own. `gradient_accumulation_steps` and `loss_scale_factor` hold for both.
@@ -57,7 +58,7 @@ class IntegerSGD(keras.optimizers.Optimizer):
         bits: int | str | BitWidths | Mapping[str, int | None] | None = 8,
         seed: int | None = None,
         random_width: int = 16,
-        float_optimizer: str | dict | keras.optimizers.Optimizer = "adam",
+        float_optimizer: str | dict | keras.optimizers.Optimizer | None = None,
         name: str = "integer_sgd",
         **kwargs: object,
     ):
@@ -70,7 +71,7 @@ class IntegerSGD(keras.optimizers.Optimizer):
             self.bits = width_of(bits, "g")
         self.seed = random.randrange(2**31) if seed is None else _check_seed(seed)
         self.random_width = ops.check_random_width(random_width)
-        self.float_optimizer = keras.optimizers.get(float_optimizer)
+        self.float_optimizer = keras.optimizers.get(float_optimizer or keras.optimizers.Adam(0.01))
         for option in ("gradient_accumulation_steps", "loss_scale_factor"):
             _share(option, self, self.float_optimizer)
         self._gradient_bits: list[int | None] = []

@@ -17,6 +17,8 @@ from wage_tf.bits import BitWidths, width_of
 from wage_tf.fusion import fused
 
 Bits = BitWidths | str | int | None
+BIAS_LIMIT = 8.0
+"""Largest bias: activations end at ±1, and a sum far beyond the limit is clipped whatever is added to it."""
 
 
 def quantize_weight(w: tf.Tensor, bits: Bits, alpha: float = 1.0) -> tf.Tensor:
@@ -39,6 +41,22 @@ def quantize_weight(w: tf.Tensor, bits: Bits, alpha: float = 1.0) -> tf.Tensor:
     check_alpha(alpha)
     w = ops.as_float32(w, "w")
     return w if k is None else _straight_through(_weight_forward(w, k=k, alpha=float(alpha)), w)
+
+
+def quantize_bias(b: tf.Tensor, step: float) -> tf.Tensor:
+    """A bias on the grid of the sums that it is added to; the paper has none.
+
+    Forward: b_q = clip(step·round(b / step), ±8), half to even. Backward: straight-through.
+
+    Args:
+        b: Float32 stored bias, any shape.
+        step: Distance of two neighbouring sums, a power of two.
+
+    Returns:
+        Float32 tensor of the same shape.
+    """
+    b = ops.as_float32(b, "b")
+    return _straight_through(_bias_forward(b, step=float(step)), b)
 
 
 def quantize_activation(a: tf.Tensor, bits: Bits) -> tf.Tensor:
@@ -68,8 +86,10 @@ def quantize_activation(a: tf.Tensor, bits: Bits) -> tf.Tensor:
 def quantize_error(x: tf.Tensor, bits: Bits) -> tf.Tensor:
     """Q_E: the identity, whose backward pass puts the error on the k_E-bit grid (paper, eq. 12).
 
-    Forward: x. Backward: e_q = Q(e / Shift(max|e|), k_E), the maximum over the whole tensor, batch included; under a
-    `tf.distribute` strategy over the whole global batch. Errors that are all zero stay zero.
+    Forward: x. Backward: e_q = Shift·Q(e / Shift, k_E), Shift = Shift(max|e|), the maximum over the whole tensor, batch
+    included; under a `tf.distribute` strategy over the whole global batch. Errors that are all zero stay zero. The
+    paper prints no factor Shift in front: in a chain it changes no code, since every later maximum absorbs it; where
+    errors of branches meet, and for float parameters, it keeps their true size.
 
     Args:
         x: Float32 tensor, any shape.
@@ -163,6 +183,11 @@ def _weight_forward(w: tf.Tensor, *, k: int, alpha: float) -> tf.Tensor:
 
 
 @fused
+def _bias_forward(b: tf.Tensor, *, step: float) -> tf.Tensor:
+    return tf.clip_by_value(tf.round(b * (1.0 / step)) * step, -BIAS_LIMIT, BIAS_LIMIT)
+
+
+@fused
 def _activation_forward(a: tf.Tensor, *, k: int) -> tf.Tensor:
     return ops.quantize(a, k)
 
@@ -173,20 +198,18 @@ def _activation_backward(upstream: tf.Tensor, a: tf.Tensor, *, k: int) -> tf.Ten
 
 
 def error_backward(upstream: tf.Tensor, *, k: int) -> tf.Tensor:
-    """Q_E itself: Q(e / Shift(max|e|), k), float32 of the same shape; max|e| is over the tensors of all replicas."""
-    if not replicas.are_several():
-        return _error_backward(upstream, k=k)
-    return _error_backward_given(upstream, replicas.maximum(_max_magnitude(upstream)), k=k)
+    """Q_E itself, Shift·Q(e / Shift, k), float32 of the same shape; Shift = Shift(max|e|) over all replicas."""
+    return _error_backward(upstream, *_shared_magnitude(_max_magnitude, upstream), k=k)
+
+
+def _shared_magnitude(magnitude_of: Callable, *tensors: tf.Tensor) -> list[tf.Tensor]:
+    """The maximum over all replicas where there are several; else none: the kernel that needs it takes its own."""
+    return [replicas.maximum(magnitude_of(*tensors))] if replicas.are_several() else []
 
 
 @fused
-def _error_backward(upstream: tf.Tensor, *, k: int) -> tf.Tensor:
-    return ops.quantize(ops.scale_by_shift(upstream), k)
-
-
-@fused
-def _error_backward_given(upstream: tf.Tensor, magnitude: tf.Tensor, *, k: int) -> tf.Tensor:
-    return ops.quantize(ops.scale_by_shift(upstream, magnitude), k)
+def _error_backward(upstream: tf.Tensor, magnitude: tf.Tensor | None = None, *, k: int) -> tf.Tensor:
+    return ops.quantize_by_shift(upstream, k, magnitude)
 
 
 @fused
@@ -205,21 +228,13 @@ def _relu_forward(x: tf.Tensor, *, k: int) -> tuple[tf.Tensor, tf.Tensor]:
 
 
 def _relu_backward(upstream: tf.Tensor, gate: tf.Tensor, *, k: int) -> tf.Tensor:
-    if not replicas.are_several():
-        return _relu_backward_alone(upstream, gate, k=k)
-    return _relu_backward_given(upstream, gate, replicas.maximum(_unsaturated_magnitude(upstream, gate)), k=k)
+    return _relu_gated(upstream, gate, *_shared_magnitude(_unsaturated_magnitude, upstream, gate), k=k)
 
 
 @fused
-def _relu_backward_alone(upstream: tf.Tensor, gate: tf.Tensor, *, k: int) -> tf.Tensor:
-    unsaturated = _unsaturated(upstream, gate)
-    return _where_open(gate, ops.quantize(ops.scale_by_shift(unsaturated), k))
-
-
-@fused
-def _relu_backward_given(upstream: tf.Tensor, gate: tf.Tensor, magnitude: tf.Tensor, *, k: int) -> tf.Tensor:
-    unsaturated = _unsaturated(upstream, gate)
-    return _where_open(gate, ops.quantize(ops.scale_by_shift(unsaturated, magnitude), k))
+def _relu_gated(upstream: tf.Tensor, gate: tf.Tensor, magnitude: tf.Tensor | None = None, *, k: int) -> tf.Tensor:
+    error = ops.quantize_by_shift(_unsaturated(upstream, gate), k, magnitude)
+    return tf.where(gate == _CLOSED, tf.zeros_like(error), error)
 
 
 @fused
@@ -229,10 +244,6 @@ def _unsaturated_magnitude(upstream: tf.Tensor, gate: tf.Tensor) -> tf.Tensor:
 
 def _unsaturated(upstream: tf.Tensor, gate: tf.Tensor) -> tf.Tensor:
     return tf.where(gate == _SATURATED, tf.zeros_like(upstream), upstream)
-
-
-def _where_open(gate: tf.Tensor, error: tf.Tensor) -> tf.Tensor:
-    return tf.where(gate == _CLOSED, tf.zeros_like(error), error)
 
 
 @fused

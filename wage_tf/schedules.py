@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import math
+import re
 
 Schedule = tuple[tuple[int, float], ...]
 """(first epoch, η) pairs, epochs rising from 0."""
 
 _LAST_EPOCH = 1_000_000
+_ENTRY = re.compile(r"\s*((?:[0-9]+\.?[0-9]*|\.[0-9]+)(?:[eE][+-]?[0-9]+)?)\s*@\s*([0-9]+)\s*")
 
 
 def parse(text: str) -> Schedule:
@@ -17,15 +19,23 @@ def parse(text: str) -> Schedule:
         ValueError: If an entry is not η@EPOCH, the epochs do not rise from 0 to at most a million, or an η is not
             positive.
     """
-    try:
-        pairs = tuple((int(epoch), float(eta)) for eta, epoch in (entry.split("@") for entry in text.split(",")))
-    except ValueError:
-        raise ValueError(_malformed(text)) from None
-    epochs = [epoch for epoch, _ in pairs]
-    rises = epochs[0] == 0 and epochs == sorted(set(epochs)) and epochs[-1] <= _LAST_EPOCH
-    if not rises or not all(0 < eta < math.inf for _, eta in pairs):
+    entries = [_ENTRY.fullmatch(entry) for entry in text.split(",")]
+    if None in entries:
         raise ValueError(_malformed(text))
-    return pairs
+    return checked(tuple((int(entry[2]), float(entry[1])) for entry in entries))
+
+
+def checked(schedule: Schedule) -> Schedule:
+    """Returns a schedule that is one.
+
+    Raises:
+        ValueError: If the epochs do not rise from 0 to at most a million, or an η is not positive and finite.
+    """
+    epochs = [epoch for epoch, _ in schedule]
+    rises = epochs[:1] == [0] and epochs == sorted(set(epochs)) and epochs[-1] <= _LAST_EPOCH
+    if not rises or not all(0 < eta < math.inf for _, eta in schedule):
+        raise ValueError(_malformed(to_text(schedule)))
+    return schedule
 
 
 def to_text(schedule: Schedule) -> str:

@@ -26,6 +26,8 @@ from wage_tf.datasets import sources
 from wage_tf.runs import checkpoints
 from wage_tf.runs.guards import StopOnSignal
 
+pytestmark = pytest.mark.slow
+
 ROOT = Path(__file__).resolve().parents[2]
 TINY = ["--model", "mlp", "--width", "0.05", "--limit", "320", "--batch-size", "32", "--histogram-freq", "0"]
 
@@ -349,7 +351,7 @@ class TestBadInput:
         [
             (lambda path: image_folder(path, classes=("a",)), "at least two"),
             (lambda path: (image_folder(path) / "train" / "a" / "0.png").write_bytes(b"\x89PNG broken"), "0.png"),
-            (lambda path: Image.new("RGB", (9, 8)).save(image_folder(path) / "train" / "a" / "0.png"), "--image-size"),
+            (lambda path: Image.new("RGB", (9, 8)).save(image_folder(path) / "train" / "a" / "0.png"), "image_size"),
             (lambda path: Image.new("L", (8, 8)).save(image_folder(path) / "train" / "a" / "0.png"), "channel"),
         ],
     )

@@ -8,8 +8,8 @@ import socket
 
 import pytest
 
-import train
 from support.workers import free_ports, tf_config
+from wage_tf.cli import train
 from wage_tf.distribution import cluster
 from wage_tf.errors import UserError
 

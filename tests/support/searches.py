@@ -11,7 +11,7 @@ import time
 from collections.abc import Callable
 from pathlib import Path
 
-import tuner
+from wage_tf.cli import tune
 
 ROOT = Path(__file__).resolve().parent.parent.parent
 TINY = ["--model", "mlp", "--width", "0.25", "--limit", "1000", "--learning-rates", "8"]
@@ -20,14 +20,14 @@ _IMPATIENT = """
 import sys
 from wage_tf.search import processes
 processes._LOST_SECONDS = 3
-import tuner
-sys.exit(tuner.main(sys.argv[1:]))
+from wage_tf.cli import tune
+sys.exit(tune.main(sys.argv[1:]))
 """
 
 
 def search(run_dir: Path, *arguments: str) -> int:
     """Runs tuner.py in this process, one epoch a trial unless `arguments` say more."""
-    return tuner.main([*TINY, "--epochs", "1", "--run-dir", str(run_dir), *arguments])
+    return tune.main([*TINY, "--epochs", "1", "--run-dir", str(run_dir), *arguments])
 
 
 def read_csv(path: Path) -> list[dict[str, str]]:

@@ -238,12 +238,10 @@ def _train_on(devices: Devices, args: argparse.Namespace, signals: Signals) -> N
     from wage_tf import files
     from wage_tf.distribution.agreement import check_same_arguments, on_every_worker, open_together
     from wage_tf.runs import training
-    from wage_tf.runs.directory import RunDirectory
 
-    config, dataset = on_every_worker(devices, lambda: configuration_of(args))
+    config, dataset, run = on_every_worker(devices, lambda: configuration_of(args))
     check_same_arguments(devices, config)
     model = training.prepare(config, dataset, devices)
-    run = RunDirectory(args.run_dir or default_run_directory(config))
     with contextlib.ExitStack() as until_the_end:
 
         def open_and_lock() -> State | None:
@@ -279,17 +277,25 @@ def _begin(
         )
 
 
-def configuration_of(args: argparse.Namespace) -> tuple[RunConfig, Dataset]:
-    """The resolved configuration that the arguments, a search's best pattern and the recipe give; and the data."""
+def configuration_of(args: argparse.Namespace) -> tuple[RunConfig, Dataset, RunDirectory]:
+    """The resolved configuration that the arguments, a search's best pattern and the recipe give; data and directory.
+
+    Of a run that is resumed, what the arguments leave open is as it was.
+    """
     from wage_tf import datasets, recipes
     from wage_tf.runs.config import Data, resolve
+    from wage_tf.runs.directory import RunDirectory
 
     chosen = {name: getattr(args, name) for name in _CHOSEN if getattr(args, name) is not None}
     if args.bits_from is not None:
         chosen = {**_from_search(args.bits_from, args.pattern, chosen.get("dataset")), **chosen}
     name = chosen.setdefault("dataset", "digits")
     dataset = datasets.load(name, chosen.get("data_dir"), chosen.get("limit"), chosen.get("image_size"))
-    return resolve(Data.of(dataset), recipes.get(name, dataset.input_shape), **chosen), dataset
+    config = resolve(Data.of(dataset), recipes.get(name, dataset.input_shape), **chosen)
+    run = RunDirectory(args.run_dir or default_run_directory(config))
+    if args.resume and run.holds_a_run():
+        config = config.continuing(run.read_config(), chosen)
+    return config, dataset, run
 
 
 def _from_search(path: str, pattern: str | None, dataset: str | None) -> dict[str, object]:

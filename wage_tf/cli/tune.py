@@ -164,15 +164,18 @@ def _run(args: argparse.Namespace, program: str, argv: Sequence[str], signals: S
     started = time.monotonic()
     dataset = datasets.load(args.dataset, args.data_dir, None, args.image_size)
     config = configuration_of(args, dataset)
+    directory = SearchDirectory(args.run_dir or default_run_directory(config))
+    goes_on = directory.holds_a_search() and (args.resume or role == "worker")
+    if goes_on:
+        config = config.continuing(directory.read_config(), args.model is not None, args.epochs is not None)
     study = Study(config, dataset)
     oracles.check_space(config, study.candidates)
-    directory = SearchDirectory(args.run_dir or default_run_directory(config))
     tell = functools.partial(print, flush=True)
     if role == "worker":
         session.run_worker(study, directory, tell, complain, address, port)
         return 0
     with files.locked(directory.path):
-        if args.resume and directory.holds_a_search():
+        if goes_on:
             directory.check_same_search(config)
         else:
             directory.create(config)

@@ -26,6 +26,9 @@ class Recipe:
             schedule's ratios. The published sources give none: this one was tried out here.
         latent_learning_rate: The same on the stored weights of quantized layers, for 2-…-f-…. Their gradient passes
             straight through α, and they have the grid's steps to cross, so they need a far larger rate.
+
+    Raises:
+        ValueError: If the schedule is none.
     """
 
     model: str
@@ -36,6 +39,9 @@ class Recipe:
     loss: str = "sum_squared_error"
     float_learning_rate: float = 2**-11
     latent_learning_rate: float = 2**-5
+
+    def __post_init__(self) -> None:
+        schedules.checked(self.schedule)
 
     def schedule_for(self, bits: NetworkBits | BitWidths | str | Mapping[str, BitWidths | str]) -> Schedule:
         """The schedule at other bit widths: η·2^(k_G − 8), or plain SGD's learning rates for k_G = f.

@@ -1,7 +1,10 @@
 """The data sets known by name: scikit-learn's digits, and those of TensorFlow Datasets."""
 
+import contextlib
 import os
+import re
 import tempfile
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Protocol
@@ -10,7 +13,6 @@ from urllib.request import Request, urlopen
 
 import numpy as np
 import tensorflow as tf
-from PIL import Image
 
 from wage_tf.datasets.pipeline import Dataset
 from wage_tf.datasets.splits import RecordSplit, Shard, records
@@ -21,6 +23,9 @@ if TYPE_CHECKING:
 
 
 STREAMED_IMAGE_SIZE = 256
+_REMOTE = re.compile(r"[A-Za-z][A-Za-z0-9+.-]*://")
+_RECORD_FRAME = 16
+"""Bytes that TFRecord adds to a record: its length and two checksums."""
 
 
 class Source(Protocol):
@@ -61,10 +66,11 @@ class Tfds:
         if not self.streamed:
             _refuse_image_size(name, image_size)
         builder = prepared_builder(name, data_dir, self.site)
-        train, test = _shards(builder, self.train), _shards(builder, (self.test,))
-        if self.streamed:
-            return _streamed(builder, train, test, limit, image_size or STREAMED_IMAGE_SIZE)
-        return _in_memory(builder, train, test, limit)
+        with _naming_damage(builder.data_dir):
+            train, test = _shards(builder, self.train), _shards(builder, (self.test,))
+            if self.streamed:
+                return _streamed(builder, train, test, limit, image_size or STREAMED_IMAGE_SIZE)
+            return _in_memory(builder, train, test, limit)
 
 
 def _refuse_image_size(name: str, image_size: int | None) -> None:
@@ -82,6 +88,8 @@ def load_digits(limit: int | None = None) -> Dataset:
 
     digits = load_sklearn_digits()
     pixels = np.rint(digits.images * (255 / 16)).astype(np.uint8)
+    from PIL import Image
+
     images = np.stack([Image.fromarray(image).resize((28, 28), Image.Resampling.BILINEAR) for image in pixels])
     images, labels = images[..., None], digits.target.astype(np.int64)
     test = np.arange(len(labels)) % 5 == 0
@@ -99,13 +107,18 @@ def prepared_builder(name: str, data_dir: str | os.PathLike | None, site: str | 
     """Returns the TFDS builder of a data set whose files are ready to read, after preparing them if need be.
 
     Raises:
-        UserError: if the files are neither there nor to be had. Nothing half-written stays behind.
+        UserError: if the files are neither there nor to be had, damaged, or not on this machine. Nothing half-written
+            stays behind.
     """
+    place = os.fspath(data_dir or os.environ.get("TFDS_DATA_DIR", "the default directory of TensorFlow Datasets"))
+    if _REMOTE.match(place):
+        raise UserError(f"data_dir {place} is on another machine: copy it, and name a directory of this one")
     import tensorflow_datasets as tfds
 
-    builder = tfds.builder(name, data_dir=data_dir)
-    if builder.is_prepared():
-        return builder
+    with _naming_damage(f"{name} in {place}"):
+        builder = tfds.builder(name, data_dir=data_dir)
+        if builder.is_prepared():
+            return builder
     root = Path(builder.data_dir_root)
     existing = [folder for folder in (root / name, root) if folder.exists()]
     try:
@@ -124,6 +137,17 @@ def prepared_builder(name: str, data_dir: str | os.PathLike | None, site: str | 
             " Datasets directory that holds it (data_dir or TFDS_DATA_DIR), or get network access to download it"
         ) from error
     return builder
+
+
+@contextlib.contextmanager
+def _naming_damage(place: str) -> Iterator[None]:
+    """Turns what TensorFlow Datasets raises over damaged files, which can be anything, into a UserError."""
+    try:
+        yield
+    except (UserError, ImportError, MemoryError, tf.errors.ResourceExhaustedError):
+        raise
+    except Exception as error:
+        raise UserError(f"{place} is damaged ({type(error).__name__}): delete it and prepare it again") from error
 
 
 def _check_site(url: str | None) -> None:
@@ -170,10 +194,18 @@ _FEATURES = {"image": tf.io.FixedLenFeature((), tf.string), "label": tf.io.Fixed
 
 
 def _shards(builder: "DatasetBuilder", splits: tuple[str, ...]) -> tuple[Shard, ...]:
-    """Returns the files of several splits, one split after the other."""
-    missing = [split for split in splits if split not in builder.info.splits]
-    if missing:
-        raise UserError(f"{builder.data_dir} has no split {missing[0]!r} of {builder.name}: prepare it again")
+    """Returns the files of several splits, one split after the other, with every byte that their description names."""
+    for name in splits:
+        if name not in builder.info.splits:
+            raise UserError(f"{builder.data_dir} has no split {name!r} of {builder.name}: prepare it again")
+        split = builder.info.splits[name]
+        described = int(split.num_bytes) + _RECORD_FRAME * split.num_examples
+        found = sum(os.path.getsize(file.filename) for file in split.file_instructions)
+        if found != described:
+            raise UserError(
+                f"{builder.data_dir} is damaged (split {name!r} has {found} bytes, {described} by dataset_info.json): "
+                "delete it and prepare it again"
+            )
     return tuple(
         Shard(os.fspath(file.filename), file.skip, file.examples_in_shard - file.skip if file.take < 0 else file.take)
         for split in splits
@@ -198,12 +230,7 @@ def _arrays(
 
     serialized = records(shards).take(-1 if limit is None else limit)
     batches = serialized.batch(500).map(decode, tf.data.AUTOTUNE).prefetch(tf.data.AUTOTUNE)
-    try:
-        images, labels = zip(*batches.as_numpy_iterator(), strict=True)
-    except (tf.errors.OpError, ValueError) as error:
-        raise UserError(
-            f"{builder.data_dir} is damaged ({type(error).__name__}): delete it and prepare it again"
-        ) from error
+    images, labels = zip(*batches.as_numpy_iterator(), strict=True)
     return np.concatenate(images), np.concatenate(labels)
 
 

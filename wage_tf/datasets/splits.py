@@ -174,9 +174,9 @@ class RecordSplit:
         return self._batches(shuffled.unbatch().skip(first * batch_size), batch_size, share)
 
     def add_to(self, digest: "hashlib._Hash") -> None:
-        """Adds the files' names and the records taken of each: their contents would take too long to read."""
-        for shard in self.shards:
-            digest.update(repr((os.path.basename(shard.path), shard.skip, shard.take)).encode())
+        """Adds the files' names, sizes and the records taken of each: their contents would take too long to read."""
+        for path, skip, take in self.shards:
+            digest.update(repr((os.path.basename(path), os.path.getsize(path), skip, take)).encode())
 
     def _batches(self, serialized: tf.data.Dataset, batch_size: int, share: Share) -> tf.data.Dataset:
         if share.count == 1:

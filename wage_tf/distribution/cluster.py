@@ -103,7 +103,7 @@ def parse(text: str) -> Cluster:
 def wait_for_peers(cluster: Cluster) -> None:
     """Returns once the address of every worker has accepted a connection.
 
-    TensorFlow's own wait takes an hour and cannot be interrupted, and its server shares a taken port without a word:
+    TensorFlow's own wait takes an hour and cannot be interrupted, and its server shares a taken port silently:
     so this comes first. A socket listens on this worker's port meanwhile; TensorFlow's server answers who asks later.
 
     Raises:

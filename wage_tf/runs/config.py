@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Collection
 from pathlib import Path
 from typing import Annotated, Literal
 
@@ -14,11 +15,12 @@ from wage_tf.datasets import Augmentation, Dataset
 from wage_tf.datasets.recipe import Recipe
 from wage_tf.errors import UserError
 from wage_tf.runs import documents, version1
-from wage_tf.runs.documents import Bits, Count, Document, Etas, Natural, PositiveFloat, Text, WidthMultiplier
+from wage_tf.runs.documents import Bits, Count, Document, Etas, Natural, PositiveFloat, Text, WidthMultiplier, Words
 
 DEFAULT_BITS = NetworkBits.parse("2-8-8-8")
 MAY_CHANGE_ON_RESUME = ("data_dir", "epochs", "checkpoint_steps", "histogram_freq")
 _MAY_BE_UNKNOWN = ("data",)
+_OF_RECIPE = ("model", "batch_size", "epochs", "schedule", "loss", "augmentation", "clip_outputs")
 
 
 class Data(Document):
@@ -32,7 +34,7 @@ class Data(Document):
         digest: `Dataset.digest`.
     """
 
-    classes: tuple[str, ...]
+    classes: tuple[Words, ...]
     input_shape: tuple[Count, Count, Count]
     train_size: Count
     test_size: Natural
@@ -135,6 +137,15 @@ class RunConfig(Document):
         difference = Data.of(dataset).difference_from(self.data)
         if difference is not None:
             raise UserError(f"{self.dataset} is not the data that the run was trained on: {difference}: restore it")
+
+    def continuing(self, earlier: RunConfig, chosen: Collection[str]) -> RunConfig:
+        """Returns the configuration that goes on with an earlier run: its recipe is that run's, not today's.
+
+        Args:
+            earlier: The run's configuration.
+            chosen: Names of the fields that the user decides.
+        """
+        return self.model_copy(update={name: getattr(earlier, name) for name in _OF_RECIPE if name not in chosen})
 
     def difference_from(self, other: RunConfig) -> tuple[str, object, object] | None:
         """The first setting that decides the training and differs: its name, its value here and in `other`."""

@@ -111,11 +111,11 @@ def fit(
     if state is not None:
         state.restore(model)
         step, epoch = state.step, len(state.rows)
-        if not epoch * steps <= step <= (epoch + 1) * steps:
-            raise UserError(
-                f"the checkpoint is at step {step} after {epoch} epochs of {steps} steps: it is of other data or of "
-                "another batch size"
-            )
+    if state is not None and not epoch * steps <= step <= (epoch + 1) * steps:
+        raise UserError(
+            f"the checkpoint is of step {step} after {epoch} epochs, and an epoch has {steps} steps now: these are not "
+            "the images that the run was started with: restore them"
+        )
     everything = [recorder, *callbacks]
 
     def fit_epochs(first: int, last: int, step: int, steps: int) -> None:

@@ -21,7 +21,7 @@ from wage_tf.datasets.recipe import Recipe
 from wage_tf.errors import UserError
 from wage_tf.runs import documents
 from wage_tf.runs.config import Data
-from wage_tf.runs.documents import Count, Document, Natural, PositiveFloat, Text, WidthMultiplier
+from wage_tf.runs.documents import Count, Document, Natural, PositiveFloat, Text, WidthMultiplier, Words
 from wage_tf.search import oracles
 from wage_tf.search.records import TrialRecord
 
@@ -69,8 +69,8 @@ class SearchConfig(Document):
     recipe: Recipe
     model: Text
     width: WidthMultiplier
-    widths: dict[str, tuple[str, ...]]
-    per_layer: tuple[str, ...]
+    widths: dict[str, tuple[Words, ...]]
+    per_layer: tuple[Words, ...]
     learning_rates: tuple[PositiveFloat, ...]
     oracle: Literal[oracles.NAMES]
     max_trials: Count | None
@@ -84,6 +84,19 @@ class SearchConfig(Document):
     max_error: PositiveFloat | None
     keep: Literal["front", "all"]
     histogram_freq: Natural
+
+    def continuing(self, earlier: SearchConfig, model: bool, epochs: bool) -> SearchConfig:
+        """Returns the configuration that goes on with an earlier search: its recipe is that search's, not today's.
+
+        Args:
+            earlier: The search's configuration.
+            model: Whether the user decides the network.
+            epochs: Whether the user decides the epochs.
+        """
+        kept = {"recipe": earlier.recipe}
+        kept |= {} if model else {"model": earlier.model}
+        kept |= {} if epochs else {"epochs": earlier.epochs}
+        return self.model_copy(update=kept)
 
 
 class SearchDirectory:

@@ -13,7 +13,7 @@ import pydantic
 
 from wage_tf import files, schedules
 from wage_tf.costs import MEASURES
-from wage_tf.runs.documents import Bits, Document, Etas, Natural
+from wage_tf.runs.documents import Bits, Document, Etas, Natural, Words
 
 COMPLETED, FAILED, TOO_COSTLY = "completed", "failed", "too costly"
 
@@ -39,13 +39,13 @@ class TrialRecord(Document):
     """
 
     trial: Annotated[str, pydantic.StringConstraints(pattern="^[0-9]+$")]
-    values: dict[str, str]
-    pattern: str
+    values: dict[str, Words]
+    pattern: Words
     bits: Bits
     schedule: Etas
     epochs: Natural
     status: Literal[COMPLETED, FAILED, TOO_COSTLY]
-    reason: str
+    reason: Words
     errors: tuple[float, ...]
     costs: dict[str, float]
     cost: float

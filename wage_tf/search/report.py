@@ -76,7 +76,7 @@ def report(
         f"trial, {config.limit or 'all'} training images, {config.validation} validation images.",
         f"- {scoring.formula[0].upper()}{scoring.formula[1:]}.",
         f"- {len(records)} trials, {len(completed)} completed; {_duration(training)} of training, counted over all "
-        f"workers and sittings; the last sitting took {_duration(seconds)}.",
+        f"workers and sessions; the last session took {_duration(seconds)}.",
         "- Test errors are those of the models that the search trained, measured once, at its end.",
         f"- Versions: {', '.join(f'{name} {version}' for name, version in versions().items())}.",
         "",
