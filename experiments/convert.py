@@ -10,7 +10,7 @@ from __future__ import annotations
 import argparse
 import itertools
 import time
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 
 import keras
 
@@ -66,8 +66,10 @@ def train(model: keras.Model, dataset: Dataset, epochs: int, batch_size: int, se
     return {"errors": [round(error, 3) for error in errors], "seconds": round(time.monotonic() - begun, 1)}
 
 
-def measure(dataset: Dataset, float_epochs: int, epochs: int, batch_size: int, seed: int) -> dict[str, object]:
-    """The float network's errors, and those of every start, width and schedule."""
+def measure(
+    dataset: Dataset, float_epochs: int, epochs: int, batch_size: int, seed: int
+) -> Iterator[dict[str, object]]:
+    """The float network's errors, then those and one start and width after the other."""
     keras.utils.set_random_seed(seed)
     model = float_network(dataset.input_shape, dataset.num_classes)
     model.compile("adam", "categorical_crossentropy", metrics=[ErrorRate()])
@@ -82,7 +84,7 @@ def measure(dataset: Dataset, float_epochs: int, epochs: int, batch_size: int, s
         row |= train(converted, dataset, epochs, batch_size, seed)
         figures["converted"].append(row)
         print("|", *(f"{row[key]} |" for key in row), flush=True)
-    return figures
+        yield figures
 
 
 def main(argv: Sequence[str] | None = None) -> None:
@@ -95,18 +97,11 @@ def main(argv: Sequence[str] | None = None) -> None:
     parser.add_argument("--seed", type=int, default=0, metavar="N")
     settings = vars(parser.parse_args(argv))
     options = " ".join(f"--{name.replace('_', '-')} {value}" for name, value in settings.items())
-    record = {
-        "experiment": "convert",
-        "variant": settings["dataset"],
-        "seed": settings["seed"],
-        "command": f"python -m experiments.convert {options}",
-        **provenance.session(),
-        "versions": versions(),
-        "figures": measure(datasets.load(settings.pop("dataset")), **settings),
-    }
-    folder = provenance.ROOT / "experiments" / "results" / "convert"
-    folder.mkdir(parents=True, exist_ok=True)
-    files.write_json(folder / f"{record['variant']}-s{record['seed']}.json", record)
+    path = provenance.ROOT / "experiments" / "results" / "convert" / f"{settings['dataset']}-s{settings['seed']}.json"
+    path.parent.mkdir(parents=True, exist_ok=True)
+    head = {"command": f"python -m experiments.convert {options}", **provenance.session(), "versions": versions()}
+    for figures in measure(datasets.load(settings.pop("dataset")), **settings):
+        files.write_json(path, {**head, "figures": figures})
 
 
 if __name__ == "__main__":

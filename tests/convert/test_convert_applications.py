@@ -73,7 +73,7 @@ def test_mobilenets_of_keras_applications(depthwise, build):
     images = np.random.default_rng(0).uniform(-1, 1, (8, 32, 32, 3)).astype(np.float32)
     for layer in model.layers:
         if isinstance(layer, keras.layers.BatchNormalization):
-            layer.momentum = 0.0
+            layer.momentum = 0.5
     model(images, training=True)
     wanted = model.predict(images, verbose=0)
     floats, integers = (wage_tf.quantize_model(model, bits, images=images) for bits in ("f-f-f-f", "16-16-16-16"))
