@@ -86,38 +86,36 @@ static void wage_pack_forward(const wage_layer *layer, const int8_t *codes, cons
 }
 
 /* Columns are channels, k runs over a flipped window's row of taps and, within a tap, over the filters. */
-static void wage_pack_phase(const wage_layer *layer, const int8_t *codes, int32_t tap_y, int32_t tap_x,
-                            const wage_phase *x, const wage_columns *columns, const wage_team *team) {
-    const int32_t filters = layer->filters, channels = layer->channels, k = x->taps * filters;
-    const ptrdiff_t row = (ptrdiff_t)layer->window_w * channels * filters;
-    const int32_t runs = columns->walk.runs, groups = columns->walk.groups;
+static void wage_pack_phase(const wage_layer *layer, const int8_t *codes, int32_t tap_y, int32_t tap_x, int32_t taps,
+                            const wage_columns *columns, const wage_team *team) {
+    const int32_t filters = layer->filters, channels = layer->channels, runs = columns->walk.runs;
+    const ptrdiff_t run_bytes = (ptrdiff_t)columns->walk.groups * TILE_GROUP;
+    int32_t *start = (int32_t *)columns->start;
     int64_t first, last;
     wage_share(team, wage_ceil(channels, TILE_COLUMNS), 1, &first, &last);
     for (int64_t block = first; block < last; block++) {
-        for (int32_t c = 0; c < TILE_COLUMNS; c++) {
-            const int64_t channel = block * TILE_COLUMNS + c;
-            int8_t *packed = (int8_t *)columns->packed + (ptrdiff_t)block * runs * groups * TILE_GROUP + 4 * c;
-            int32_t sum = 0;
-            for (int32_t run = 0; run < runs; run++, packed += (ptrdiff_t)groups * TILE_GROUP) {
-                for (int32_t i = 0; i < 4 * groups; i++) packed[i / 4 * TILE_GROUP + i % 4] = 0;
-                if (channel >= channels) continue;
-                const int8_t *window = codes + (tap_y + (ptrdiff_t)(runs - 1 - run) * layer->stride_h) * row;
-                for (int32_t tap = 0; tap < x->taps; tap++) {
-                    const int32_t place = tap_x + (x->taps - 1 - tap) * layer->stride_w;
-                    const int8_t *from = window + ((ptrdiff_t)place * channels + channel) * filters;
-                    const int32_t at = tap * filters;
-                    if (filters % 4 == 0) {
-                        for (int32_t f = 0; f < filters; f += 4) memcpy(packed + (at + f) / 4 * TILE_GROUP, from + f, 4);
-                    } else {
-                        for (int32_t f = 0; f < filters; f++) packed[(at + f) / 4 * TILE_GROUP + (at + f) % 4] = from[f];
-                    }
-                    for (int32_t f = 0; f < filters; f++) sum += from[f];
-                }
+        const int32_t channel = (int32_t)block * TILE_COLUMNS;
+        const int32_t count = channels - channel < TILE_COLUMNS ? channels - channel : TILE_COLUMNS;
+        uint8_t *packed = (uint8_t *)columns->packed + block * runs * run_bytes;
+        memset(start + channel, 0, TILE_COLUMNS * sizeof *start);
+        if (filters % 4) memset(packed, 0, (size_t)(runs * run_bytes));
+        for (int32_t i = 0; i < runs * taps; i++) {
+            const int32_t run = i / taps, tap = i % taps;
+            const ptrdiff_t y = tap_y + (ptrdiff_t)(runs - 1 - run) * layer->stride_h;
+            const ptrdiff_t x = tap_x + (ptrdiff_t)(taps - 1 - tap) * layer->stride_w;
+            const int8_t *matrix = codes + ((y * layer->window_w + x) * channels + channel) * filters;
+            uint8_t *to = packed + run * run_bytes;
+            if (filters % 4 == 0) {
+                wage_pack_turned((const uint8_t *)matrix, filters, filters, count, to + (ptrdiff_t)tap * filters / 4 * TILE_GROUP);
+            } else {
+                for (int32_t c = 0; c < count; c++)
+                    for (int32_t f = 0, k = tap * filters; f < filters; f++, k++)
+                        to[k / 4 * TILE_GROUP + 4 * c + k % 4] = (uint8_t)matrix[(ptrdiff_t)c * filters + f];
             }
-            ((int32_t *)columns->start)[channel] = -WAGE_ZERO * sum;
+            for (int32_t c = 0; c < count; c++)
+                start[channel + c] += WAGE_ZERO * wage_minus_sum(matrix + (ptrdiff_t)c * filters, filters);
         }
     }
-    (void)k;
 }
 
 static void wage_linear_pack(const wage_layer *layer, const void *codes, void *packed, int32_t training,
@@ -130,7 +128,7 @@ static void wage_linear_pack(const wage_layer *layer, const void *codes, void *p
             const wage_phase y = wage_phase_of(i, layer->stride_h, layer->window_h, layer->pad_top, layer->in_h);
             const wage_phase x = wage_phase_of(j, layer->stride_w, layer->window_w, layer->pad_left, layer->in_w);
             at = wage_columns_at(&columns, at, layer->channels, y.taps, x.taps * layer->filters);
-            wage_pack_phase(layer, codes, i, j, &x, &columns, team);
+            wage_pack_phase(layer, codes, i, j, x.taps, &columns, team);
         }
     }
 }
