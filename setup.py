@@ -17,8 +17,12 @@ setup(
     long_description_content_type="text/markdown",
     license="Apache-2.0",
     packages=find_packages(include=["wage_tf", "wage_tf.*"]),
+    package_data={"wage_tf.native": ["src/*"]},
+    cffi_modules=["wage_tf/native/build.py:ffibuilder"],
+    options={"bdist_wheel": {"py_limited_api": "cp311"}},
     python_requires=">=3.11,<3.14",
     install_requires=[
+        "cffi>=1.16",
         "tensorflow>=2.21",
         "keras>=3.15",
         "numpy>=2.0",

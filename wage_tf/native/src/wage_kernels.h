@@ -127,7 +127,8 @@ typedef struct wage_kernels {
     size_t (*packed_size)(const wage_layer *layer);
     size_t (*workspace_size)(const wage_layer *layer, int32_t threads);
 
-    /* Packs the codes for `forward` and, where `training`, for `error`. Called after every update. */
+    /* Packs the codes for `forward` and, where `training`, for `error`. Called after every update. With a packed_size of
+     * 0 it is not called (NULL, then): forward and error get the codes themselves. */
     void (*pack)(const wage_layer *layer, const void *codes, void *packed, int32_t training, const wage_team *team);
 
     /* Sums of x * w, then what layer->output says. y: WAGE_SUMS: int32 [count][out_h][out_w][filters];
