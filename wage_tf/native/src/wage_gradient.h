@@ -211,7 +211,7 @@ static int64_t wage_chunk_tiles(const wage_layer *layer, const wage_chunks *chun
     wage_rows rows;
     const int32_t plane_rows = (chunk->rows - 1) * layer->stride_h + layer->window_h;
     const wage_walk walk = {chunk->images, chunk->rows, chunks->width4, (ptrdiff_t)layer->stride_h * chunks->phase_len,
-                            (ptrdiff_t)plane_rows * chunks->phase_len};
+                            (ptrdiff_t)plane_rows * chunks->phase_len, 127 * wage_largest_row(layer)};
     for (int32_t i = 0; i < 4; i++) rows.step[i] = chunks->by_taps ? i : i * chunks->plane;
     wage_lanes largest = wage_all(0);
     int64_t first, last, wide = 0;

@@ -4,15 +4,12 @@
  * With strides s the error pass falls into s_h * s_w phases, pixels whose place is the same modulo the strides: each is a
  * convolution without stride over the errors, by its own part of the flipped window.
  *
- * Packed weights: those of the forward pass, then those of every phase: int32 start[blocks * 32], then the columns. Rows are
- * unsigned: a signed x or e is read with 128 added, and -128 * (sum of the column) is where its sums start.
+ * Packed weights: those of the forward pass, then those of every phase: int32 start[blocks * 32], then the columns.
  */
 #ifndef WAGE_LINEAR_H
 #define WAGE_LINEAR_H
 
 #include "wage_sweep.h"
-
-enum { WAGE_ZERO = 128 /* added to signed operands */ };
 
 /* One axis of a phase: taps first, first + stride, ... (`taps` of them), pixels `pixel`, pixel + stride, ... (`pixels`). */
 typedef struct wage_phase {
@@ -43,7 +40,7 @@ static const uint8_t *wage_columns_at(wage_columns *columns, const uint8_t *pack
     columns->count = count;
     columns->start = (const int32_t *)(const void *)packed;
     columns->packed = (const int8_t *)(columns->start + wage_ceil(count, TILE_COLUMNS) * TILE_COLUMNS);
-    columns->walk = (wage_walk){1, runs, wage_ceil(run_bytes, 4), 0, 0};
+    columns->walk = (wage_walk){.outer = 1, .runs = runs, .groups = wage_ceil(run_bytes, 4)};
     return packed + wage_columns_size(count, runs, run_bytes);
 }
 
@@ -143,6 +140,11 @@ static void wage_grid_of_images(wage_grid *grid) {
     grid->dense_pixel = grid->dense_image;
 }
 
+/* The largest byte of an input. */
+static int32_t wage_largest_row(const wage_layer *layer) {
+    return layer->x_signed ? 127 + WAGE_ZERO : 127;
+}
+
 /* The signed input with 128 added, borders included: bytes of an image and of its rows. */
 static ptrdiff_t wage_signed_row(const wage_layer *layer) {
     return (ptrdiff_t)((layer->out_w - 1) * layer->stride_w + layer->window_w) * layer->channels;
@@ -172,7 +174,7 @@ enum { WAGE_READ_BEYOND = 64 };
 
 static size_t wage_linear_workspace(const wage_layer *layer) {
     size_t forward = 0, error = 0;
-    if (layer->x_signed) forward = (size_t)layer->batch * wage_signed_image(layer) + WAGE_READ_BEYOND;
+    if (WAGE_ZERO && layer->x_signed) forward = (size_t)layer->batch * wage_signed_image(layer) + WAGE_READ_BEYOND;
     if (layer->stride_h > 1 || layer->stride_w > 1) {
         int32_t top, left;
         ptrdiff_t row;
@@ -186,7 +188,7 @@ static void wage_linear_forward(const wage_layer *layer, const void *packed, con
     const int32_t pooled = layer->pool_h == 2;
     wage_image in = *x;
     in.data = (uint8_t *)x->data - layer->pad_top * x->row - (ptrdiff_t)layer->pad_left * layer->channels;
-    if (layer->x_signed) {
+    if (WAGE_ZERO && layer->x_signed) {
         const wage_image copy = {workspace, wage_signed_row(layer), wage_signed_image(layer)};
         const int64_t height = copy.image / copy.row;
         int64_t first, last;
@@ -215,6 +217,7 @@ static void wage_linear_forward(const wage_layer *layer, const void *packed, con
     wage_columns columns;
     wage_columns_at(&columns, packed, layer->filters, layer->window_h, layer->window_w * layer->channels);
     columns.walk.run = in.row;
+    columns.walk.largest = wage_largest_row(layer) * layer->w_limit;
     const wage_sink sink = {layer, y->data, layer->output == WAGE_CODES ? gate : NULL, layer->output == WAGE_CODES, NULL};
     wage_sweep(&grid, &columns, &sink, team);
 }
@@ -254,6 +257,7 @@ static int64_t wage_linear_error(const wage_layer *layer, const void *packed, co
             wage_columns columns;
             at = wage_columns_at(&columns, at, layer->channels, y.taps, x.taps * layer->filters);
             columns.walk.run = in.row;
+            columns.walk.largest = (127 + WAGE_ZERO) * layer->w_limit;
             const ptrdiff_t pixel = ((ptrdiff_t)y.pixel * layer->in_w + x.pixel) * layer->channels;
             wage_grid grid = {
                 .rows = (const uint8_t *)in.data + y.error * in.row + (ptrdiff_t)x.error * layer->filters,
