@@ -21,6 +21,9 @@ typedef enum wage_dot { DOT, DEFERRED, PAIRS, SPLIT } wage_dot;
 WAGE_INLINE __m256i wage_read(const void *at) { return _mm256_loadu_si256((const __m256i *)at); }
 WAGE_INLINE void wage_write(void *at, __m256i x) { _mm256_storeu_si256((__m256i *)at, x); }
 
+/* Keeps the compiler from computing all products before all sums, for which there are no registers. */
+#define WAGE_HOLD(x) __asm__ volatile("" : "+x"(x))
+
 WAGE_INLINE __m256i wage_widen(__m256i pairs) { return _mm256_madd_epi16(pairs, _mm256_set1_epi16(1)); }
 
 WAGE_INLINE __m256i wage_add_dot(const wage_dot dot, __m256i sum, __m256i row, __m256i column) {
@@ -58,7 +61,10 @@ WAGE_INLINE void wage_piece_groups(const int first, const int count, const wage_
             memcpy(&four, piece->quad[(first + r) / 4] + piece->step[(first + r) % 4], sizeof four);
             const __m256i row = _mm256_set1_epi32(four);
 #pragma GCC unroll 2
-            for (int v = 0; v < 2; v++) piece->sum[r][v] = wage_add_dot(dot, piece->sum[r][v], row, column[v]);
+            for (int v = 0; v < 2; v++) {
+                piece->sum[r][v] = wage_add_dot(dot, piece->sum[r][v], row, column[v]);
+                WAGE_HOLD(piece->sum[r][v]);
+            }
         }
 #pragma GCC unroll 3
         for (int q = first / 4; q <= (first + count - 1) / 4; q++) piece->quad[q] += 4;
