@@ -1,4 +1,4 @@
-"""Every instruction set's kernels against the portable ones, in a C program of its own: sanitizers, emulators, threads."""
+"""Every instruction set's kernels against the portable ones, in a C program of its own: sanitizers, threads, emulators."""
 
 from __future__ import annotations
 
@@ -13,31 +13,20 @@ import wage_tf.native
 _SOURCE = pathlib.Path(wage_tf.native.__file__).parent / "src"
 _CHECK = pathlib.Path(__file__).parent / "native"
 _KERNELS = ("isa", "portable", "avx512vnni", "avxvnni", "avx2", "neon", "neondot")
-_EMULATED = ("aarch64-linux-gnu-gcc", "qemu-aarch64")
+_SANITIZERS = ("-O1", "-g", "-fsanitize=address,undefined", "-fno-sanitize-recover=all")
 
-needs_compiler = pytest.mark.skipif(shutil.which("cc") is None, reason="no C compiler")
+# compiler, its flags, what runs the program; ARM's where its compiler and an emulator are installed
+_MACHINES = [("cc", ("-O3",), ()), ("cc", _SANITIZERS, ())]
+if shutil.which("aarch64-linux-gnu-gcc") and shutil.which("qemu-aarch64"):
+    _MACHINES += [
+        ("aarch64-linux-gnu-gcc", ("-O2", "-static"), ("qemu-aarch64", "-cpu", cpu)) for cpu in ("max", "cortex-a53")
+    ]
 
 
-def _build(compiler: str, program: pathlib.Path, *flags: str) -> None:
+@pytest.mark.parametrize(("compiler", "flags", "runner"), _MACHINES)
+def test_kernels_agree_with_the_portable_ones(tmp_path, compiler, flags, runner):
     sources = [*_CHECK.glob("*.c"), *(_SOURCE / f"wage_{name}.c" for name in _KERNELS)]
+    program = tmp_path / "check"
     command = [compiler, "-std=c11", "-Wall", "-Wextra", "-Werror", *flags, f"-I{_SOURCE}", *sources, "-lpthread"]
     subprocess.run([*command, "-o", program], check=True)
-
-
-@needs_compiler
-def test_kernels_agree_with_the_portable_ones_under_sanitizers(tmp_path):
-    _build("cc", tmp_path / "check", "-O1", "-g", "-fsanitize=address,undefined", "-fno-sanitize-recover=all")
-    subprocess.run([tmp_path / "check", "150", "1"], check=True)
-
-
-@needs_compiler
-def test_optimized_kernels_agree_with_the_portable_ones(tmp_path):
-    _build("cc", tmp_path / "check", "-O3")
-    subprocess.run([tmp_path / "check", "400", "2"], check=True)
-
-
-@pytest.mark.skipif(any(shutil.which(tool) is None for tool in _EMULATED), reason="no ARM compiler or emulator")
-def test_arm_kernels_agree_with_the_portable_ones_under_emulation(tmp_path):
-    _build("aarch64-linux-gnu-gcc", tmp_path / "check", "-O2", "-static")
-    for cpu in ("max", "cortex-a53"):
-        subprocess.run(["qemu-aarch64", "-cpu", cpu, tmp_path / "check", "60", "3"], check=True)
+    subprocess.run([*runner, program, "60" if runner else "200", "1"], check=True)

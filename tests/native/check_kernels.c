@@ -27,7 +27,9 @@ static uint32_t draw(uint32_t below) { /* splitmix64 */
     return (uint32_t)((x ^ x >> 31) % below);
 }
 
-static int32_t between(int32_t low, int32_t high) { return low + (int32_t)draw((uint32_t)(high - low + 1)); }
+static int32_t between(int32_t low, int32_t high) {
+    return (int32_t)(low + (int64_t)draw((uint32_t)high - (uint32_t)low + 1));
+}
 
 /* Aligned memory with readable bytes before and after, filled with noise. */
 typedef struct block {
