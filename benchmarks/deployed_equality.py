@@ -82,7 +82,7 @@ def _compare(args: argparse.Namespace) -> int:
     batches = dataset.test_batches(_BATCH, training.recipe_of(config, dataset).augmentation)
     images = np.concatenate([batch.numpy() for batch, _ in batches])
     keras_scores = model.predict(images, batch_size=_BATCH, verbose=0)
-    fraction = integer.freeze(model).fractions[-1]
+    fraction = integer.freeze(model).output.fraction
     figures = {}
     with tempfile.TemporaryDirectory() as name:
         forms = {to: export_run(args.run_dir, to, Path(name) / to) for to in ("litert", "packed", "c")}

@@ -60,7 +60,11 @@ def activation_backward(upstream, a, k):
 
 
 def error_backward(e, k):
-    return np.asarray(e, np.float64) if k is None else quantize(scale_by_shift(e), k)
+    """Q_E with the factor Shift, which the paper leaves out: in a chain it changes no code."""
+    if k is None:
+        return np.asarray(e, np.float64)
+    largest = np.max(np.abs(e)) if np.size(e) else 0.0
+    return quantize(scale_by_shift(e), k) * (shift(largest) or 1.0)
 
 
 def mix(h):

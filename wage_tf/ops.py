@@ -105,15 +105,27 @@ def max_magnitude(x: tf.Tensor) -> tf.Tensor:
     return tf.bitcast(tf.maximum(tf.reduce_max(magnitude_bits), 0), tf.float32)
 
 
-def scale_by_shift(x: tf.Tensor, magnitude: tf.Tensor | None = None) -> tf.Tensor:
+def scale_by_shift(x: tf.Tensor) -> tf.Tensor:
     """Scales a tensor into about [−√2, √2]: x / Shift(max|x|); a zero tensor stays zero.
 
     Args:
         x: Float32 tensor of any shape.
+    """
+    return x / _scale(max_magnitude(x))
+
+
+def quantize_by_shift(x: tf.Tensor, k: int, magnitude: tf.Tensor | None = None) -> tf.Tensor:
+    """Rounds to the k-bit grid stretched by the tensor's own power of two: Shift·Q(x / Shift, k), Shift = Shift(max|x|).
+
+    A zero tensor stays zero.
+
+    Args:
+        x: Float32 tensor of any shape.
+        k: Bit width.
         magnitude: max|x| where `x` is one part of a larger tensor, the maximum over the whole; None takes it of `x`.
     """
-    scale = shift(max_magnitude(x) if magnitude is None else magnitude)
-    return x / tf.where(scale == 0, 1.0, scale)
+    scale = _scale(max_magnitude(x) if magnitude is None else magnitude)
+    return quantize(x / scale, k) * scale
 
 
 def random_bits(shape: tf.Tensor, seed: tf.Tensor, width: int = 16) -> tf.Tensor:
@@ -211,6 +223,12 @@ def check_random_width(width: int) -> int:
     if isinstance(width, bool) or not isinstance(width, int) or not 1 <= width <= 24:
         raise ValueError(f"width: random integers have 1 to 24 bits; received {width!r}")
     return width
+
+
+def _scale(magnitude: tf.Tensor) -> tf.Tensor:
+    """Shift(m), and 1 for m = 0."""
+    scale = shift(magnitude)
+    return tf.where(scale == 0, 1.0, scale)
 
 
 def _uint32(value: int) -> tf.Tensor:

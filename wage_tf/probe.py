@@ -95,14 +95,15 @@ class Probe:
             taps = self._tapped([self.images], training=True)
             loss = self.model.compute_loss(self.images, self.targets, taps["scores"])
         kernels = [layer.kernel.value for layer in self._kernels]
-        gradients, incoming, outgoing = tape.gradient(loss, (kernels, taps["after"], taps["before"]))
+        gradients, incoming = tape.gradient(loss, (kernels, taps["after"]))
         found = _Findings()
         for layer, activation in zip(self._activations, taps["activations"], strict=True):
             found.add("A", layer.name, activation, layer.bits.a)
-        for layer, x, upstream, error in zip(self._errors, taps["before"], incoming, outgoing, strict=True):
+        for layer, x, upstream in zip(self._errors, taps["before"], incoming, strict=True):
             found.add("E_raw", layer.name, upstream, None)
-            found.add("E", layer.name, error, layer.bits.e)
-            found.scalars[f"E_shift/{layer.name}"] = _shift_exponent(_passed_by_mask(layer, x, upstream))
+            scale = ops.shift(ops.max_magnitude(_passed_by_mask(layer, x, upstream)))
+            found.add("E", layer.name, tf.math.divide_no_nan(_error_of(layer, x, upstream), scale), layer.bits.e)
+            found.scalars[f"E_shift/{layer.name}"] = _exponent(scale)
         for layer, gradient in zip(self._kernels, gradients, strict=True):
             self._add_kernel(found, layer, gradient)
         return found.counted, found.scalars
@@ -161,8 +162,20 @@ def _share(condition: tf.Tensor) -> tf.Tensor:
 
 def _shift_exponent(x: tf.Tensor) -> tf.Tensor:
     """log2 Shift(max|x|); −127 for a tensor of zeros."""
-    power = tf.bitcast(ops.shift(ops.max_magnitude(x)), tf.int32)
-    return tf.bitwise.right_shift(power, 23) - 127
+    return _exponent(ops.shift(ops.max_magnitude(x)))
+
+
+def _exponent(power: tf.Tensor) -> tf.Tensor:
+    """log2 of a power of two; −127 for 0."""
+    return tf.bitwise.right_shift(tf.bitcast(power, tf.int32), 23) - 127
+
+
+def _error_of(layer: keras.layers.Layer, x: tf.Tensor, upstream: tf.Tensor) -> tf.Tensor:
+    """The error that a layer alone passes to its input, which other layers may read too."""
+    with tf.GradientTape() as tape:
+        tape.watch(x)
+        y = layer(x)
+    return tape.gradient(y, x, upstream)
 
 
 def _passed_by_mask(layer: keras.layers.Layer, x: tf.Tensor, upstream: tf.Tensor) -> tf.Tensor:

@@ -69,8 +69,10 @@ def quantize_activation(a: tf.Tensor, bits: Bits) -> tf.Tensor:
 def quantize_error(x: tf.Tensor, bits: Bits) -> tf.Tensor:
     """Q_E: the identity, whose backward pass puts the error on the k_E-bit grid (paper, eq. 12).
 
-    Forward: x. Backward: e_q = Q(e / Shift(max|e|), k_E), the maximum over the whole tensor, batch included; under a
-    `tf.distribute` strategy over the whole global batch. Errors that are all zero stay zero.
+    Forward: x. Backward: e_q = Shift·Q(e / Shift, k_E), Shift = Shift(max|e|), the maximum over the whole tensor, batch
+    included; under a `tf.distribute` strategy over the whole global batch. Errors that are all zero stay zero. The paper
+    prints no factor Shift in front: in a chain it changes no code, since every later maximum absorbs it; where errors of
+    branches meet, and for float parameters, it keeps their true size.
 
     Args:
         x: Float32 tensor, any shape.
@@ -174,20 +176,18 @@ def _activation_backward(upstream: tf.Tensor, a: tf.Tensor, *, k: int) -> tf.Ten
 
 
 def error_backward(upstream: tf.Tensor, *, k: int) -> tf.Tensor:
-    """Q_E itself: Q(e / Shift(max|e|), k), float32 of the same shape; max|e| is over the tensors of all replicas."""
-    if not replicas.are_several():
-        return _error_backward(upstream, k=k)
-    return _error_backward_given(upstream, replicas.maximum(_max_magnitude(upstream)), k=k)
+    """Q_E itself: Shift·Q(e / Shift(max|e|), k), float32 of the same shape; max|e| is over the tensors of all replicas."""
+    return _error_backward(upstream, *_shared_magnitude(_max_magnitude, upstream), k=k)
+
+
+def _shared_magnitude(magnitude_of: Callable, *tensors: tf.Tensor) -> list[tf.Tensor]:
+    """The maximum over all replicas where there are several; else none: the kernel that needs it takes its own."""
+    return [replicas.maximum(magnitude_of(*tensors))] if replicas.are_several() else []
 
 
 @fused
-def _error_backward(upstream: tf.Tensor, *, k: int) -> tf.Tensor:
-    return ops.quantize(ops.scale_by_shift(upstream), k)
-
-
-@fused
-def _error_backward_given(upstream: tf.Tensor, magnitude: tf.Tensor, *, k: int) -> tf.Tensor:
-    return ops.quantize(ops.scale_by_shift(upstream, magnitude), k)
+def _error_backward(upstream: tf.Tensor, magnitude: tf.Tensor | None = None, *, k: int) -> tf.Tensor:
+    return ops.quantize_by_shift(upstream, k, magnitude)
 
 
 @fused
@@ -206,21 +206,13 @@ def _relu_forward(x: tf.Tensor, *, k: int) -> tuple[tf.Tensor, tf.Tensor]:
 
 
 def _relu_backward(upstream: tf.Tensor, gate: tf.Tensor, *, k: int) -> tf.Tensor:
-    if not replicas.are_several():
-        return _relu_backward_alone(upstream, gate, k=k)
-    return _relu_backward_given(upstream, gate, replicas.maximum(_unsaturated_magnitude(upstream, gate)), k=k)
+    return _relu_gated(upstream, gate, *_shared_magnitude(_unsaturated_magnitude, upstream, gate), k=k)
 
 
 @fused
-def _relu_backward_alone(upstream: tf.Tensor, gate: tf.Tensor, *, k: int) -> tf.Tensor:
-    unsaturated = _unsaturated(upstream, gate)
-    return _where_open(gate, ops.quantize(ops.scale_by_shift(unsaturated), k))
-
-
-@fused
-def _relu_backward_given(upstream: tf.Tensor, gate: tf.Tensor, magnitude: tf.Tensor, *, k: int) -> tf.Tensor:
-    unsaturated = _unsaturated(upstream, gate)
-    return _where_open(gate, ops.quantize(ops.scale_by_shift(unsaturated, magnitude), k))
+def _relu_gated(upstream: tf.Tensor, gate: tf.Tensor, magnitude: tf.Tensor | None = None, *, k: int) -> tf.Tensor:
+    error = ops.quantize_by_shift(_unsaturated(upstream, gate), k, magnitude)
+    return tf.where(gate == _CLOSED, tf.zeros_like(error), error)
 
 
 @fused
@@ -230,10 +222,6 @@ def _unsaturated_magnitude(upstream: tf.Tensor, gate: tf.Tensor) -> tf.Tensor:
 
 def _unsaturated(upstream: tf.Tensor, gate: tf.Tensor) -> tf.Tensor:
     return tf.where(gate == _SATURATED, tf.zeros_like(upstream), upstream)
-
-
-def _where_open(gate: tf.Tensor, error: tf.Tensor) -> tf.Tensor:
-    return tf.where(gate == _CLOSED, tf.zeros_like(error), error)
 
 
 @fused

@@ -46,7 +46,7 @@ def test_equals_the_engine(tmp_path, name, bits, shape, width):
     assert (tmp_path / "net.tflite").stat().st_size == size
     images = random_images(shape, 40)
     outputs, scale = run(tmp_path / "net.tflite", images, 20)
-    assert scale == 2.0 ** -graph.fractions[-1]
+    assert scale == 2.0**-graph.output.fraction
     assert (outputs == integer.infer(graph, images)).all()
 
 

@@ -15,7 +15,8 @@ def test_one_layer_one_step():
     assert arithmetic.quantize(np.maximum(sums, 0), 7 + 1 + 1, 8).tolist() == [[32, 0], [0, 21]]
     e = np.array([[90, -31], [12, 7]], np.int32)
     assert arithmetic.shift_exponent(90) == 6
-    e = arithmetic.quantize_error(e, 8)
+    e, log2_shift = arithmetic.quantize_error(e, 8)
+    assert log2_shift == 6
     assert e.tolist() == [[127, -62], [24, 14]]
     e = np.where(sums > 0, e, 0)
     assert linear.product(e, weights).tolist() == [[127, 0, -127], [-14, 14, 14]]

@@ -3,9 +3,11 @@
 import ast
 import dataclasses
 import hashlib
+import importlib
 import inspect
 import os
 import pathlib
+import pkgutil
 import subprocess
 import sys
 import types
@@ -16,11 +18,14 @@ import pytest
 import models
 from tests.integer.helpers import random_images
 from wage_tf import export, integer
-from wage_tf.integer import arithmetic, engine, graph, linear
+from wage_tf.integer import arithmetic, engine, graph, linear, nodes, tensors
 
 FOLDER = pathlib.Path(integer.__file__).parent
-WATCHED = (arithmetic, linear, graph, engine)
-ENGINE = [pathlib.Path(module.__file__) for module in WATCHED]
+FAMILIES = tuple(
+    importlib.import_module(module.name) for module in pkgutil.iter_modules(nodes.__path__, f"{nodes.__name__}.")
+)
+WATCHED = tuple(module for module in (arithmetic, tensors, linear, *FAMILIES, engine) if hasattr(module, "np"))
+ENGINE = [pathlib.Path(module.__file__) for module in (arithmetic, tensors, linear, graph, nodes, *FAMILIES, engine)]
 FLOAT_NAMES = {"float", "float16", "float32", "float64", "double", "half", "mean", "sqrt", "log2", "exp"}
 FLOAT_NAMES |= {"ldexp", "rint", "divide", "true_divide"}
 FLOAT_DTYPES = {"e", "f", "d", "g", "half", "single", "double", "float", "float16", "float32", "float64"}
@@ -145,7 +150,7 @@ def test_no_float_at_run_time(called, monkeypatch):
             "np.rint(np.ldexp(x, -shift)).astype(np.int64)",
         ),
         (arithmetic, "quantize_gradient", "size >> whole", "np.floor_divide(size, 2.0**whole).astype(np.int64)"),
-        (engine, "_loss_error", "scores.astype(np.int64)", 'scores.astype("f").astype(np.int64)'),
+        (engine, "_loss_error", "codes.astype(np.int64)", 'codes.astype("f").astype(np.int64)'),
     ],
 )
 def test_a_float_at_run_time_is_seen(called, monkeypatch, module, name, code, mutant):

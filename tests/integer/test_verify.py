@@ -11,7 +11,8 @@ from tests.integer.helpers import random_images
 from tests.integer.runs_helper import write_run
 from wage_tf import datasets, integer, layers
 from wage_tf.errors import UserError
-from wage_tf.integer import engine, exactness, linear
+from wage_tf.integer import exactness, linear
+from wage_tf.integer import nodes
 from wage_tf.integer.__main__ import main
 from wage_tf.integer.verify import Comparison
 
@@ -93,7 +94,7 @@ def damaged(function, amount):
     [
         (linear, "max_pool", 1000, "conv1_relu"),
         (linear, "max_pool_error", 1, "conv1"),
-        (engine, "quantize_gradient", 1, "conv1"),
+        (nodes.parameters, "quantize_gradient", 1, "conv1"),
     ],
 )
 def test_a_fault_of_the_engine_is_not_blamed_on_float32(tmp_path, capsys, monkeypatch, module, name, amount, layer):
@@ -146,14 +147,16 @@ def test_bounds_hold_for_the_sums_met():
         gradients, errors = integer.backward(graph, outputs, images, np.arange(6))
         forward = exactness.forward_bounds(graph, outputs)
         error = exactness.error_bounds(graph, outputs, errors)
-        gradient = exactness.gradient_bounds(graph, outputs, errors, gradients)
-        assert set(error) == {"second", "last", graph.nodes[-1].name}
-        places = {node.name: place for place, node in enumerate(graph.nodes)}
-        for name in gradients:
-            assert np.abs(outputs[places[name]]).max() <= forward[name]
-            assert np.abs(gradients[name].astype(np.int64)).max() <= gradient[name]
-        assert np.abs(errors[places["second"] - 1]).max() * 4 <= error["second"]
-        assert np.abs(errors[places["last"] - 1]).max() <= error["last"]
+        gradient = exactness.gradient_bounds(graph, outputs, errors)
+        (pool,) = (node.name for node in graph.nodes if isinstance(node, integer.nodes.MaxPool2D))
+        assert set(error) == {"second", "last", pool, graph.nodes[-1].name}
+        for name in graph.kernels:
+            assert np.abs(outputs[name].codes).max() <= forward[name]
+            assert np.abs(gradients[f"{name}/kernel"].codes.astype(np.int64)).max() <= gradient[f"{name}/kernel"]
+        for name in ("second", "last", pool):
+            (node,) = (node for node in graph.nodes if node.name == name)
+            assert np.abs(errors[node.inputs[0]].codes).max() <= error[name]
+        assert np.abs(errors[pool].codes).max() * 4 == error[pool]
         assert (max(forward.values()) >= exactness.EXACT_SUMS) == (bits != "2-8-8-8")
 
 
@@ -214,10 +217,10 @@ def test_gradient_sums_past_2_to_24_are_found(tmp_path):
     images = np.full((64, 28, 28, 1), 255, np.uint8)
     outputs = integer.forward(graph, images)
     gradients, errors = integer.backward(graph, outputs, images, np.zeros(64, np.int64))
-    bounds = exactness.gradient_bounds(graph, outputs, errors, gradients)
+    bounds = exactness.gradient_bounds(graph, outputs, errors)
     for name, gradient in gradients.items():
-        assert np.abs(gradient).max() <= bounds[name]
-    assert bounds["conv1"] == np.abs(errors[1].astype(np.int64)).sum(axis=(0, 1, 2)).max() * 127
+        assert np.abs(gradient.codes).max() <= bounds[name]
+    assert bounds["conv1/kernel"] == np.abs(errors["conv1"].codes.astype(np.int64)).sum(axis=(0, 1, 2)).max() * 127
 
 
 def test_comparison_counts_inexact_gradients(tmp_path):

@@ -5,8 +5,8 @@
 | 8         | the magic "WAGE-INT"                                                                      |
 | 2         | version of the format, little endian                                                      |
 | 4         | length of the header, little endian                                                       |
-| length    | header: JSON in UTF-8 with the metadata, the input's shape and the nodes of the chain     |
-| the rest  | arrays in the order of the nodes (`bitpack`): tables, weight codes or accumulators        |
+| length    | header: JSON in UTF-8 with the metadata, the input's shape and the nodes                  |
+| the rest  | arrays in the order of the nodes (`bitpack`): tables, weight codes or accumulators, biases |
 | 32        | SHA-256 of everything before                                                              |
 
 A kernel is stored as its k_W-bit codes or, where training is to go on, as its accumulators, of which the codes are
@@ -30,24 +30,13 @@ from wage_tf.export import bitpack
 from wage_tf.export.card import Card
 from wage_tf.export.whole import write_whole
 from wage_tf.integer.arithmetic import code_dtype, largest_code, quantize
-from wage_tf.integer.graph import (
-    Activation,
-    Conv2D,
-    Dense,
-    Error,
-    Flatten,
-    Graph,
-    Kernel,
-    MaxPool2D,
-    Node,
-    Rescale,
-)
+from wage_tf.integer.graph import IMAGES, Graph
+from wage_tf.integer.nodes import KINDS, Bias, Kernel, Node, Rescale
 
-VERSION = 1
+VERSION = 2
 _MAGIC = b"WAGE-INT"
 _PREFIX = struct.Struct("<8sHI")
 _DIGEST = hashlib.sha256().digest_size
-_KINDS = {kind.__name__: kind for kind in (Rescale, Conv2D, Dense, MaxPool2D, Flatten, Activation, Error)}
 _MOST_CODES = 2**31
 
 
@@ -93,8 +82,9 @@ def to_bytes(graph: Graph, card: Card, accumulators: bool = False) -> bytes:
         fields = {field.name: getattr(node, field.name) for field in dataclasses.fields(node)}
         if isinstance(node, Rescale):
             arrays.append(bitpack.pack(fields.pop("codes"), node.width))
-        elif isinstance(node, Conv2D | Dense):
-            fields["kernel"], array = _kernel_to_json(node.name, node.kernel, accumulators)
+        for name, parameter in node.parameters.items():
+            to_json = _kernel_to_json if isinstance(parameter, Kernel) else _bias_to_json
+            fields[name], array = to_json(node.name, parameter, accumulators)
             arrays.append(array)
         nodes.append({"kind": type(node).__name__, **fields})
     header = {"metadata": card.as_dict(), "input_shape": list(graph.input_shape), "nodes": nodes}
@@ -112,8 +102,8 @@ def from_bytes(content: bytes) -> tuple[Graph, Card]:
     if len(content) < _PREFIX.size or not content.startswith(_MAGIC):
         raise UserError("not a packed integer model")
     _, version, length = _PREFIX.unpack_from(content)
-    if version != VERSION:
-        raise UserError(f"packed format of version {version}; this library reads version {VERSION}")
+    if not 1 <= version <= VERSION:
+        raise UserError(f"packed format of version {version}; this library reads versions 1 to {VERSION}")
     body, digest = content[:-_DIGEST], content[-_DIGEST:]
     if hashlib.sha256(body).digest() != digest:
         raise UserError("the packed model is cut or damaged: its checksum does not fit")
@@ -122,12 +112,27 @@ def from_bytes(content: bytes) -> tuple[Graph, Card]:
         header = json.loads(text.decode())
     except (ValueError, RecursionError):
         raise UserError("the packed model's header is not JSON") from None
-    return _read(_fields(header, {"metadata", "input_shape", "nodes"}), data)
+    header = _fields(header, {"metadata", "input_shape", "nodes"})
+    nodes = _typed(header["nodes"], list, "nodes")
+    return _read(header | {"nodes": _as_version_2(nodes) if version == 1 else nodes}, data)
+
+
+def _as_version_2(nodes: list[object]) -> list[object]:
+    """The nodes of a version 1 file, a chain without bias, groups and dilation, as version 2 writes them."""
+    plain = {"bias": None, "dilation": [1, 1], "groups": 1}
+    new = {"Conv2D": plain, "Dense": {"bias": None}}
+    found, before = [], IMAGES
+    for fields in nodes:
+        if isinstance(fields, dict):
+            fields = {**fields, "inputs": [before], **new.get(str(fields.get("kind")), {})}
+            before = fields.get("name")
+        found.append(fields)
+    return found
 
 
 def _read(header: dict, data: bytes) -> tuple[Graph, Card]:
     reader = _Reader(data)
-    nodes = tuple(_node(fields, reader) for fields in _typed(header["nodes"], list, "nodes"))
+    nodes = tuple(_node(fields, reader) for fields in header["nodes"])
     if reader.left:
         raise UserError(f"{reader.left} bytes follow the last array")
     return Graph(_sizes(header["input_shape"], "input_shape"), nodes), Card.from_dict(header["metadata"])
@@ -154,23 +159,31 @@ class _Reader:
 
 
 def _node(fields: object, reader: _Reader) -> Node:
-    kind = _KINDS.get(str(fields.get("kind"))) if isinstance(fields, dict) else None
+    kind = KINDS.get(str(fields.get("kind"))) if isinstance(fields, dict) else None
     if kind is None:
-        raise UserError(f"a node is one of {', '.join(_KINDS)}; received {str(fields)[:80]}")
+        raise UserError(f"a node is one of {', '.join(KINDS)}; received {str(fields)[:80]}")
     names = {field.name for field in dataclasses.fields(kind)} - ({"codes"} if kind is Rescale else set())
     fields = dict(_fields(fields, {"kind", *names}))
     del fields["kind"]
     _typed(fields["name"], str, "name")
-    for name in {"strides", "window"} & names:
+    inputs = _typed(fields["inputs"], list, "inputs")
+    fields["inputs"] = tuple(_typed(name, str, "inputs") for name in inputs)
+    for name in _SIZES & names:
         fields[name] = _sizes(fields[name], name)
+    for name in _PADS & names:
+        fields[name] = tuple(_typed(size, int, name) for size in _typed(fields[name], list, name))
     if kind is Rescale:
         width = _width(fields["width"])
         return Rescale(codes=reader.take((256,), width).astype(code_dtype(largest_code(width))), **fields)
     if "kernel" in names:
         fields["kernel"] = _kernel(fields["kernel"], reader)
+    if fields.get("bias") is not None:
+        fields["bias"] = _bias(fields["bias"], reader)
     return kind(**fields)
 
 
+_SIZES = {"strides", "window", "dilation", "shape"}
+_PADS = {"rows", "columns"}
 _KERNEL_FIELDS = ("width", "alpha", "gradient_width", "fraction", "limit", "variable")
 
 
@@ -196,6 +209,24 @@ def _kernel(fields: object, reader: _Reader) -> Kernel:
         raise UserError(f"accumulators of {fraction} fraction bits clipped at {limit} are out of range")
     stored = reader.take(shape, _accumulator_width(limit))
     return Kernel(codes=quantize(stored, fraction, width), accumulators=stored.astype(code_dtype(limit)), **fields)
+
+
+_BIAS_FIELDS = ("gradient_width", "fraction", "limit", "variable")
+
+
+def _bias_to_json(name: str, bias: Bias, accumulators: bool) -> tuple[dict[str, object], bytes]:
+    del name, accumulators
+    fields = {field: getattr(bias, field) for field in _BIAS_FIELDS} | {"units": len(bias.codes)}
+    return fields, bitpack.pack(bias.codes, _accumulator_width(bias.limit))
+
+
+def _bias(fields: object, reader: _Reader) -> Bias:
+    fields = dict(_fields(fields, {*_BIAS_FIELDS, "units"}))
+    units, limit = (_typed(fields[name], int, name) for name in ("units", "limit"))
+    if not 0 < limit < 2**31:
+        raise UserError(f"a bias clipped at {limit} is out of range")
+    del fields["units"]
+    return Bias(codes=reader.take((units,), _accumulator_width(limit)).astype(code_dtype(limit)), **fields)
 
 
 def _accumulator_width(limit: int) -> int:

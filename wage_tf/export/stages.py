@@ -14,7 +14,9 @@ import numpy as np
 from wage_tf.errors import UserError
 from wage_tf.integer import linear
 from wage_tf.integer.arithmetic import fraction_bits, largest_code
-from wage_tf.integer.graph import Activation, Conv2D, Dense, Error, Flatten, Graph, Kernel, MaxPool2D, Rescale, Shape
+from wage_tf.integer.graph import IMAGES, Graph
+from wage_tf.integer.nodes import Activation, Conv2D, Dense, Error, Flatten, Kernel, MaxPool2D, Rescale
+from wage_tf.integer.tensors import Shape
 
 _INT32 = 2**31 - 1
 
@@ -124,12 +126,15 @@ def stages(graph: Graph) -> Stages:
 
     Raises:
         UserError: If sums can pass 32 bits, or the nodes stand in an order that has no such form: an Activation that
-            no kernel precedes, a kernel on the sums of another; the message names the node. Or if there is no kernel.
+            no kernel precedes, a kernel on the sums of another, branches; the message names the node. Or if there is
+            no kernel.
     """
+    _check_chain(graph)
     steps: list[Product | Pool] = []
     shape, fraction, open_product = graph.input_shape, 0, None
-    for place, node in enumerate(graph.nodes):
-        shape_in, shape = shape, graph.shapes[place]
+    for node in graph.nodes:
+        (entering,) = graph.inputs_of(node)
+        shape_in, shape = shape, graph.signals[node.name].shape
         match node:
             case Rescale() | Flatten() | Error():
                 pass
@@ -139,7 +144,7 @@ def stages(graph: Graph) -> Stages:
                         f"export: {node.name} takes the sums of {steps[open_product].name}: put a QActivation between"
                     )
                 open_product = len(steps)
-                product = _product(node, shape_in, shape, graph.fractions[place], graph.largest[place - 1])
+                product = _product(node, shape_in, shape, graph.signals[node.name].fraction, entering.largest)
                 if product.largest_sum > _INT32:
                     raise UserError(f"export: the sums of {node.name} can pass 32 bits")
                 steps.append(product)
@@ -153,13 +158,27 @@ def stages(graph: Graph) -> Stages:
                 )
                 steps[open_product] = dataclasses.replace(steps[open_product], requantization=requantization)
                 open_product = None
-        fraction = graph.fractions[place]
+            case _:
+                raise UserError(f"export: {node.name}: {type(node).__name__} has no such form")
+        fraction = graph.signals[node.name].fraction
     if not any(isinstance(step, Product) for step in steps):
         raise UserError("export: the network has no QConv2D or QDense")
     if open_product is not None and open_product != len(steps) - 1:
         raise UserError(f"export: {graph.nodes[-1].name}: the network ends with a product, or an activation after it")
     first = graph.nodes[0]
     return Stages(graph.input_shape, first.codes, first.width, tuple(steps), math.prod(shape), fraction)
+
+
+def _check_chain(graph: Graph) -> None:
+    before = IMAGES
+    for node in graph.nodes:
+        if node.inputs != (before,):
+            raise UserError(f"export: {node.name} takes {', '.join(node.inputs)}: branches have no such form")
+        before = node.name
+        if isinstance(node, Conv2D) and (node.groups, node.dilation) != (1, (1, 1)):
+            raise UserError(f"export: {node.name}: groups and dilation have no such form")
+        if isinstance(node, Conv2D | Dense) and node.bias is not None:
+            raise UserError(f"export: {node.name}: a bias has no such form")
 
 
 def _product(node: Conv2D | Dense, shape_in: Shape, shape_out: Shape, fraction: int, largest_input: int) -> Product:

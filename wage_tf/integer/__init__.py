@@ -1,41 +1,26 @@
 """The same network in integer arithmetic only: freeze a Keras model, then run and train it without a float.
 
-The engine (`graph`, `arithmetic`, `linear`, `engine`) imports NumPy and nothing else; `freeze` and `verify` import
-Keras when they are called.
+The engine (`arithmetic`, `tensors`, `linear`, `nodes`, `graph`, `engine`) imports NumPy and nothing else; `freeze` and
+`verify` import Keras when they are called.
 """
 
 from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from wage_tf.integer import arithmetic, linear
+from wage_tf.integer import arithmetic, linear, nodes
 from wage_tf.integer.engine import backward, forward, infer, train_step, update
-from wage_tf.integer.graph import (
-    Activation,
-    Conv2D,
-    Dense,
-    Error,
-    Flatten,
-    Graph,
-    Kernel,
-    MaxPool2D,
-    Rescale,
-    float_operands,
-)
+from wage_tf.integer.graph import IMAGES, Graph, float_operands
+from wage_tf.integer.tensors import Signal, Tensor
 
 if TYPE_CHECKING:
     import keras
 
 __all__ = [
-    "Activation",
-    "Conv2D",
-    "Dense",
-    "Error",
-    "Flatten",
+    "IMAGES",
     "Graph",
-    "Kernel",
-    "MaxPool2D",
-    "Rescale",
+    "Signal",
+    "Tensor",
     "arithmetic",
     "backward",
     "float_operands",
@@ -43,6 +28,7 @@ __all__ = [
     "freeze",
     "infer",
     "linear",
+    "nodes",
     "train_step",
     "update",
 ]

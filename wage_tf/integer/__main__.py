@@ -86,7 +86,7 @@ def _first(batches: object, count: int) -> Iterator[tuple[np.ndarray, np.ndarray
 
 def _table(comparison: Comparison) -> str:
     names = [node.name for node in comparison.graph.nodes]
-    order = ("W", "A", "E", "G", "stored")
+    order = ("W", "A", "sum", "E", "G", "stored", "bias G", "bias stored")
     rows = sorted(comparison.rows.values(), key=lambda row: (names.index(row.layer), order.index(row.operand)))
     lines = [_HEADER, *map(_cells, rows)]
     widths = [max(map(len, column)) for column in zip(*lines, strict=True)]

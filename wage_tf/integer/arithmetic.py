@@ -8,6 +8,8 @@ from __future__ import annotations
 
 import numpy as np
 
+from wage_tf.errors import UserError
+
 _GOLDEN = 0x9E3779B9
 _WORD = 2**32
 _LARGEST_SHIFT = 63
@@ -25,11 +27,15 @@ def fraction_bits(width: int) -> int:
 
 
 def code_dtype(largest: int) -> np.dtype:
-    """The narrowest of int8, int16, int32 and int64 that holds ±`largest`."""
-    for dtype in (np.int8, np.int16, np.int32):
+    """The narrowest of int8, int16, int32 and int64 that holds ±`largest`.
+
+    Raises:
+        UserError: If none does.
+    """
+    for dtype in (np.int8, np.int16, np.int32, np.int64):
         if largest <= np.iinfo(dtype).max:
             return np.dtype(dtype)
-    return np.dtype(np.int64)
+    raise UserError(f"integers: sums of up to {largest} pass 64 bits")
 
 
 def magnitude(x: np.ndarray) -> int:
@@ -91,15 +97,16 @@ def shift_exponent(largest: int) -> int:
     return p + (largest * largest > 2 ** (2 * p + 1))
 
 
-def quantize_error(e: np.ndarray, width: int) -> np.ndarray:
-    """Q_E: Q(e / Shift(max|e|), k) as codes of the k-bit grid; zeros stay zeros.
+def quantize_error(e: np.ndarray, width: int) -> tuple[np.ndarray, int]:
+    """Q_E: the codes of Q(e / Shift(max|e|), k) on the k-bit grid, and log2 Shift; zeros stay zeros, with 0.
 
-    The fraction bits of `e` do not matter: the division by Shift cancels them.
+    Shift is in units of the codes `e`, whose fraction bits do not matter to the result's codes.
     """
     largest = magnitude(e)
     if largest == 0:
-        return np.zeros(e.shape, code_dtype(largest_code(width)))
-    return quantize(e, shift_exponent(largest), width)
+        return np.zeros(e.shape, code_dtype(largest_code(width))), 0
+    log2_shift = shift_exponent(largest)
+    return quantize(e, log2_shift, width), log2_shift
 
 
 def quantize_gradient(g: np.ndarray, log2_eta: int, seed: tuple[int, int], random_width: int = 16) -> np.ndarray:

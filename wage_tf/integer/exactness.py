@@ -1,104 +1,81 @@
 """Where float32 accumulation can leave the exact range: sums of integers are exact below 2^24, whatever their order.
 
-A product's bound is the largest Σ|a|·|b| of its sums for a batch: no partial sum, in any order, is larger, so that
-below `EXACT_SUMS` float32 has the integers. Forward and backward it is first estimated from the largest code and the
-weights alone, and computed where that estimate is not enough.
+A node's bound is the largest Σ|terms| of its sums for a batch: no partial sum, in any order, is larger, so that below
+`EXACT_SUMS` float32 has the integers. A bound at or above it is as tight as it gets; a smaller one may be rough.
 """
 
 from __future__ import annotations
 
-import dataclasses
-import math
-
-import numpy as np
-
-from wage_tf.integer import engine
 from wage_tf.integer.arithmetic import magnitude
-from wage_tf.integer.graph import Activation, Conv2D, Dense, Error, Graph, MaxPool2D
+from wage_tf.integer.graph import Graph
+from wage_tf.integer.nodes import Node
+from wage_tf.integer.tensors import Tensor, finest, sum_bound
 
 EXACT_SUMS = 2**24
 
 
-def forward_bounds(graph: Graph, outputs: list[np.ndarray]) -> dict[str, int]:
-    """The bound of every kernel's forward sums, by name.
+def forward_bounds(graph: Graph, outputs: dict[str, Tensor]) -> dict[str, int]:
+    """The bound of every node's forward sums, by name, where it adds anything up.
 
     Args:
         graph: The network.
         outputs: What `engine.forward` returned.
     """
     bounds = {}
-    for place, node in _kernels(graph):
-        x, weights = outputs[place - 1], _sizes(node)
-        bound = magnitude(x) * _largest_sum(weights.kernel.codes, axis=-1)
-        if bound >= EXACT_SUMS:
-            bound = magnitude(engine.node_forward(weights, np.abs(x), graph.fractions[place - 1]))
-        bounds[node.name] = bound
+    for node in graph.nodes:
+        bound = node.forward_bound(EXACT_SUMS, *(outputs[name] for name in node.inputs))
+        if bound is not None:
+            bounds[node.name] = bound
     return bounds
 
 
-def error_bounds(graph: Graph, outputs: list[np.ndarray], errors: list[np.ndarray | None]) -> dict[str, int]:
-    """The bound of every kernel's error sums, which its input gets, by name, where that error is needed at all.
+def error_bounds(graph: Graph, outputs: dict[str, Tensor], errors: dict[str, Tensor]) -> dict[str, int]:
+    """The bound of the error sums that a node gives its inputs, by name, where it adds anything up.
 
-    Overlapping poolings below a kernel add such sums up. Under the last node's name stands y − t, the scores' error.
+    Where an output has several readers, their sum is the bound under its own name. Under the last node's name stands
+    y − t, the scores' error.
 
     Args:
         graph: The network.
         outputs: What `engine.forward` returned.
         errors: What `engine.backward` returned.
     """
-    bounds = {graph.nodes[-1].name: magnitude(outputs[-1]) + 2 ** graph.fractions[-1]}
-    for place, node in _kernels(graph):
-        if errors[place - 1] is None:
-            continue
-        e, weights, overlap = errors[place], _sizes(node), _overlap(graph, place)
-        bound = overlap * magnitude(e) * _largest_sum(weights.kernel.codes, axis=-2)
-        if bound >= EXACT_SUMS:
-            sums = engine.node_backward(weights, outputs[place - 1], graph.fractions[place - 1], np.abs(e))
-            bound = overlap * magnitude(sums)
-        bounds[node.name] = bound
+    last = graph.nodes[-1].name
+    bounds = {last: magnitude(outputs[last].codes) + 2 ** outputs[last].fraction}
+    for node in graph.nodes:
+        found = []
+        if set(node.inputs) & set(errors):
+            found.append(node.error_bound(EXACT_SUMS, errors[node.name], *(outputs[name] for name in node.inputs)))
+        meeting = _meeting(graph, node, outputs, errors) if node.name in errors else []
+        if meeting:
+            found.append(sum_bound(meeting, finest(meeting)))
+        known = [bound for bound in (bounds.get(node.name), *found) if bound is not None]
+        if known:
+            bounds[node.name] = max(known)
     return bounds
 
 
-def gradient_bounds(
-    graph: Graph, outputs: list[np.ndarray], errors: list[np.ndarray | None], gradients: dict[str, np.ndarray]
-) -> dict[str, int]:
-    """The bound of every kernel's gradient sums, by name.
+def gradient_bounds(graph: Graph, outputs: dict[str, Tensor], errors: dict[str, Tensor]) -> dict[str, int]:
+    """The bound of every trained parameter's gradient sums, by name.
 
     Args:
         graph: The network.
         outputs: What `engine.forward` returned.
-        errors: What `engine.backward` returned, with `gradients`.
-        gradients: See `errors`.
+        errors: What `engine.backward` returned.
     """
-    bounds = {}
-    for place, node in _kernels(graph):
-        if node.name in gradients:
-            x, e = np.abs(outputs[place - 1]), np.abs(errors[place])
-            bounds[node.name] = magnitude(engine.kernel_gradient(node, x, e))
-    return bounds
+    return {
+        f"{node.name}/{field}": bound
+        for node in graph.nodes
+        if node.name in errors
+        for field, bound in node.gradient_bounds(errors[node.name], *(outputs[name] for name in node.inputs)).items()
+    }
 
 
-def _kernels(graph: Graph) -> list[tuple[int, Conv2D | Dense]]:
-    return [(place, node) for place, node in enumerate(graph.nodes) if isinstance(node, Conv2D | Dense)]
-
-
-def _sizes(node: Conv2D | Dense) -> Conv2D | Dense:
-    """The node with |codes| as its weights."""
-    return dataclasses.replace(node, kernel=dataclasses.replace(node.kernel, codes=np.abs(node.kernel.codes)))
-
-
-def _largest_sum(weights: np.ndarray, axis: int) -> int:
-    """The largest sum of weights over all axes but one."""
-    others = tuple(i for i in range(weights.ndim) if i != axis % weights.ndim)
-    return int(weights.astype(np.int64).sum(axis=others).max())
-
-
-def _overlap(graph: Graph, place: int) -> int:
-    """How many windows of the poolings between a kernel and the node that quantizes its input's error share a pixel."""
-    overlap = 1
-    for node in reversed(graph.nodes[:place]):
-        if (isinstance(node, Activation | Error) and node.error_width is not None) or isinstance(node, Conv2D | Dense):
-            break
-        if isinstance(node, MaxPool2D):
-            overlap *= math.prod(-(-size // stride) for size, stride in zip(node.window, node.strides, strict=True))
-    return overlap
+def _meeting(graph: Graph, node: Node, outputs: dict[str, Tensor], errors: dict[str, Tensor]) -> list[Tensor]:
+    """The errors that a node's several readers give it; none where it has one reader."""
+    readers = [(reader, i) for reader in graph.nodes for i, name in enumerate(reader.inputs) if name == node.name]
+    if len(readers) < 2:
+        return []
+    return [
+        reader.backward(errors[reader.name], *(outputs[name] for name in reader.inputs))[i] for reader, i in readers
+    ]

@@ -2,41 +2,72 @@
 
 from __future__ import annotations
 
-import collections
+import dataclasses
 import itertools
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
 import keras
 import numpy as np
 
 from wage_tf.constraints import ClipToGrid
 from wage_tf.errors import UserError
-from wage_tf.integer.arithmetic import code_dtype, fraction_bits, largest_code, quantize
-from wage_tf.integer.graph import Activation, Conv2D, Dense, Error, Flatten, Graph, Kernel, MaxPool2D, Rescale
+from wage_tf.integer.arithmetic import code_dtype, fraction_bits, largest_code
+from wage_tf.integer.graph import IMAGES, Graph
+from wage_tf.integer.nodes import Activation, Conv2D, Dense, Error, Flatten, Kernel, MaxPool2D, Node, Rescale
 from wage_tf.layers import QActivation, QConv2D, QDense, QError, QRescaling
+
+
+@dataclasses.dataclass(frozen=True)
+class Call:
+    """A layer's place in a model.
+
+    Attributes:
+        layer: The layer.
+        name: Its name, with the names of the nested models that hold it in front.
+        inputs: Names of the nodes whose outputs it takes.
+        nodes: The nodes that stand for it, the last of which gives its output.
+    """
+
+    layer: keras.Layer
+    name: str
+    inputs: tuple[str, ...]
+    nodes: tuple[Node, ...]
+
+    @property
+    def output(self) -> str:
+        """Name of the node of its output."""
+        return self.nodes[-1].name
 
 
 def freeze(model: keras.Model) -> Graph:
     """Reads the integers out of a trained or untrained model.
 
     Args:
-        model: A chain of QRescaling, QConv2D, QDense, MaxPooling2D, Flatten, QActivation (relu or none) and QError
-            from raw uint8 images, with integer widths for W and A.
+        model: A Functional or Sequential model of layers that have integer nodes, nested models included, from raw
+            uint8 images, with integer widths for W and A.
 
     Returns:
-        The graph, accumulators included; a frozen layer (trainable=False) stays as it is in training.
+        The graph. A kernel has accumulators where its stored weights lie on their grid, which training needs; a frozen
+        layer (trainable=False) stays as it is in training.
 
     Raises:
-        UserError: If a layer has no node in the integer graph, an operand of the forward pass is float32, or a
-            stored weight is not on its grid; the message names the layer.
+        UserError: If a layer has no node in the integer graph or an operand of the forward pass is float32; the
+            message names the layer.
     """
+    return read(model)[0]
+
+
+def read(model: keras.Model) -> tuple[Graph, tuple[Call, ...]]:
+    """What `freeze` returns, and the layers that its nodes stand for."""
+    if not model.built or not hasattr(model, "inputs") or len(model.inputs) != 1 or len(model.outputs) != 1:
+        raise UserError(f"model {model.name}: the integer graph needs a built model of one input and one output")
     variables = {id(variable): index for index, variable in enumerate(model.trainable_variables)}
-    nodes = []
-    for layer, _ in chain(model):
-        nodes.append(_READERS[type(layer)](layer, variables))
+    calls: list[Call] = []
+    _walk(model, "", [IMAGES], variables, calls)
+    nodes = tuple(node for call in calls for node in call.nodes)
     if not nodes or not isinstance(nodes[0], Rescale):
         raise UserError(f"model {model.name}: the integer graph begins with a QRescaling, which takes raw uint8 pixels")
-    return Graph(tuple(model.input_shape[1:]), tuple(nodes))
+    return Graph(tuple(model.inputs[0].shape[1:]), nodes), tuple(calls)
 
 
 def codes_of(values: np.ndarray, fraction: int, what: str) -> np.ndarray:
@@ -51,119 +82,132 @@ def codes_of(values: np.ndarray, fraction: int, what: str) -> np.ndarray:
     return scaled.astype(np.int64)
 
 
-def chain(model: keras.Model) -> list[tuple[keras.Layer, keras.KerasTensor]]:
-    """The layers of a model that is a chain, in order, each with its output in the model.
-
-    Raises:
-        UserError: If the model is not built, not a chain, or has a layer without an integer node.
-    """
-    if not model.built or len(model.inputs) != 1 or len(model.outputs) != 1:
-        raise UserError(f"model {model.name}: the integer graph needs a built model of one input and one output")
-    calls = _calls(model)
-    tensor, found = model.inputs[0], []
-    for layer in model.layers:
+def _walk(
+    model: keras.Model, prefix: str, inputs: Sequence[str], variables: dict[int, int], calls: list[Call]
+) -> list[str]:
+    """Appends the layers of a model to `calls`; takes and returns names of nodes for its inputs and outputs."""
+    graph = model._functional if isinstance(model, keras.Sequential) else model
+    names = dict(zip(map(id, graph.inputs), inputs, strict=True))
+    nodes = sorted(graph._nodes_by_depth.items(), reverse=True)
+    for node in itertools.chain.from_iterable(nodes_of_depth for _, nodes_of_depth in nodes):
+        layer = node.operation
         if isinstance(layer, keras.layers.InputLayer):
             continue
-        if type(layer) not in _READERS:
-            raise UserError(_unsupported(layer))
-        if len(calls[layer]) != 1 or calls[layer][0].input_tensors[0] is not tensor:
-            raise UserError(f"layer {layer.name}: the integer graph is a chain, each layer used once, after the last")
-        (tensor,) = calls[layer][0].output_tensors
-        found.append((layer, tensor))
-    return found
+        entering = [names[id(tensor)] for tensor in node.input_tensors]
+        if isinstance(layer, keras.Model):
+            outputs = _walk(layer, f"{prefix}{layer.name}/", entering, variables, calls)
+        else:
+            calls.append(_call(layer, prefix + layer.name, tuple(entering), variables, calls))
+            outputs = [calls[-1].output]
+        names.update(zip(map(id, node.output_tensors), outputs, strict=True))
+    return [names[id(tensor)] for tensor in graph.outputs]
 
 
-def _calls(model: keras.Model) -> dict[keras.Layer, list]:
-    """The nodes of a model's own graph by layer; `layer.output` also counts those of graphs it was part of before."""
-    graph = model._functional if isinstance(model, keras.Sequential) else model
-    calls = collections.defaultdict(list)
-    for node in itertools.chain.from_iterable(graph._nodes_by_depth.values()):
-        calls[node.operation].append(node)
-    return calls
+def _call(layer: keras.Layer, name: str, inputs: tuple[str, ...], variables: dict[int, int], calls: list[Call]) -> Call:
+    reader = _READERS.get(type(layer))
+    if reader is None:
+        kinds = ", ".join(kind.__name__ for kind in _READERS)
+        raise UserError(f"layer {name}: {type(layer).__name__} has no integer node; the kinds supported are {kinds}")
+    if any(call.layer is layer for call in calls):
+        raise UserError(f"layer {name}: used in two places; an integer graph takes each layer once")
+    return Call(layer, name, inputs, tuple(reader(layer, name, inputs, variables)))
 
 
-def _unsupported(layer: keras.Layer) -> str:
-    kinds = ", ".join(kind.__name__ for kind in _READERS)
-    return f"layer {layer.name}: {type(layer).__name__} has no integer node; the kinds supported are {kinds}"
-
-
-def _read_rescaling(layer: QRescaling, variables: dict[int, int]) -> Rescale:
+def _read_rescaling(layer: QRescaling, name: str, inputs: tuple[str, ...], variables: dict[int, int]) -> list[Node]:
     del variables
-    width = _integer_width(layer, layer.bits.a, "activations", "A")
+    width = _integer_width(layer, name, layer.bits.a, "activations", "A")
     table = layer(np.arange(256, dtype=np.uint8).reshape(256, 1)).numpy()[:, 0]
-    codes = codes_of(table, fraction_bits(width), f"layer {layer.name}")
-    return Rescale(layer.name, codes.astype(code_dtype(largest_code(width))), width)
+    codes = codes_of(table, fraction_bits(width), f"layer {name}")
+    return [Rescale(name, inputs, codes.astype(code_dtype(largest_code(width))), width)]
 
 
-def _read_conv(layer: QConv2D, variables: dict[int, int]) -> Conv2D:
-    _require_plain(layer, dilation_rate=(1, 1), groups=1, data_format="channels_last")
-    return Conv2D(layer.name, _read_kernel(layer, variables), _pair(layer.strides), layer.padding)
+def _read_conv(layer: QConv2D, name: str, inputs: tuple[str, ...], variables: dict[int, int]) -> list[Node]:
+    _require_channels_last(layer, name)
+    _require_plain(layer, name)
+    kernel = _read_kernel(layer, name, variables)
+    dilation = _pair(layer.dilation_rate)
+    return [Conv2D(name, inputs, kernel, None, _pair(layer.strides), layer.padding, dilation, int(layer.groups))]
 
 
-def _read_dense(layer: QDense, variables: dict[int, int]) -> Dense:
-    _require_plain(layer)
-    return Dense(layer.name, _read_kernel(layer, variables))
+def _read_dense(layer: QDense, name: str, inputs: tuple[str, ...], variables: dict[int, int]) -> list[Node]:
+    _require_plain(layer, name)
+    return [Dense(name, inputs, _read_kernel(layer, name, variables), None)]
 
 
-def _read_pool(layer: keras.layers.MaxPooling2D, variables: dict[int, int]) -> MaxPool2D:
+def _read_pool(
+    layer: keras.layers.MaxPooling2D, name: str, inputs: tuple[str, ...], variables: dict[int, int]
+) -> list[Node]:
     del variables
-    if layer.data_format != "channels_last":
-        raise UserError(f"layer {layer.name}: the integer graph takes data_format='channels_last'")
-    return MaxPool2D(layer.name, _pair(layer.pool_size), _pair(layer.strides), layer.padding)
+    _require_channels_last(layer, name)
+    return [MaxPool2D(name, inputs, _pair(layer.pool_size), _pair(layer.strides), layer.padding)]
 
 
-def _read_flatten(layer: keras.layers.Flatten, variables: dict[int, int]) -> Flatten:
-    del variables
-    return Flatten(layer.name)
+def _read_flatten(
+    layer: keras.layers.Flatten, name: str, inputs: tuple[str, ...], variables: dict[int, int]
+) -> list[Node]:
+    del layer, variables
+    return [Flatten(name, inputs)]
 
 
-def _read_activation(layer: QActivation, variables: dict[int, int]) -> Activation:
+def _read_activation(layer: QActivation, name: str, inputs: tuple[str, ...], variables: dict[int, int]) -> list[Node]:
     del variables
     if layer.activation not in (keras.activations.relu, keras.activations.linear):
-        name = getattr(layer.activation, "__name__", layer.activation)
-        raise UserError(f"layer {layer.name}: activation {name!r} has no integer node; relu and None have")
+        activation = getattr(layer.activation, "__name__", layer.activation)
+        raise UserError(f"layer {name}: activation {activation!r} has no integer node; relu and None have")
     relu = layer.activation is keras.activations.relu
-    return Activation(layer.name, relu, _integer_width(layer, layer.bits.a, "activations", "A"), layer.bits.e)
+    width = _integer_width(layer, name, layer.bits.a, "activations", "A")
+    return [Activation(name, inputs, relu, width, layer.bits.e)]
 
 
-def _read_error(layer: QError, variables: dict[int, int]) -> Error:
+def _read_error(layer: QError, name: str, inputs: tuple[str, ...], variables: dict[int, int]) -> list[Node]:
     del variables
-    return Error(layer.name, layer.bits.e)
+    return [Error(name, inputs, layer.bits.e)]
 
 
-def _read_kernel(layer: QConv2D | QDense, variables: dict[int, int]) -> Kernel:
-    width = _integer_width(layer, layer.bits.w, "weights", "W")
-    if type(layer.kernel_constraint) is not ClipToGrid:
-        raise UserError(f"layer {layer.name}: the integer graph needs kernel_constraint=ClipToGrid")
-    clip = layer.kernel_constraint.bits
+def _read_kernel(layer: QConv2D | QDense, name: str, variables: dict[int, int]) -> Kernel:
+    width = _integer_width(layer, name, layer.bits.w, "weights", "W")
+    alpha = int(np.log2(layer.alpha))
+    codes = codes_of(layer.quantized_kernel, fraction_bits(width) + alpha, f"layer {name}: the quantized weights")
+    clip = layer.kernel_constraint.bits if type(layer.kernel_constraint) is ClipToGrid else width
     fraction = fraction_bits(max(width, layer.bits.g or width, clip))
-    stored = codes_of(layer.kernel.numpy(), fraction, f"layer {layer.name}: the stored weights are not integers")
     limit = largest_code(clip) << (fraction - fraction_bits(clip))
     return Kernel(
-        codes=quantize(stored, fraction, width),
+        codes=codes.astype(code_dtype(largest_code(width))),
         width=width,
-        alpha=int(np.log2(layer.alpha)),
+        alpha=alpha,
         gradient_width=layer.bits.g,
-        accumulators=stored.astype(code_dtype(limit)),
+        accumulators=_accumulators(layer, fraction, limit),
         fraction=fraction,
         limit=limit,
         variable=variables.get(id(layer.kernel)),
     )
 
 
-def _require_plain(layer: keras.Layer, **settings: object) -> None:
+def _accumulators(layer: QConv2D | QDense, fraction: int, limit: int) -> np.ndarray | None:
+    """The stored weights as integers; None where no integer training could have left them so."""
+    if type(layer.kernel_constraint) is not ClipToGrid:
+        return None
+    try:
+        stored = codes_of(layer.kernel.numpy(), fraction, "the stored weights")
+    except UserError:
+        return None
+    return stored.astype(code_dtype(limit)) if np.abs(stored).max() <= limit else None
+
+
+def _require_plain(layer: keras.Layer, name: str) -> None:
     if layer.use_bias or layer.activation is not keras.activations.linear:
-        raise UserError(f"layer {layer.name}: the integer graph takes kernels without bias and without activation")
-    for name, value in settings.items():
-        if getattr(layer, name) != value:
-            raise UserError(
-                f"layer {layer.name}: the integer graph takes {name}={value!r}; received {getattr(layer, name)!r}"
-            )
+        raise UserError(f"layer {name}: the integer graph takes kernels without bias and without activation")
 
 
-def _integer_width(layer: keras.Layer, width: int | None, operand: str, letter: str) -> int:
+def _require_channels_last(layer: keras.Layer, name: str) -> None:
+    if layer.data_format != "channels_last":
+        raise UserError(f"layer {name}: the integer graph takes data_format='channels_last'")
+
+
+def _integer_width(layer: keras.Layer, name: str, width: int | None, operand: str, letter: str) -> int:
+    del layer
     if width is None:
-        raise UserError(f"layer {layer.name}: its {operand} are float32 (k_{letter} = f), not integers")
+        raise UserError(f"layer {name}: its {operand} are float32 (k_{letter} = f), not integers")
     return width
 
 
@@ -171,7 +215,7 @@ def _pair(sizes: tuple[int, ...]) -> tuple[int, int]:
     return int(sizes[0]), int(sizes[1])
 
 
-_READERS: dict[type, Callable] = {
+_READERS: dict[type, Callable[..., list[Node]]] = {
     QRescaling: _read_rescaling,
     QConv2D: _read_conv,
     QDense: _read_dense,

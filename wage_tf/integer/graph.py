@@ -1,297 +1,153 @@
-"""A network as a chain of integer nodes: seven kinds, each a dataclass of NumPy integer arrays and Python integers.
+"""A network as a graph of integer nodes, each a small dataclass of NumPy integer arrays and Python integers.
 
-| node       | forward                                         | backward                                             |
-| ---------- | ----------------------------------------------- | ---------------------------------------------------- |
-| Rescale    | codes[pixel], 256 entries                       | none: the first node                                 |
-| Conv2D     | sums of activation codes times weight codes     | sums of error codes times weight codes; kernel sums  |
-| Dense      | the same, a matrix product                      | the same                                             |
-| MaxPool2D  | maximum                                         | to the first maximum of the window                   |
-| Flatten    | [b, h, w, c] to [b, h·w·c]                      | back                                                 |
-| Activation | max(x, 0) if `relu`; shift, round, clip (Q_A)   | mask of the clip; Q_E where it has one; ReLU's mask  |
-| Error      | identity                                        | Q_E                                                  |
+Every tensor is an array of integer codes c with one number of fraction bits f, of values c·2^(−f) (`tensors.Tensor`).
+Forward, f is fixed by the graph. Backward it comes with the data and may be negative: the error of the loss has f of
+the scores, and Q_E keeps Shift(max|e|). An exponent is −f.
 
-Every tensor between nodes is an array of integer codes with a fixed number f of fraction bits, values code·2^(−f).
-A kernel adds its own to those of its input: k_W − 1 of the grid and log2 α of the layer's constant, since
-W_q = code·2^(1−k_W)/α. An Activation rounds them off to k_A − 1. Nothing else carries a scale.
+| node          | forward                                    | f forward            | backward                       | f backward     |
+| ------------- | ------------------------------------------ | -------------------- | ------------------------------ | -------------- |
+| Rescale       | codes[pixel], 256 entries                  | width − 1            | none: the input                |                |
+| Conv2D, Dense | sums of products, then the bias            | f_x + f_w; see below | sums of products               | f_e + f_w      |
+| MaxPool2D     | maximum                                    | f_x                  | to the first maximum           | f_e            |
+| AveragePool2D | sum of a window of 2^n                     | f_x + n              | to all of the window           | f_e + n        |
+| Flatten       | to one axis                                | f_x                  | back                           | f_e            |
+| Reshape       | to `shape`                                 | f_x                  | back                           | f_e            |
+| ZeroPad2D     | zeros around                               | f_x                  | the inner part                 | f_e            |
+| Add           | inputs shifted left to the largest f, sum  | largest f_x          | the same to every input        | f_e            |
+| Concatenate   | the same, one after the other along `axis` | largest f_x          | its part to every input        | f_e            |
+| Activation    | max(x, 0) if `relu`; Q_A                   | width − 1            | mask, Q_E if any, ReLU's mask  | see below      |
+| Error         | identity                                   | f_x                  | Q_E                            | see below      |
+
+- f_w = k_W − 1 + log2 α (`Kernel.log2_scale`), since W_q = code·2^(1−k_W)/α. With a bias of f_b fraction bits the sums
+  have f = max(f_x + f_w, f_b): both are shifted left to it and added.
+- Q_A: round_shift(x, f_x − (k_A − 1)), half to even, clipped to ±(2^(k_A−1) − 1). Its mask is |x| beyond that, compared
+  exactly.
+- Q_E: with 2^p = Shift(max|codes|), codes round_shift(e, p − (k_E − 1)), clipped; f = f_e − p + (k_E − 1). A tensor of
+  zeros stays zeros, with f as if p were 0. Without a width the error passes as it is, f = f_e.
+- Where an output has several readers, their errors are shifted left to the largest f among those that are not all
+  zeros, and added (`tensors.total`).
+- A kernel's gradient is the sums of x codes times e codes, f = f_x + f_e; a bias's is the sums of e codes, f = f_e. Q_G
+  divides by its own maximum, so it needs no f.
+- The order of the parameters in training is that of `Kernel.variable`, which seeds the rounding of Q_G.
 """
 
 from __future__ import annotations
 
 import dataclasses
-import math
-
-import numpy as np
 
 from wage_tf.errors import UserError
-from wage_tf.integer import linear
-from wage_tf.integer.arithmetic import code_dtype, fraction_bits, largest_code, magnitude, quantize
+from wage_tf.integer.nodes import Bias, Kernel, Node, Product
+from wage_tf.integer.nodes.base import is_int
+from wage_tf.integer.nodes.rescale import RAW, Rescale
+from wage_tf.integer.tensors import Shape, Signal
 
-Shape = tuple[int, ...]
-_LARGEST_SUM = 2**62
-_WIDEST = 16
-
-
-@dataclasses.dataclass(frozen=True, eq=False)
-class Kernel:
-    """The weights of a Conv2D or Dense.
-
-    Attributes:
-        codes: Q(W, k_W) as integers in [−(2^(k_W−1)−1), 2^(k_W−1)−1], ±1 for k_W = 1; int8 or int16, units last.
-        width: k_W.
-        alpha: log2 of the layer's constant α.
-        gradient_width: k_G, or None where the gradient is float32 (no integer training).
-        accumulators: The stored weights W in units of 2^(−fraction), shape of `codes`; None in a model that is
-            for inference only.
-        fraction: Fraction bits of the accumulators, at least k_G − 1 and k_W − 1.
-        limit: The clip after an update, in the accumulators' units.
-        variable: Index of the kernel among the optimizer's variables, part of the random numbers' seed; None where
-            the layer is frozen, so that training leaves it as it is.
-    """
-
-    codes: np.ndarray
-    width: int
-    alpha: int
-    gradient_width: int | None
-    accumulators: np.ndarray | None
-    fraction: int
-    limit: int
-    variable: int | None
-
-
-@dataclasses.dataclass(frozen=True, eq=False)
-class Rescale:
-    """Raw uint8 pixels to activation codes on the k_A = `width` grid, by a table of 256 codes."""
-
-    name: str
-    codes: np.ndarray
-    width: int
-
-
-@dataclasses.dataclass(frozen=True, eq=False)
-class Conv2D:
-    """Convolution; `padding` is "same" or "valid"; kernel codes are [h, w, channels, filters]."""
-
-    name: str
-    kernel: Kernel
-    strides: tuple[int, int]
-    padding: str
-
-
-@dataclasses.dataclass(frozen=True, eq=False)
-class Dense:
-    """Matrix product; kernel codes are [inputs, units]."""
-
-    name: str
-    kernel: Kernel
-
-
-@dataclasses.dataclass(frozen=True, eq=False)
-class MaxPool2D:
-    """Maximum over windows; `padding` is "same" or "valid"."""
-
-    name: str
-    window: tuple[int, int]
-    strides: tuple[int, int]
-    padding: str
-
-
-@dataclasses.dataclass(frozen=True, eq=False)
-class Flatten:
-    """All axes but the batch into one."""
-
-    name: str
-
-
-@dataclasses.dataclass(frozen=True, eq=False)
-class Activation:
-    """ReLU where `relu`, then Q_A on `width` bits; backward also Q_E on `error_width` bits unless that is None."""
-
-    name: str
-    relu: bool
-    width: int
-    error_width: int | None
-
-
-@dataclasses.dataclass(frozen=True, eq=False)
-class Error:
-    """Q_E on `error_width` bits, backward only; None leaves the error as it is."""
-
-    name: str
-    error_width: int | None
-
-
-Node = Rescale | Conv2D | Dense | MaxPool2D | Flatten | Activation | Error
+IMAGES = "/images"
+"""The name under which nodes take the graph's input; no layer's name holds a slash."""
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
 class Graph:
-    """A chain of nodes from raw uint8 images to the integer codes of the scores.
+    """Nodes in an order in which each comes after its inputs, from raw uint8 images to the codes of the scores.
 
     Args:
-        input_shape: Height, width and channels of the images.
-        nodes: The chain; a Rescale is first.
+        input_shape: Shape of an image, usually height, width and channels.
+        nodes: The nodes; the last gives the scores.
 
     Attributes:
-        shapes: Output shape of every node, without the batch.
-        fractions: Fraction bits of every node's output.
-        largest: Bound on the magnitude of every node's output codes.
+        signals: Shape, fraction bits and largest code of every node's output, and of `IMAGES`, by name.
 
     Raises:
-        UserError: If shapes, widths, codes or names do not fit together; the message names the node.
+        UserError: If names, shapes, widths or codes do not fit together; the message names the node.
     """
 
     input_shape: Shape
     nodes: tuple[Node, ...]
-    shapes: tuple[Shape, ...] = dataclasses.field(init=False)
-    fractions: tuple[int, ...] = dataclasses.field(init=False)
-    largest: tuple[int, ...] = dataclasses.field(init=False)
+    signals: dict[str, Signal] = dataclasses.field(init=False)
 
     def __post_init__(self) -> None:
-        if len(self.input_shape) != 3 or not all(_is_int(size, 1, 2**15) for size in self.input_shape):
-            raise UserError(f"integer graph: images are [height, width, channels]; received {self.input_shape}")
-        if not self.nodes or not isinstance(self.nodes[0], Rescale):
-            raise UserError("integer graph: the first node is a Rescale, which turns raw pixels into codes")
-        names = [node.name for node in self.nodes]
-        if len(set(names)) < len(names):
-            raise UserError(f"integer graph: every node has a name of its own; received {names}")
-        shapes, fractions, largest = [], [], []
-        shape, fraction, bound = tuple(self.input_shape), 0, 255
-        for place, node in enumerate(self.nodes):
+        if not self.input_shape or not all(is_int(size, 1, 2**31) for size in self.input_shape):
+            raise UserError(f"integer graph: images have one or more positive sizes; received {self.input_shape}")
+        if not self.nodes:
+            raise UserError("integer graph: it has no nodes; the first is a Rescale, which turns raw pixels into codes")
+        signals = {IMAGES: dataclasses.replace(RAW, shape=tuple(self.input_shape))}
+        for node in self.nodes:
             try:
-                shape, fraction, bound = _propagate(node, place, shape, fraction, bound)
+                signals[node.name] = _signal(node, signals)
             except UserError as error:
                 raise UserError(f"integer graph: {node.name}: {error}") from None
-            shapes.append(shape)
-            fractions.append(fraction)
-            largest.append(bound)
-        for field, values in (("shapes", shapes), ("fractions", fractions), ("largest", largest)):
-            object.__setattr__(self, field, tuple(values))
+        unread = set(signals) - {name for node in self.nodes for name in node.inputs} - {self.nodes[-1].name}
+        if unread:
+            raise UserError(f"integer graph: {min(unread)}: no node takes its output, and it is not the last")
+        object.__setattr__(self, "signals", signals)
+
+    @property
+    def output(self) -> Signal:
+        """What is known of the scores."""
+        return self.signals[self.nodes[-1].name]
 
     @property
     def kernels(self) -> dict[str, Kernel]:
         """The kernels by their node's name, in order."""
-        return {node.name: node.kernel for node in self.nodes if isinstance(node, Conv2D | Dense)}
+        return {node.name: node.kernel for node in self.nodes if isinstance(node, Product)}
 
-    def with_kernels(self, kernels: dict[str, Kernel]) -> Graph:
-        """Returns the graph with some kernels replaced."""
-        nodes = (
-            dataclasses.replace(node, kernel=kernels[node.name]) if node.name in kernels else node
-            for node in self.nodes
-        )
+    @property
+    def parameters(self) -> dict[str, Kernel | Bias]:
+        """Kernels and biases, in order, by "node/kernel" and "node/bias"."""
+        return {f"{node.name}/{field}": value for node in self.nodes for field, value in node.parameters.items()}
+
+    def with_parameters(self, parameters: dict[str, Kernel | Bias]) -> Graph:
+        """Returns the graph with some parameters replaced."""
+        nodes = []
+        for node in self.nodes:
+            new = {field: parameters.get(f"{node.name}/{field}", old) for field, old in node.parameters.items()}
+            nodes.append(dataclasses.replace(node, **new) if new else node)
         return Graph(self.input_shape, tuple(nodes))
+
+    def inputs_of(self, node: Node) -> list[Signal]:
+        """What is known of a node's inputs."""
+        return [self.signals[name] for name in node.inputs]
+
+    def is_chain(self) -> bool:
+        """Whether every node takes the output of the one before."""
+        names = [IMAGES, *(node.name for node in self.nodes)]
+        return all(node.inputs == (before,) for before, node in zip(names, self.nodes, strict=False))
 
 
 def float_operands(graph: Graph) -> list[str]:
     """What keeps a graph's training from being integer arithmetic: one line per kernel, empty where nothing does.
 
-    A kernel needs a gradient width unless it is frozen, and between it and the next kernel (or the loss) a node that
-    quantizes errors.
+    A kernel needs a gradient width unless it is frozen, and on every way from it to the next kernel or the loss a node
+    that quantizes errors.
     """
+    readers = {node.name: [reader for reader in graph.nodes if node.name in reader.inputs] for node in graph.nodes}
+    raw: dict[str, bool] = {}
     lines = []
-    quantized = False
     for node in reversed(graph.nodes):
-        if isinstance(node, Activation | Error):
-            quantized = quantized or node.error_width is not None
-        elif isinstance(node, Conv2D | Dense):
-            if not quantized:
+        to_loss = node is graph.nodes[-1]
+        raw[node.name] = to_loss or any(isinstance(r, Product) or _passes_raw(r, raw) for r in readers[node.name])
+        if isinstance(node, Product):
+            if raw[node.name]:
                 lines.append(f"{node.name}: the errors that reach it are float32 (k_E = f)")
-            if node.kernel.gradient_width is None and node.kernel.variable is not None:
-                lines.append(f"{node.name}: its weight gradient is float32 (k_G = f)")
-            quantized = False
+            lines += [
+                f"{node.name}: its {'weight' if field == 'kernel' else field} gradient is float32 (k_G = f)"
+                for field, parameter in reversed(node.parameters.items())
+                if parameter.gradient_width is None and parameter.variable is not None
+            ]
     return lines[::-1]
 
 
-def _propagate(node: Node, place: int, shape: Shape, fraction: int, bound: int) -> tuple[Shape, int, int]:
-    """Checks one node and returns shape, fraction bits and largest magnitude of its output."""
-    match node:
-        case Rescale():
-            _require(place == 0, "a Rescale stands only at the input")
-            _check_width(node.width, 2)
-            _check_codes(node.codes, (256,), node.width)
-            return shape, fraction_bits(node.width), largest_code(node.width)
-        case Conv2D() | Dense():
-            _check_kernel(node.kernel)
-            codes = node.kernel.codes
-            if isinstance(node, Conv2D):
-                _require(codes.ndim == 4 and len(shape) == 3, f"a kernel {codes.shape} does not fit an input {shape}")
-                out = (*_positions(shape, codes.shape[:2], node.strides, node.padding), codes.shape[3])
-            else:
-                _require(codes.ndim == 2 and len(shape) == 1, f"a kernel {codes.shape} does not fit an input {shape}")
-                out = (codes.shape[1],)
-            _require(codes.shape[-2] == shape[-1], f"a kernel {codes.shape} does not fit an input {shape}")
-            fraction += fraction_bits(node.kernel.width) + node.kernel.alpha
-            bound *= largest_code(node.kernel.width) * math.prod(codes.shape[:-1])
-            _require(0 <= fraction <= 62, f"its sums have {fraction} fraction bits; an integer graph takes 0 to 62")
-            _require(bound < _LARGEST_SUM, "its sums can pass 62 bits")
-            return out, fraction, bound
-        case MaxPool2D():
-            _require(len(shape) == 3, f"a pooling takes images; received {shape}")
-            return (*_positions(shape, node.window, node.strides, node.padding), shape[2]), fraction, bound
-        case Flatten():
-            return (math.prod(shape),), fraction, bound
-        case Activation():
-            _check_width(node.width, 2)
-            _check_error_width(node.error_width)
-            _require(isinstance(node.relu, bool), "relu is true or false")
-            shift = fraction - fraction_bits(node.width)
-            _require(bound << max(0, -shift) < _LARGEST_SUM, "its codes can pass 62 bits")
-            return shape, fraction_bits(node.width), largest_code(node.width)
-        case Error():
-            _check_error_width(node.error_width)
-            return shape, fraction, bound
-        case _:
-            raise UserError(f"{type(node).__name__} is not a node of the integer graph")
+def _passes_raw(node: Node, raw: dict[str, bool]) -> bool:
+    return not node.quantizes_errors and raw[node.name]
 
 
-def _positions(shape: Shape, window: tuple[int, ...], strides: tuple[int, ...], padding: str) -> Shape:
-    _require(padding in ("same", "valid"), f"padding is 'same' or 'valid'; received {padding!r}")
-    for pair in (window, strides):
-        _require(len(pair) == 2 and all(_is_int(size, 1, 2**15) for size in pair), f"two positive sizes, not {pair}")
-    sizes = tuple(linear.output_size(*axis, padding) for axis in zip(shape[:2], window, strides, strict=True))
-    _require(min(sizes) > 0, f"a window {tuple(window)} does not fit an input {shape}")
-    return sizes
-
-
-def _check_kernel(kernel: Kernel) -> None:
-    _check_width(kernel.width, 1)
-    _require(_is_int(kernel.alpha, -62, 62), f"log2 alpha is an integer; received {kernel.alpha!r}")
-    if kernel.variable is not None:
-        _require(_is_int(kernel.variable, 0, 2**32 - 1), f"variable is an index; received {kernel.variable!r}")
-    _check_codes(kernel.codes, kernel.codes.shape, kernel.width)
-    _require(kernel.codes.size > 0, "a kernel has at least one weight")
-    if kernel.gradient_width is not None:
-        _check_width(kernel.gradient_width, 2)
-    if kernel.accumulators is None:
-        return
-    _require(_is_int(kernel.fraction, fraction_bits(kernel.gradient_width or 1), 30), "fraction bits out of range")
-    _require(_is_int(kernel.limit, 1, 2**31 - 1), f"the clip is a positive integer; received {kernel.limit!r}")
-    _require(kernel.accumulators.shape == kernel.codes.shape, "accumulators and codes differ in shape")
-    _require(magnitude(kernel.accumulators) <= kernel.limit, "accumulators beyond their clip")
-    codes = quantize(kernel.accumulators, kernel.fraction, kernel.width)
-    _require(bool((codes == kernel.codes).all()), "the codes are not the accumulators' quantized values")
-
-
-def _check_codes(codes: np.ndarray, shape: Shape, width: int) -> None:
-    largest = largest_code(width)
-    _require(codes.shape == shape, f"codes of shape {shape}; received {codes.shape}")
-    _require(codes.dtype == code_dtype(largest), f"{width}-bit codes are {code_dtype(largest)}; received {codes.dtype}")
-    _require(magnitude(codes) <= largest, f"{width}-bit codes lie in ±{largest}; received ±{magnitude(codes)}")
-    _require(width > 1 or bool((codes != 0).all()), "binary codes are −1 and 1; received 0")
-
-
-def _check_width(width: int, smallest: int) -> None:
-    _require(_is_int(width, smallest, _WIDEST), f"widths are {smallest} to {_WIDEST} bits; received {width!r}")
-
-
-def _check_error_width(width: int | None) -> None:
-    if width is not None:
-        _check_width(width, 2)
-
-
-def _is_int(value: object, smallest: int, largest: int) -> bool:
-    return isinstance(value, int) and not isinstance(value, bool) and smallest <= value <= largest
-
-
-def _require(condition: bool, message: str) -> None:
-    if not condition:
-        raise UserError(message)
+def _signal(node: Node, signals: dict[str, Signal]) -> Signal:
+    if not isinstance(node.name, str) or not node.name or node.name in signals:
+        raise UserError("every node has a name of its own")
+    missing = [name for name in node.inputs if name not in signals]
+    if missing:
+        raise UserError(f"its input {missing[0]!r} is no node before it")
+    if (node.arity is None and len(node.inputs) < 2) or (node.arity is not None and len(node.inputs) != node.arity):
+        raise UserError(f"a {type(node).__name__} does not take {len(node.inputs)} inputs")
+    if IMAGES in node.inputs and not isinstance(node, Rescale):
+        raise UserError("the first node is a Rescale, which turns raw pixels into codes")
+    return node.signal(*(signals[name] for name in node.inputs))
