@@ -27,6 +27,7 @@ with quiet.importing_tensorflow():
             quantizers,
             recipes,
         )
+        from wage_tf.integer.verify import verify
     except ModuleNotFoundError as _error:
         if _error.name not in ("tensorflow", "keras"):
             raise
@@ -47,4 +48,5 @@ __all__ = [
     "optimizers",
     "quantizers",
     "recipes",
+    "verify",
 ]

@@ -19,10 +19,11 @@ ACCUMULATOR_BITS = 32
 CYCLES_PER_IMAGE = 1_000_000
 MEASURES = tuple(f"{what}_{use}" for what in ("memory", "energy", "area") for use in ("inference", "training"))
 _FLOAT = BitWidths(None, None, None, None)
-_KERNEL_LAYERS = (keras.layers.Conv2D, keras.layers.Dense)
+_KERNEL_LAYERS = (keras.layers.Conv2D, keras.layers.DepthwiseConv2D, keras.layers.Dense)
 _KEEPS_GRID = (
     *(keras.layers.Flatten, keras.layers.Permute, keras.layers.Reshape, QError),
     *(keras.layers.MaxPooling2D, keras.layers.GlobalMaxPooling2D, keras.layers.ZeroPadding2D),
+    *(keras.layers.ReLU, keras.layers.Dropout, keras.layers.Identity),
 )
 
 
@@ -149,8 +150,8 @@ class ModelCosts:
 def model_costs(model: keras.Model) -> ModelCosts:
     """Counts a Sequential or Functional model that has been built with a fixed image size.
 
-    Counted are QConv2D, QDense, and Keras' Conv2D and Dense as float32. W, G and E are the layer's own `bits`. A is the
-    width of the QActivation or QRescaling before it, found through layers that stay on its grid (pooling by maximum,
+    Counted are QConv2D, QDepthwiseConv2D, QDense, and Keras' own as float32. W, G and E are the layer's own `bits`. A
+    is the width of the QActivation or QRescaling before it, found through layers that stay on its grid (pooling by maximum,
     reshaping, padding, QError); where anything else is between, such as a merge, the layer's own `bits.a`.
     Its output is stored at the width of the QActivation that follows, else as 32-bit sums. Layers in a nested model
     count as preceded by other layers. A layer used in several places counts once, as at its first call.
@@ -269,7 +270,7 @@ def _layer_cost(place: _Place) -> LayerCost:
     layer, bits = place.layer, place.bits
     kernel, biases = math.prod(layer.kernel.shape), 0 if layer.bias is None else math.prod(layer.bias.shape)
     inputs, outputs = math.prod(layer.input.shape[1:]), math.prod(layer.output.shape[1:])
-    macs = outputs * math.prod(layer.kernel.shape[:-1])
+    macs = outputs * _terms(layer)
     stored_width = None if bits.w is None or bits.g is None else max(bits.w, bits.g)
     prices = {
         "forward": (macs, mac_price(bits.w, bits.a)),
@@ -297,6 +298,12 @@ def _layer_cost(place: _Place) -> LayerCost:
         area_inference=area["forward"],
         area_training=sum(area.values()),
     )
+
+
+def _terms(layer: keras.layers.Layer) -> int:
+    """Products that one sum adds up."""
+    is_depthwise = isinstance(layer, keras.layers.DepthwiseConv2D)
+    return math.prod(layer.kernel.shape[:2] if is_depthwise else layer.kernel.shape[:-1])
 
 
 def _bytes(count: int, width: int | None) -> int:

@@ -115,7 +115,7 @@ def scale_by_shift(x: tf.Tensor) -> tf.Tensor:
 
 
 def quantize_by_shift(x: tf.Tensor, k: int, magnitude: tf.Tensor | None = None) -> tf.Tensor:
-    """Rounds to the k-bit grid stretched by the tensor's own power of two: Shift·Q(x / Shift, k), Shift = Shift(max|x|).
+    """Rounds to the k-bit grid stretched by the tensor's own power of two Shift(max|x|): Shift·Q(x / Shift, k).
 
     A zero tensor stays zero.
 

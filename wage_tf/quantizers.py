@@ -18,6 +18,8 @@ from wage_tf.distribution import replicas
 from wage_tf.fusion import fused
 
 Bits = BitWidths | str | int | None
+BIAS_LIMIT = 8.0
+"""Largest bias: activations end at ±1, and a sum far beyond the limit is clipped whatever is added to it."""
 
 
 def quantize_weight(w: tf.Tensor, bits: Bits, alpha: float = 1.0) -> tf.Tensor:
@@ -40,6 +42,22 @@ def quantize_weight(w: tf.Tensor, bits: Bits, alpha: float = 1.0) -> tf.Tensor:
     check_alpha(alpha)
     w = ops.as_float32(w, "w")
     return w if k is None else _straight_through(_weight_forward(w, k=k, alpha=float(alpha)), w)
+
+
+def quantize_bias(b: tf.Tensor, step: float) -> tf.Tensor:
+    """A bias on the grid of the sums that it is added to; the paper has none.
+
+    Forward: b_q = clip(step·round(b / step), ±8), half to even. Backward: straight-through.
+
+    Args:
+        b: Float32 stored bias, any shape.
+        step: Distance of two neighbouring sums, a power of two.
+
+    Returns:
+        Float32 tensor of the same shape.
+    """
+    b = ops.as_float32(b, "b")
+    return _straight_through(_bias_forward(b, step=float(step)), b)
 
 
 def quantize_activation(a: tf.Tensor, bits: Bits) -> tf.Tensor:
@@ -70,9 +88,9 @@ def quantize_error(x: tf.Tensor, bits: Bits) -> tf.Tensor:
     """Q_E: the identity, whose backward pass puts the error on the k_E-bit grid (paper, eq. 12).
 
     Forward: x. Backward: e_q = Shift·Q(e / Shift, k_E), Shift = Shift(max|e|), the maximum over the whole tensor, batch
-    included; under a `tf.distribute` strategy over the whole global batch. Errors that are all zero stay zero. The paper
-    prints no factor Shift in front: in a chain it changes no code, since every later maximum absorbs it; where errors of
-    branches meet, and for float parameters, it keeps their true size.
+    included; under a `tf.distribute` strategy over the whole global batch. Errors that are all zero stay zero. The
+    paper prints no factor Shift in front: in a chain it changes no code, since every later maximum absorbs it; where
+    errors of branches meet, and for float parameters, it keeps their true size.
 
     Args:
         x: Float32 tensor, any shape.
@@ -166,6 +184,11 @@ def _weight_forward(w: tf.Tensor, *, k: int, alpha: float) -> tf.Tensor:
 
 
 @fused
+def _bias_forward(b: tf.Tensor, *, step: float) -> tf.Tensor:
+    return tf.clip_by_value(tf.round(b * (1.0 / step)) * step, -BIAS_LIMIT, BIAS_LIMIT)
+
+
+@fused
 def _activation_forward(a: tf.Tensor, *, k: int) -> tf.Tensor:
     return ops.quantize(a, k)
 
@@ -176,7 +199,7 @@ def _activation_backward(upstream: tf.Tensor, a: tf.Tensor, *, k: int) -> tf.Ten
 
 
 def error_backward(upstream: tf.Tensor, *, k: int) -> tf.Tensor:
-    """Q_E itself: Shift·Q(e / Shift(max|e|), k), float32 of the same shape; max|e| is over the tensors of all replicas."""
+    """Q_E itself, Shift·Q(e / Shift, k), float32 of the same shape; Shift = Shift(max|e|) over all replicas."""
     return _error_backward(upstream, *_shared_magnitude(_max_magnitude, upstream), k=k)
 
 

@@ -11,8 +11,7 @@ from tests.integer.helpers import random_images
 from tests.integer.runs_helper import write_run
 from wage_tf import datasets, integer, layers
 from wage_tf.errors import UserError
-from wage_tf.integer import exactness, linear
-from wage_tf.integer import nodes
+from wage_tf.integer import exactness, linear, nodes
 from wage_tf.integer.__main__ import main
 from wage_tf.integer.verify import Comparison
 

@@ -13,6 +13,7 @@ from wage_tf.integer.arithmetic import (
     magnitude,
     quantize,
     quantize_gradient,
+    round_shift,
     update_seed,
 )
 from wage_tf.integer.nodes.base import check_codes, check_width, is_int, require
@@ -77,28 +78,32 @@ class Bias:
     """What a convolution or a matrix product adds to its sums, one number a unit.
 
     Attributes:
-        codes: The stored numbers, which are also those of the forward pass, in units of 2^(−fraction); [units].
+        codes: The numbers that are added, in units of 2^(−log2_scale); [units], of the narrowest dtype for their limit.
+        log2_scale: Fraction bits of the codes.
         gradient_width: k_G, or None where the gradient is float32 (no integer training).
-        fraction: Fraction bits of the codes, at least k_G − 1.
-        limit: The clip after an update, in units of the codes, whose dtype is the narrowest that holds it.
+        accumulators: The stored bias in units of 2^(−fraction); None in a model that is for inference only.
+        fraction: Fraction bits of the accumulators, at least k_G − 1 and log2_scale.
+        limit: The clip after an update, in the accumulators' units.
         variable: See `Kernel`.
     """
 
     codes: np.ndarray
+    log2_scale: int
     gradient_width: int | None
+    accumulators: np.ndarray | None
     fraction: int
     limit: int
     variable: int | None
 
     @property
-    def accumulators(self) -> np.ndarray:
-        """The stored numbers."""
-        return self.codes
-
-    @property
     def tensor(self) -> Tensor:
         """The numbers that are added."""
-        return Tensor(self.codes, self.fraction)
+        return Tensor(self.codes, self.log2_scale)
+
+    @property
+    def largest(self) -> int:
+        """Bound on the codes."""
+        return self.limit >> (self.fraction - self.log2_scale)
 
     def check(self, shape: tuple[int, ...]) -> None:
         """Checks that the fields fit together and the layer's units.
@@ -107,13 +112,23 @@ class Bias:
             UserError: If they do not.
         """
         require(self.codes.shape == shape, f"a bias {self.codes.shape} does not fit {shape} units")
+        require(is_int(self.log2_scale, 0, 62), f"log2_scale is an integer; received {self.log2_scale!r}")
+        require(is_int(self.fraction, self.log2_scale, 62), f"fraction is an integer; received {self.fraction!r}")
         check_trainable(self)
-        dtype = code_dtype(self.limit)
-        require(self.codes.dtype == dtype, f"a bias clipped at {self.limit} is {dtype}; received {self.codes.dtype}")
+        dtype = code_dtype(self.largest)
+        require(self.codes.dtype == dtype, f"a bias of up to {self.largest} is {dtype}; received {self.codes.dtype}")
+        require(magnitude(self.codes) <= self.largest, f"a bias lies in ±{self.largest}")
+        if self.accumulators is not None:
+            require(bool((self._rounded(self.accumulators) == self.codes).all()), "the codes are not the rounded bias")
 
     def updated(self, gradient: Tensor, log2_eta: int, seed: int, step: int, random_width: int) -> Bias:
         """b ← clip(b − Q_G(g))."""
-        return dataclasses.replace(self, codes=updated_accumulators(self, gradient, log2_eta, seed, step, random_width))
+        accumulators = updated_accumulators(self, gradient, log2_eta, seed, step, random_width)
+        return dataclasses.replace(self, accumulators=accumulators, codes=self._rounded(accumulators))
+
+    def _rounded(self, accumulators: np.ndarray) -> np.ndarray:
+        codes = round_shift(accumulators, self.fraction - self.log2_scale)
+        return np.clip(codes, -self.largest, self.largest).astype(code_dtype(self.largest))
 
 
 def check_trainable(parameter: Kernel | Bias) -> None:
@@ -126,11 +141,11 @@ def check_trainable(parameter: Kernel | Bias) -> None:
         require(is_int(parameter.variable, 0, 2**32 - 1), f"variable is an index; received {parameter.variable!r}")
     if parameter.gradient_width is not None:
         check_width(parameter.gradient_width, 2)
+    require(is_int(parameter.limit, 1, 2**31 - 1), f"the clip is a positive integer; received {parameter.limit!r}")
     if parameter.accumulators is None:
         return
     smallest = fraction_bits(parameter.gradient_width or 1)
     require(is_int(parameter.fraction, smallest, 30), "fraction bits out of range")
-    require(is_int(parameter.limit, 1, 2**31 - 1), f"the clip is a positive integer; received {parameter.limit!r}")
     require(parameter.accumulators.shape == parameter.codes.shape, "accumulators and codes differ in shape")
     require(magnitude(parameter.accumulators) <= parameter.limit, "accumulators beyond their clip")
 
