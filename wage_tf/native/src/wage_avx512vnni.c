@@ -2,13 +2,11 @@
 #include "wage_target.h"
 
 #if WAGE_X86
-WAGE_TARGET_BEGIN("avx512f,avx512bw,avx512dq,avx512vl,avx512vnni,avx2,fma,bmi2")
+WAGE_TARGET_BEGIN("avx512f,avx512bw,avx512dq,avx512vl,avx512vnni")
 #include "wage_lanes_avx512.h"
 #include "wage_tile_avx512vnni.h"
 #include "wage_passes.h"
 
-static int wage_avx512vnni_takes(const wage_layer *layer) { return wage_linear_takes(layer); }
-
-const wage_kernels wage_avx512vnni = WAGE_TABLE("avx512vnni", wage_avx512vnni_takes);
+const wage_kernels wage_avx512vnni = WAGE_TABLE("avx512vnni");
 WAGE_TARGET_END
 #endif

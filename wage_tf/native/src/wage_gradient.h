@@ -15,7 +15,7 @@
 #include "wage_linear.h"
 
 enum {
-    CHUNK_POSITIONS = 2048, /* as many as make loading and storing a tile's sums cheap, few enough for the nearest caches */
+    CHUNK_POSITIONS = 4096, /* as many as make loading and storing a tile's sums cheap, few enough for the nearest caches */
     TILES_PER_THREAD = 6    /* fewer, and threads take chunks instead of tiles */
 };
 
@@ -197,6 +197,13 @@ static int64_t wage_add_wide_row(int64_t *to, const int32_t *sums, int32_t count
     return largest;
 }
 
+/* The weights' sums are asked for before the tile that is added to them is computed. */
+WAGE_INLINE void wage_prefetch_row(const wage_layer *layer, const void *sums, ptrdiff_t at) {
+    const char *row = (const char *)sums + at * (layer->wide_gradient ? 8 : 4);
+    __builtin_prefetch(row, 1);
+    __builtin_prefetch(row + 64, 1);
+}
+
 /* The crew's share of a chunk's tiles; returns the largest magnitude of the sums so far. */
 static int64_t wage_chunk_tiles(const wage_layer *layer, const wage_chunks *chunks, const wage_chunk *chunk, void *sums,
                                 int fresh, const wage_team *crew) {
@@ -204,7 +211,7 @@ static int64_t wage_chunk_tiles(const wage_layer *layer, const wage_chunks *chun
     wage_rows rows;
     const int32_t plane_rows = (chunk->rows - 1) * layer->stride_h + layer->window_h;
     const wage_walk walk = {chunk->images, chunk->rows, chunks->width4, (ptrdiff_t)layer->stride_h * chunks->phase_len,
-                            (ptrdiff_t)plane_rows * chunks->phase_len};
+                            (ptrdiff_t)plane_rows * chunks->phase_len, 127 * wage_largest_row(layer)};
     for (int32_t i = 0; i < 4; i++) rows.step[i] = chunks->by_taps ? i : i * chunks->plane;
     wage_lanes largest = wage_all(0);
     int64_t first, last, wide = 0;
@@ -218,6 +225,8 @@ static int64_t wage_chunk_tiles(const wage_layer *layer, const wage_chunks *chun
         for (int32_t q = 0; q < taken; q++) {
             taps[q] = wage_taps_at(layer, chunks, chunk, quad + q);
             rows.quads[q] = chunk->planes + taps[q].in;
+            for (int32_t i = 0; !fresh && i < taps[q].count; i++)
+                wage_prefetch_row(layer, sums, (ptrdiff_t)(taps[q].weights + i * taps[q].weights_step) * layer->filters + column);
         }
         wage_tile(taken, width > TILE_VECTOR ? 2 : 1, &rows, &walk,
                   (const int8_t *)chunk->packed + block * chunks->packed_block, chunk->start + column, tile);

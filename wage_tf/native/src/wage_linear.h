@@ -4,15 +4,12 @@
  * With strides s the error pass falls into s_h * s_w phases, pixels whose place is the same modulo the strides: each is a
  * convolution without stride over the errors, by its own part of the flipped window.
  *
- * Packed weights: those of the forward pass, then those of every phase: int32 start[blocks * 32], then the columns. Rows are
- * unsigned: a signed x or e is read with 128 added, and -128 * (sum of the column) is where its sums start.
+ * Packed weights: those of the forward pass, then those of every phase: int32 start[blocks * 32], then the columns.
  */
 #ifndef WAGE_LINEAR_H
 #define WAGE_LINEAR_H
 
 #include "wage_sweep.h"
-
-enum { WAGE_ZERO = 128 /* added to signed operands */ };
 
 /* One axis of a phase: taps first, first + stride, ... (`taps` of them), pixels `pixel`, pixel + stride, ... (`pixels`). */
 typedef struct wage_phase {
@@ -43,7 +40,7 @@ static const uint8_t *wage_columns_at(wage_columns *columns, const uint8_t *pack
     columns->count = count;
     columns->start = (const int32_t *)(const void *)packed;
     columns->packed = (const int8_t *)(columns->start + wage_ceil(count, TILE_COLUMNS) * TILE_COLUMNS);
-    columns->walk = (wage_walk){1, runs, wage_ceil(run_bytes, 4), 0, 0};
+    columns->walk = (wage_walk){.outer = 1, .runs = runs, .groups = wage_ceil(run_bytes, 4)};
     return packed + wage_columns_size(count, runs, run_bytes);
 }
 
@@ -86,38 +83,36 @@ static void wage_pack_forward(const wage_layer *layer, const int8_t *codes, cons
 }
 
 /* Columns are channels, k runs over a flipped window's row of taps and, within a tap, over the filters. */
-static void wage_pack_phase(const wage_layer *layer, const int8_t *codes, int32_t tap_y, int32_t tap_x,
-                            const wage_phase *x, const wage_columns *columns, const wage_team *team) {
-    const int32_t filters = layer->filters, channels = layer->channels, k = x->taps * filters;
-    const ptrdiff_t row = (ptrdiff_t)layer->window_w * channels * filters;
-    const int32_t runs = columns->walk.runs, groups = columns->walk.groups;
+static void wage_pack_phase(const wage_layer *layer, const int8_t *codes, int32_t tap_y, int32_t tap_x, int32_t taps,
+                            const wage_columns *columns, const wage_team *team) {
+    const int32_t filters = layer->filters, channels = layer->channels, runs = columns->walk.runs;
+    const ptrdiff_t run_bytes = (ptrdiff_t)columns->walk.groups * TILE_GROUP;
+    int32_t *start = (int32_t *)columns->start;
     int64_t first, last;
     wage_share(team, wage_ceil(channels, TILE_COLUMNS), 1, &first, &last);
     for (int64_t block = first; block < last; block++) {
-        for (int32_t c = 0; c < TILE_COLUMNS; c++) {
-            const int64_t channel = block * TILE_COLUMNS + c;
-            int8_t *packed = (int8_t *)columns->packed + (ptrdiff_t)block * runs * groups * TILE_GROUP + 4 * c;
-            int32_t sum = 0;
-            for (int32_t run = 0; run < runs; run++, packed += (ptrdiff_t)groups * TILE_GROUP) {
-                for (int32_t i = 0; i < 4 * groups; i++) packed[i / 4 * TILE_GROUP + i % 4] = 0;
-                if (channel >= channels) continue;
-                const int8_t *window = codes + (tap_y + (ptrdiff_t)(runs - 1 - run) * layer->stride_h) * row;
-                for (int32_t tap = 0; tap < x->taps; tap++) {
-                    const int32_t place = tap_x + (x->taps - 1 - tap) * layer->stride_w;
-                    const int8_t *from = window + ((ptrdiff_t)place * channels + channel) * filters;
-                    const int32_t at = tap * filters;
-                    if (filters % 4 == 0) {
-                        for (int32_t f = 0; f < filters; f += 4) memcpy(packed + (at + f) / 4 * TILE_GROUP, from + f, 4);
-                    } else {
-                        for (int32_t f = 0; f < filters; f++) packed[(at + f) / 4 * TILE_GROUP + (at + f) % 4] = from[f];
-                    }
-                    for (int32_t f = 0; f < filters; f++) sum += from[f];
-                }
+        const int32_t channel = (int32_t)block * TILE_COLUMNS;
+        const int32_t count = channels - channel < TILE_COLUMNS ? channels - channel : TILE_COLUMNS;
+        uint8_t *packed = (uint8_t *)columns->packed + block * runs * run_bytes;
+        memset(start + channel, 0, TILE_COLUMNS * sizeof *start);
+        if (filters % 4) memset(packed, 0, (size_t)(runs * run_bytes));
+        for (int32_t i = 0; i < runs * taps; i++) {
+            const int32_t run = i / taps, tap = i % taps;
+            const ptrdiff_t y = tap_y + (ptrdiff_t)(runs - 1 - run) * layer->stride_h;
+            const ptrdiff_t x = tap_x + (ptrdiff_t)(taps - 1 - tap) * layer->stride_w;
+            const int8_t *matrix = codes + ((y * layer->window_w + x) * channels + channel) * filters;
+            uint8_t *to = packed + run * run_bytes;
+            if (filters % 4 == 0) {
+                wage_pack_turned((const uint8_t *)matrix, filters, filters, count, to + (ptrdiff_t)tap * filters / 4 * TILE_GROUP);
+            } else {
+                for (int32_t c = 0; c < count; c++)
+                    for (int32_t f = 0, k = tap * filters; f < filters; f++, k++)
+                        to[k / 4 * TILE_GROUP + 4 * c + k % 4] = (uint8_t)matrix[(ptrdiff_t)c * filters + f];
             }
-            ((int32_t *)columns->start)[channel] = -WAGE_ZERO * sum;
+            for (int32_t c = 0; c < count; c++)
+                start[channel + c] += WAGE_ZERO * wage_minus_sum(matrix + (ptrdiff_t)c * filters, filters);
         }
     }
-    (void)k;
 }
 
 static void wage_linear_pack(const wage_layer *layer, const void *codes, void *packed, int32_t training,
@@ -130,7 +125,7 @@ static void wage_linear_pack(const wage_layer *layer, const void *codes, void *p
             const wage_phase y = wage_phase_of(i, layer->stride_h, layer->window_h, layer->pad_top, layer->in_h);
             const wage_phase x = wage_phase_of(j, layer->stride_w, layer->window_w, layer->pad_left, layer->in_w);
             at = wage_columns_at(&columns, at, layer->channels, y.taps, x.taps * layer->filters);
-            wage_pack_phase(layer, codes, i, j, &x, &columns, team);
+            wage_pack_phase(layer, codes, i, j, x.taps, &columns, team);
         }
     }
 }
@@ -143,6 +138,11 @@ static void wage_grid_of_images(wage_grid *grid) {
     grid->pixel = grid->image;
     grid->out_pixel = grid->out_image;
     grid->dense_pixel = grid->dense_image;
+}
+
+/* The largest byte of an input. */
+static int32_t wage_largest_row(const wage_layer *layer) {
+    return layer->x_signed ? 127 + WAGE_ZERO : 127;
 }
 
 /* The signed input with 128 added, borders included: bytes of an image and of its rows. */
@@ -174,7 +174,7 @@ enum { WAGE_READ_BEYOND = 64 };
 
 static size_t wage_linear_workspace(const wage_layer *layer) {
     size_t forward = 0, error = 0;
-    if (layer->x_signed) forward = (size_t)layer->batch * wage_signed_image(layer) + WAGE_READ_BEYOND;
+    if (WAGE_ZERO && layer->x_signed) forward = (size_t)layer->batch * wage_signed_image(layer) + WAGE_READ_BEYOND;
     if (layer->stride_h > 1 || layer->stride_w > 1) {
         int32_t top, left;
         ptrdiff_t row;
@@ -188,7 +188,7 @@ static void wage_linear_forward(const wage_layer *layer, const void *packed, con
     const int32_t pooled = layer->pool_h == 2;
     wage_image in = *x;
     in.data = (uint8_t *)x->data - layer->pad_top * x->row - (ptrdiff_t)layer->pad_left * layer->channels;
-    if (layer->x_signed) {
+    if (WAGE_ZERO && layer->x_signed) {
         const wage_image copy = {workspace, wage_signed_row(layer), wage_signed_image(layer)};
         const int64_t height = copy.image / copy.row;
         int64_t first, last;
@@ -217,6 +217,7 @@ static void wage_linear_forward(const wage_layer *layer, const void *packed, con
     wage_columns columns;
     wage_columns_at(&columns, packed, layer->filters, layer->window_h, layer->window_w * layer->channels);
     columns.walk.run = in.row;
+    columns.walk.largest = wage_largest_row(layer) * layer->w_limit;
     const wage_sink sink = {layer, y->data, layer->output == WAGE_CODES ? gate : NULL, layer->output == WAGE_CODES, NULL};
     wage_sweep(&grid, &columns, &sink, team);
 }
@@ -256,6 +257,7 @@ static int64_t wage_linear_error(const wage_layer *layer, const void *packed, co
             wage_columns columns;
             at = wage_columns_at(&columns, at, layer->channels, y.taps, x.taps * layer->filters);
             columns.walk.run = in.row;
+            columns.walk.largest = (127 + WAGE_ZERO) * layer->w_limit;
             const ptrdiff_t pixel = ((ptrdiff_t)y.pixel * layer->in_w + x.pixel) * layer->channels;
             wage_grid grid = {
                 .rows = (const uint8_t *)in.data + y.error * in.row + (ptrdiff_t)x.error * layer->filters,

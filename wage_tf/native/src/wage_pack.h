@@ -17,6 +17,8 @@ WAGE_INLINE wage_bytes wage_zip_low(wage_bytes a, wage_bytes b) { return _mm_unp
 WAGE_INLINE wage_bytes wage_zip_high(wage_bytes a, wage_bytes b) { return _mm_unpackhi_epi8(a, b); }
 WAGE_INLINE wage_bytes wage_xor(wage_bytes a, wage_bytes b) { return _mm_xor_si128(a, b); }
 WAGE_INLINE wage_bytes wage_fill(uint8_t x) { return _mm_set1_epi8((char)x); }
+WAGE_INLINE wage_bytes wage_zip_low_fours(wage_bytes a, wage_bytes b) { return _mm_unpacklo_epi32(a, b); }
+WAGE_INLINE wage_bytes wage_zip_high_fours(wage_bytes a, wage_bytes b) { return _mm_unpackhi_epi32(a, b); }
 #else
 #include <arm_neon.h>
 typedef uint8x16_t wage_bytes;
@@ -26,6 +28,12 @@ WAGE_INLINE wage_bytes wage_zip_low(wage_bytes a, wage_bytes b) { return vzip1q_
 WAGE_INLINE wage_bytes wage_zip_high(wage_bytes a, wage_bytes b) { return vzip2q_u8(a, b); }
 WAGE_INLINE wage_bytes wage_xor(wage_bytes a, wage_bytes b) { return veorq_u8(a, b); }
 WAGE_INLINE wage_bytes wage_fill(uint8_t x) { return vdupq_n_u8(x); }
+WAGE_INLINE wage_bytes wage_zip_low_fours(wage_bytes a, wage_bytes b) {
+    return vreinterpretq_u8_u32(vzip1q_u32(vreinterpretq_u32_u8(a), vreinterpretq_u32_u8(b)));
+}
+WAGE_INLINE wage_bytes wage_zip_high_fours(wage_bytes a, wage_bytes b) {
+    return vreinterpretq_u8_u32(vzip2q_u32(vreinterpretq_u32_u8(a), vreinterpretq_u32_u8(b)));
+}
 #endif
 
 static inline int32_t wage_ceil(int32_t a, int32_t b) { return (a + b - 1) / b; }
@@ -52,6 +60,39 @@ static void wage_pack_columns(const uint8_t *matrix, ptrdiff_t row, int32_t rows
             wage_store(at + 48, wage_zip_high(even_high, odd_high));
         }
     }
+}
+
+/*
+ * The same of a matrix that lies the other way round: element (k, c) at matrix[c * column + k], 32 columns of one block, of
+ * which `count` exist; the others are 0. `rows` is a multiple of 4.
+ */
+static void wage_pack_turned(const uint8_t *matrix, ptrdiff_t column, int32_t rows, int32_t count, uint8_t *packed) {
+    for (int32_t c = 0; c < TILE_COLUMNS; c += 4) {
+        const uint8_t *four[4];
+        for (int32_t i = 0; i < 4; i++) four[i] = c + i < count ? matrix + (c + i) * column : NULL;
+        uint8_t *to = packed + 4 * c;
+        for (int32_t k = 0; k < rows; k += 16) {
+            wage_bytes square[4], half[4];
+            for (int32_t i = 0; i < 4; i++) square[i] = four[i] ? wage_load(four[i] + k) : wage_fill(0);
+            /* Two perfect shuffles of 4 x 4 groups of four bytes. */
+            for (int32_t i = 0; i < 2; i++) {
+                half[2 * i] = wage_zip_low_fours(square[i], square[i + 2]);
+                half[2 * i + 1] = wage_zip_high_fours(square[i], square[i + 2]);
+            }
+            for (int32_t i = 0; i < 2; i++) {
+                square[2 * i] = wage_zip_low_fours(half[i], half[i + 2]);
+                square[2 * i + 1] = wage_zip_high_fours(half[i], half[i + 2]);
+            }
+            for (int32_t i = 0; i < 4 && k + 4 * i < rows; i++, to += TILE_GROUP) wage_store(to, square[i]);
+        }
+    }
+}
+
+/* Minus the sum of signed bytes. */
+static int32_t wage_minus_sum(const int8_t *bytes, int32_t count) {
+    int32_t sum = 0;
+    for (int32_t i = 0; i < count; i++) sum -= bytes[i];
+    return sum;
 }
 
 /*

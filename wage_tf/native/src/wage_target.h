@@ -16,6 +16,20 @@
 #define WAGE_X86 0
 #endif
 
+#if defined(__aarch64__)
+#define WAGE_ARM 1
+#include <arm_neon.h>
+#else
+#define WAGE_ARM 0
+#endif
+
+/* The feature's name, where the compiler offers it within a function (clang from 16 on) or everywhere. */
+#if defined(__clang__) && (__clang_major__ >= 16 || defined(__ARM_FEATURE_DOTPROD))
+#define WAGE_ARM_DOT "dotprod"
+#elif !defined(__clang__)
+#define WAGE_ARM_DOT "arch=armv8.2-a+dotprod"
+#endif
+
 #define WAGE_PRAGMA(text) _Pragma(#text)
 #if defined(__clang__)
 #define WAGE_TARGET_BEGIN(features) \

@@ -10,10 +10,11 @@
  * Columns are packed by fours of k: [k / 4][32][4].
  *
  * Each instruction set defines, before it includes the passes (wage_passes.h):
+ *   WAGE_ZERO   128 where rows are unsigned bytes: signed operands are read with 128 added, and the sums start at -128 times
+ *               the sum of their column; 0 where rows are signed. Columns always are.
  *   wage_tile(quads, vectors, rows, walk, columns, start, sums)
- *   for 1 to 3 quads and 1 or 2 vectors of 16 columns. Rows are unsigned, columns signed bytes; what the ISA cannot take of
- *   that its `takes` declines;
- * and wage_lanes, sixteen int32 sums, with the few operations that what follows a tile needs (wage_lanes_*.h).
+ *               for 1 to 3 quads and 1 or 2 vectors of 16 columns.
+ *   wage_lanes  sixteen int32 sums, with the few operations that what follows a tile needs (wage_lanes_*.h).
  */
 #ifndef WAGE_TILE_H
 #define WAGE_TILE_H
@@ -37,8 +38,9 @@ typedef struct wage_rows {
 /* How every row goes on from there. */
 typedef struct wage_walk {
     int32_t outer, runs, groups;
-    ptrdiff_t run;         /* bytes from the beginning of a run to the next */
+    ptrdiff_t run;          /* bytes from the beginning of a run to the next */
     ptrdiff_t outer_stride; /* bytes from the beginning of an outer round to the next */
+    int32_t largest;        /* magnitude of a row's byte times a column's */
 } wage_walk;
 
 #define WAGE_INLINE static inline __attribute__((always_inline))

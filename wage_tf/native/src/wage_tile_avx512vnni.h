@@ -7,6 +7,8 @@
 
 #include "wage_tile.h"
 
+#define WAGE_ZERO 128
+
 WAGE_INLINE __m512i wage_broadcast(const uint8_t *bytes) {
     int32_t four;
     memcpy(&four, bytes, sizeof four);
