@@ -57,8 +57,8 @@ def build(
         input_shape: Height, width and channels of the images.
         num_classes: Number of outputs.
         width: Multiplier of every hidden layer's units.
-        **options: `clip_outputs`, whether Q_A clips the outputs (None: as the network does it); and arguments of every
-            QConv2D and QDense, such as `beta=1.5` or `factor=2` for the paper's.
+        **options: `clip_outputs`, whether Q_A clips the outputs (None: as the network does it); `gamma` of every
+            QActivation and QError; and arguments of every QConv2D and QDense, such as `beta=1.5` or `factor=2`.
 
     Returns:
         A Keras model from uint8 images [batch, height, width, channels] to float32 scores [batch, classes].

@@ -18,12 +18,14 @@ class Blocks:
     Args:
         bits: BitWidths or pattern of all blocks, or a mapping from block names to patterns with "*" for the rest.
         width: Multiplier of the hidden layers' units.
+        gamma: γ of every QActivation and QError.
         **kernel_options: Arguments of every QConv2D and QDense, such as `beta=1.5` or `factor=2`.
     """
 
-    def __init__(self, bits: Bits, width: float = 1.0, **kernel_options: object):
+    def __init__(self, bits: Bits, width: float = 1.0, gamma: float = 1.0, **kernel_options: object):
         self.bits = NetworkBits.parse(bits)
         self.width = width
+        self.gamma = gamma
         self.kernel_options = kernel_options
 
     def pixels(self, input_shape: Sequence[int]) -> tuple[keras.KerasTensor, keras.KerasTensor]:
@@ -53,11 +55,12 @@ class Blocks:
         x = QConv2D(filters, kernel_size, bits=bits, name=name, **options)(x)
         if pool is not None:
             x = keras.layers.MaxPooling2D(pool, pool_strides, name=f"{name}_pool")(x)
-        return QActivation(bits, name=f"{name}_relu")(x)
+        return QActivation(bits, gamma=self.gamma, name=f"{name}_relu")(x)
 
     def dense(self, x: keras.KerasTensor, name: str, units: int) -> keras.KerasTensor:
         """Matrix product, ReLU, then Q_A and Q_E."""
-        return QActivation(self.bits.of(name), name=f"{name}_relu")(self._product(x, name, self._widen(units)))
+        bits = self.bits.of(name)
+        return QActivation(bits, gamma=self.gamma, name=f"{name}_relu")(self._product(x, name, self._widen(units)))
 
     def scores(self, x: keras.KerasTensor, name: str, classes: int, clip: bool) -> keras.KerasTensor:
         """The last matrix product: no ReLU; Q_A where the outputs are clipped, then Q_E.
@@ -68,7 +71,7 @@ class Blocks:
         x = self._product(x, name, classes)
         if clip:
             x = QActivation(bits.replace(e=None), activation=None, name=f"{name}_clip")(x)
-        return QError(bits, name=f"{name}_error")(x)
+        return QError(bits, gamma=self.gamma, name=f"{name}_error")(x)
 
     def _product(self, x: keras.KerasTensor, name: str, units: int) -> keras.KerasTensor:
         return QDense(units, bits=self.bits.of(name), name=name, **self.kernel_options)(x)

@@ -114,6 +114,18 @@ class TestRunDirectory:
         assert train.main(["--evaluate", str(finished)]) == 0
         assert warnings.showwarning is before
 
+    def test_decisions_of_the_method_are_kept_and_tell(self, finished, tmp_path):
+        decisions = ["--factor", "2", "--clip-bits", "8", "--no-clip-outputs", "--gamma", "2", "--random-width", "8"]
+        arguments = [*TINY, "--epochs", "1", "--run-dir", str(tmp_path / "run")]
+        assert train.main([*arguments, *decisions]) == 0
+        config = json.loads((tmp_path / "run" / "config.json").read_text())
+        names = ("factor", "clip_bits", "clip_outputs", "gamma", "random_width")
+        assert [config[name] for name in names] == [2.0, 8, False, 2.0, 8]
+        kernels = [value for value in saved_weights(tmp_path / "run").values() if value.ndim == 2]
+        assert max(np.abs(kernel).max() for kernel in kernels) > 0.5
+        assert (tmp_path / "run" / "metrics.csv").read_text() not in (finished / "metrics.csv").read_text()
+        assert train.main([*arguments, "--epochs", "2", "--resume", "--gamma", "4"]) == 2
+
     @pytest.mark.parametrize("bits", ["1-8-8-8", "8-8-8-8", "2-8-f-f", "f-f-f-f", "2,8,12,4"])
     def test_patterns_run(self, bits, tmp_path):
         assert train.main([*TINY, "--epochs", "1", "--bits", bits, "--run-dir", str(tmp_path / "run")]) == 0
@@ -277,6 +289,10 @@ class TestBadInput:
             ("--batch-size", "100000000000000000000"),
             ("--width", "1e9"),
             ("--beta", "1e300"),
+            ("--gamma", "3"),
+            ("--gamma", "-2"),
+            ("--clip-bits", "0"),
+            ("--random-width", "25"),
             ("--checkpoint-steps", "-1"),
             ("--histogram-freq", "1.5"),
             ("--nonsense", "1"),

@@ -15,7 +15,18 @@ from wage_tf.datasets import Augmentation, Dataset
 from wage_tf.datasets.recipe import Recipe
 from wage_tf.errors import UserError
 from wage_tf.runs import documents, version1
-from wage_tf.runs.documents import Bits, Count, Document, Etas, Natural, PositiveFloat, Text, WidthMultiplier, Words
+from wage_tf.runs.documents import (
+    Bits,
+    Count,
+    Document,
+    Etas,
+    Gamma,
+    Natural,
+    PositiveFloat,
+    Text,
+    WidthMultiplier,
+    Words,
+)
 
 DEFAULT_BITS = NetworkBits.parse("2-8-8-8")
 MAY_CHANGE_ON_RESUME = ("data_dir", "epochs", "checkpoint_steps", "histogram_freq")
@@ -105,7 +116,7 @@ class RunConfig(Document):
     factor: PositiveFloat
     clip_bits: Annotated[int, Field(ge=1, le=16)] | None
     clip_outputs: bool
-    gamma: PositiveFloat
+    gamma: Gamma
     random_width: Annotated[int, Field(ge=1, le=24)]
     batch_size: Count
     epochs: Count

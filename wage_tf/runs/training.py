@@ -35,7 +35,7 @@ def build(config: RunConfig, input_shape: tuple[int, int, int], num_classes: int
     """
     if config.augmentation is not None:
         input_shape = config.augmentation.output_shape(input_shape)
-    options = {"clip_outputs": config.clip_outputs, "factor": config.factor, **options}
+    options = {"clip_outputs": config.clip_outputs, "factor": config.factor, "gamma": config.gamma, **options}
     if config.beta is not None:
         options["beta"] = config.beta
     if config.clip_bits is not None:
