@@ -1,10 +1,10 @@
 import keras
 import numpy as np
-import oracle
 import pytest
 import tensorflow as tf
-from hyp_helper import assert_equal, assert_same_bits
 
+import oracle
+from support.tensors import assert_equal, assert_same_bits
 from wage_tf import BitWidths
 from wage_tf.constraints import ClipToGrid
 from wage_tf.initializers import ClampedUniform
@@ -260,7 +260,7 @@ def test_an_empty_batch_passes():
     assert QActivation()(QConv2D(4, 3)(images)).shape == keras.layers.Conv2D(4, 3, use_bias=False)(images).shape
 
 
-@pytest.mark.parametrize("policy", ["mixed_bfloat16", "mixed_float16", "float64"])
+@pytest.mark.parametrize("policy", ["mixed_bfloat16", "mixed_float16", "float64", "int8_from_float32"])
 @pytest.mark.parametrize(
     "make",
     [lambda **k: QDense(2, **k), lambda **k: QConv2D(2, 3, **k), QActivation, QError, lambda **k: QRescaling(1.0, **k)],
@@ -282,3 +282,43 @@ def test_other_policies_than_float32_are_refused(make, policy):
 def test_wrong_constants_are_refused(arguments, message):
     with pytest.raises(ValueError, match=message):
         QDense(2, **arguments).build((None, 3))
+
+
+@pytest.mark.parametrize(
+    ("positional", "keras_class"),
+    [
+        (QDense(3, "relu", True, "zeros"), keras.layers.Dense(3, "relu", True, "zeros")),
+        (
+            QConv2D(3, 2, (1, 2), "same", None, 1, 1, "relu", True, "zeros"),
+            keras.layers.Conv2D(3, 2, (1, 2), "same", None, 1, 1, "relu", True, "zeros"),
+        ),
+    ],
+)
+def test_positions_of_arguments_are_keras(positional, keras_class):
+    expected = keras_class.get_config()
+    config = positional.get_config()
+    different = {"name", "kernel_constraint", "registered_name"}
+    assert {k: v for k, v in config.items() if k in expected and k not in different} == {
+        k: v for k, v in expected.items() if k not in different
+    }
+    assert isinstance(positional.kernel_constraint, ClipToGrid)
+
+
+def test_arguments_that_are_none_or_unknown_are_refused():
+    with pytest.raises(TypeError, match="too many positional arguments"):
+        QDense(*range(1, 30))
+    with pytest.raises(TypeError, match="multiple values for argument 'units'"):
+        QDense(3, units=4)
+    with pytest.raises(ValueError, match="colour"):
+        QDense(3, colour=4)
+
+
+@pytest.mark.parametrize("make", [lambda **k: QConv2D(4, 3, **k), lambda **k: QDense(4, **k)])
+@pytest.mark.parametrize("bits", ["2-8-8-8", "f-8-8-8"])
+def test_lora_is_refused(make, bits):
+    layer = make(bits=bits)
+    layer.build((None, 8, 8, 3))
+    with pytest.raises(ValueError, match=r"lora: Q\w+ has an integer kernel, .* the rank 4 .*freeze"):
+        layer.enable_lora(4)
+    with pytest.raises(ValueError, match=r"lora: .* received the rank 2"):
+        make(bits=bits, lora_rank=2)

@@ -6,7 +6,7 @@ import pytest
 
 import models
 import wage_tf
-from tests.integer.helpers import random_images
+from support.images import random_images
 from wage_tf import constraints, integer, layers
 from wage_tf.errors import UserError
 

@@ -1,0 +1,1 @@
+"""What the tests share: strategies and comparisons, images, runs, searches, workers."""
