@@ -20,7 +20,8 @@ ALL = set(itertools.product(("2", "4", "8"), ("4", "8", "f"), ("6", "8")))
 
 def config(oracle, max_trials=None, seed=0):
     return SearchConfig(
-        dataset="digits", data_dir=None, image_size=None, limit=None, validation=1, data=DATA, recipe=recipes.get("digits"), model="mlp", width=1.0,
+        dataset="digits", data_dir=None, image_size=None, limit=None, validation=1, data=DATA,
+        recipe=recipes.get("digits"), model="mlp", width=1.0,
         widths=WIDTHS, per_layer=(), learning_rates=(), oracle=oracle, max_trials=max_trials, epochs=9, executions=1,
         seed=seed, cost="energy", cost_of="inference", cost_weight=1.0, max_cost=None, max_error=None, keep="front",
         histogram_freq=0,
