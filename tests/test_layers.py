@@ -6,7 +6,7 @@ import tensorflow as tf
 import oracle
 from support.tensors import assert_equal, assert_same_bits
 from wage_tf import BitWidths
-from wage_tf.constraints import ClipToGrid
+from wage_tf.constraints import ClipToGrid, ClipToRange
 from wage_tf.initializers import ClampedUniform
 from wage_tf.layers import QActivation, QConv2D, QDense, QError, QRescaling
 
@@ -297,11 +297,12 @@ def test_wrong_constants_are_refused(arguments, message):
 def test_positions_of_arguments_are_keras(positional, keras_class):
     expected = keras_class.get_config()
     config = positional.get_config()
-    different = {"name", "kernel_constraint", "registered_name"}
+    different = {"name", "kernel_constraint", "bias_constraint", "registered_name"}
     assert {k: v for k, v in config.items() if k in expected and k not in different} == {
         k: v for k, v in expected.items() if k not in different
     }
     assert isinstance(positional.kernel_constraint, ClipToGrid)
+    assert isinstance(positional.bias_constraint, ClipToRange)
 
 
 def test_arguments_that_are_none_or_unknown_are_refused():
