@@ -151,7 +151,9 @@ def _add_devices(result: argparse.ArgumentParser) -> None:
         "--strategy",
         choices=("mirrored", "multiworker"),
         help="train on several devices, to bit for bit the weights of one: mirrored takes all GPUs of this machine, "
-        "multiworker those of all machines in TF_CONFIG. Each takes an equal part of the batch (docs/scaling.md)",
+        "multiworker those of all machines in TF_CONFIG. Each takes an equal part of the batch (docs/scaling.md). "
+        "SECURITY: multiworker opens its port to everybody who can reach this host, without authentication: "
+        "private networks only",
     )
     devices.add_argument(
         "--logical-devices",
@@ -229,7 +231,13 @@ def _choose_devices(args: argparse.Namespace) -> Devices:
     if args.strategy is None:
         return devices.one_device()
     workers = cluster.from_environment()
-    print(f"worker {workers.index} of {len(workers.addresses)} waits for the others", flush=True)
+    port = workers.addresses[workers.index].rpartition(":")[2]
+    print(
+        f"security: port {port} of all interfaces is open, without authentication, and whoever reaches it can read and "
+        "write your files: private networks only (docs/scaling.md)\n"
+        f"worker {workers.index} of {len(workers.addresses)} waits for the others",
+        flush=True,
+    )
     return devices.multiworker(workers)
 
 
