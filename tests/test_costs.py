@@ -279,7 +279,7 @@ def test_table_has_a_row_per_layer_and_the_total():
     ],
 )
 def test_human_units(value, unit, text):
-    assert costs._human(value, unit) == text
+    assert costs.human(value, unit) == text
 
 
 class Subclassed(keras.Model):

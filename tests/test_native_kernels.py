@@ -1,4 +1,4 @@
-"""Every instruction set's kernels against the portable ones, in a C program of its own: sanitizers, threads, emulators."""
+"""Every instruction set's kernels against the portable ones, in a C program: sanitizers, threads, emulators."""
 
 from __future__ import annotations
 

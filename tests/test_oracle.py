@@ -2,12 +2,12 @@
 
 import keras
 import numpy as np
-import oracle
 import pytest
 import tensorflow as tf
-from hyp_helper import assert_equal
 
 import models
+import oracle
+from support.tensors import assert_equal
 from wage_tf.layers import QActivation, QConv2D, QDense, QError, QRescaling
 from wage_tf.losses import SumSquaredError
 from wage_tf.optimizers import IntegerSGD

@@ -6,8 +6,8 @@ import pytest
 from hyp_helper import plain_operations
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
-
 from tests.integer.helpers import random_images
+
 from wage_tf import layers
 from wage_tf.integer.verify import Comparison
 

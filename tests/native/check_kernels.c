@@ -205,7 +205,6 @@ static results run_table(const wage_kernels *kernels, wage_layer layer, const op
     to.codes = take(weights);
     to.spread = errors_of(&layer, given->count);
     to.largest_error = to.largest_gradient = 0;
-    memset(to.gradient.at, 0, weights * 8);
     for (size_t i = 0; i < weights; i++)
         ((int8_t *)to.stored.at)[i] = (int8_t)((int32_t)(i % (size_t)(2 * given->rate.limit + 1)) - given->rate.limit);
     for (int32_t n = 0, i = 0, j = 0; n < given->count; n++) {

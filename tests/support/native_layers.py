@@ -281,9 +281,7 @@ class Layer:
         raw, intact = self.block(int(np.prod(shape)) * dtype.itemsize)
         workspace = self.workspace()
         largest = self.run(
-            lambda team: self.table.gradient(
-                self.layer, *images, self.pointer(raw), case.count, workspace, team
-            )
+            lambda team: self.table.gradient(self.layer, *images, self.pointer(raw), case.count, workspace, team)
         )
         assert intact()
         return raw.view(dtype).reshape(shape), max(largest)
@@ -298,9 +296,7 @@ class Layer:
         block.view(self.sum)[...] = sums.reshape(-1)
         gates = self.ffi.NULL if gate is None else self.ffi.from_buffer("uint8_t[]", gate)
         self.run(
-            lambda team: self.table.round_errors(
-                self.layer, rounding, self.pointer(block), gates, e, case.count, team
-            )
+            lambda team: self.table.round_errors(self.layer, rounding, self.pointer(block), gates, e, case.count, team)
         )
         if self.wide:
             return inner

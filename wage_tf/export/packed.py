@@ -25,10 +25,10 @@ from pathlib import Path
 
 import numpy as np
 
+from wage_tf import files
 from wage_tf.errors import UserError
 from wage_tf.export import bitpack
 from wage_tf.export.card import Card
-from wage_tf.export.whole import write_whole
 from wage_tf.integer.arithmetic import code_dtype, largest_code, quantize, round_shift
 from wage_tf.integer.graph import IMAGES, Graph
 from wage_tf.integer.nodes import KINDS, Bias, Kernel, Node, Rescale
@@ -56,7 +56,7 @@ def write_packed(path: str | os.PathLike, graph: Graph, card: Card, accumulators
         UserError: If accumulators are wanted and the graph has none.
     """
     content = to_bytes(graph, card, accumulators)
-    write_whole({Path(path): content})
+    files.write_all({Path(path): content})
     return len(content)
 
 

@@ -173,6 +173,7 @@ def _concatenate(place: Place) -> list[Node]:
 
 def _q_activation(place: Place) -> list[Node]:
     layer = place.layer
+    _refuse_gamma(place)
     relu = _is_relu(place)
     width = _integer_width(place.name, layer.bits.a, "activations", "A")
     return [Activation(place.name, place.inputs, relu, width, layer.bits.e)]
@@ -189,7 +190,13 @@ def _relu(place: Place) -> list[Node]:
     return [Relu(place.name, place.inputs)]
 
 
+def _refuse_gamma(place: Place) -> None:
+    if place.layer.gamma != 1:
+        raise UserError(f"layer {place.name}: the integer graph takes gamma = 1; received {place.layer.gamma:g}")
+
+
 def _error(place: Place) -> list[Node]:
+    _refuse_gamma(place)
     return [Error(place.name, place.inputs, place.layer.bits.e)]
 
 

@@ -15,7 +15,7 @@ from wage_tf.integer.arithmetic import quantize_gradient, update_seed
 from wage_tf.integer.exactness import EXACT_SUMS, error_bounds, forward_bounds, gradient_bounds
 from wage_tf.integer.freezing import read
 from wage_tf.integer.graph import IMAGES, float_operands
-from wage_tf.integer.nodes import Activation, Node, Product, Rescale
+from wage_tf.integer.nodes import Activation, Identity, Node, Product, Rescale
 from wage_tf.integer.readers import codes_of
 from wage_tf.integer.report import report
 from wage_tf.integer.rows import Exactness, Row, Steps
@@ -208,7 +208,8 @@ class Comparison:
         values = {IMAGES: tf.convert_to_tensor(images)}
         for call in self._calls:
             inputs = [values[name] for name in call.inputs]
-            values[call.output] = call.layer(inputs[0] if len(inputs) == 1 else inputs)
+            mode = {"training": False} if isinstance(call.nodes[-1], Identity) else {}
+            values[call.output] = call.layer(inputs[0] if len(inputs) == 1 else inputs, **mode)
         del values[IMAGES]
         return values
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import inspect
 from typing import ClassVar
 
 import keras
@@ -17,10 +18,10 @@ from wage_tf.quantizers import BIAS_LIMIT, check_alpha, quantize_bias, quantize_
 class QuantizedKernel:
     """Mixin for a Keras layer with a `kernel`, put before the Keras class; its forward pass uses `quantized_kernel`.
 
-    Adds the arguments `bits`, `beta`, `factor` and `alpha`; the other arguments are the Keras layer's own, of which
-    `use_bias` and the kernel's initializer and constraint default to WAGE's: no bias, `ClampedUniform`, `ClipToGrid`.
-    A bias is quantized where W and A have widths, onto the grid of the sums of activations times weights,
-    σ(k_A)·σ(k_W)/α, within ±8; with a k_G it is trained by Q_G.
+    Adds the arguments `bits`, `beta`, `factor` and `alpha`; the other arguments, by position or by name, are the Keras
+    layer's own, of which `use_bias` and the kernel's initializer and constraint default to WAGE's: no bias,
+    `ClampedUniform`, `ClipToGrid`. A bias is quantized where W and A have widths, onto the grid of the sums of
+    activations times weights, σ(k_A)·σ(k_W)/α, within ±8; with a k_G it is trained by Q_G.
 
     Attributes:
         bits: BitWidths of the layer. `kernel.bits` repeats it, so that an optimizer knows a quantized kernel.
@@ -39,10 +40,12 @@ class QuantizedKernel:
         beta: float | None = None,
         factor: float = 1.0,
         alpha: float | None = None,
-        use_bias: bool = False,
-        bias_constraint: str | keras.constraints.Constraint | None = None,
         **kwargs: object,
     ):
+        arguments = {**inspect.signature(super().__init__).bind_partial(*args, **kwargs).arguments}
+        arguments |= arguments.pop("kwargs", {})
+        if arguments.get("lora_rank"):
+            self.enable_lora(arguments["lora_rank"])
         self.bits = BitWidths.parse(bits)
         self.beta = beta
         self.factor = factor
@@ -50,13 +53,14 @@ class QuantizedKernel:
         if self.bits.w is None and alpha not in (None, 1):
             raise ValueError(f"alpha: belongs to quantized weights, {self.bits} has float ones; received {alpha!r}")
         initializer, constraint = f"{self.kernel_argument}_initializer", f"{self.kernel_argument}_constraint"
-        if kwargs.get(initializer) is None:
-            kwargs[initializer] = self.default_initializer(self.bits, beta, factor)
-        if kwargs.get(constraint) is None and self.bits.w is not None:
-            kwargs[constraint] = ClipToGrid(self.bits.w)
-        if bias_constraint is None and self._has_integer_sums:
-            bias_constraint = ClipToRange(BIAS_LIMIT)
-        super().__init__(*args, use_bias=use_bias, bias_constraint=bias_constraint, **kwargs)
+        arguments.setdefault("use_bias", False)
+        if arguments.get(initializer) is None:
+            arguments[initializer] = self.default_initializer(self.bits, beta, factor)
+        if arguments.get(constraint) is None and self.bits.w is not None:
+            arguments[constraint] = ClipToGrid(self.bits.w)
+        if arguments.get("bias_constraint") is None and self._has_integer_sums:
+            arguments["bias_constraint"] = ClipToRange(BIAS_LIMIT)
+        super().__init__(**arguments)
         check_float32(self)
 
     def build(self, input_shape: tuple[int | None, ...]) -> None:
@@ -99,6 +103,14 @@ class QuantizedKernel:
             outputs = keras.ops.add(outputs, keras.ops.reshape(self.quantized_bias, shape))
         return outputs if self.activation is None else self.activation(outputs)
 
+    def enable_lora(self, rank: int, **options: object) -> None:
+        """Refuses: a quantized kernel is one tensor of integers, to which low-rank float factors cannot be added."""
+        del options
+        raise ValueError(
+            f"lora: {type(self).__name__} has an integer kernel, to which float factors cannot be added; received the "
+            f"rank {rank!r} (to adapt a trained network, freeze its layers and train new ones: layer.trainable = False)"
+        )
+
     def get_config(self) -> dict:
         config = {"bits": str(self.bits), "beta": self.beta, "factor": self.factor, "alpha": self._given_alpha}
         return {**super().get_config(), **config}
@@ -108,9 +120,9 @@ def check_float32(layer: keras.layers.Layer) -> None:
     """Checks that a layer computes in float32, in which the integers are exact.
 
     Raises:
-        ValueError: If its dtype policy is another, such as mixed precision.
+        ValueError: If its dtype policy is another, such as mixed precision or one of Keras' own quantization.
     """
-    if layer.compute_dtype != "float32":
+    if layer.compute_dtype != "float32" or layer.quantization_mode is not None:
         raise ValueError(
             f"dtype: {layer.name} simulates integers in float32; received the policy {layer.dtype_policy.name!r}: "
             "give dtype='float32', or keras.config.set_dtype_policy('float32')"
