@@ -24,7 +24,7 @@ from wage_tf import ops
 from wage_tf.bits import BitWidths
 from wage_tf.convert.folding import in_order
 from wage_tf.convert.steps import Activation, Pixels, Product, Step, cannot
-from wage_tf.quantizers import quantize_bias
+from wage_tf.quantizers import BIAS_LIMIT, quantize_bias
 
 _CANDIDATES = 16
 """Powers of two that are tried, from the first that saturates nothing on."""
@@ -107,17 +107,26 @@ def stored_weights(
         widths: Pattern of every step.
 
     Raises:
-        UserError: If a kernel is not finite.
+        UserError: If weights are not finite, or the last layer's bias goes beyond the largest of a quantized layer, to
+            which those of hidden layers, whose activations end at ±1, are clipped.
     """
     exponents = activation_exponents(output, samples, widths)
     stored = {}
     for step in in_order(output):
         if isinstance(step, Product):
-            if not np.isfinite(step.kernel).all() or not np.isfinite(0.0 if step.bias is None else step.bias).all():
-                raise cannot(step.name, "its weights or batch normalization are not finite", "train the model again")
+            _check(step, widths[step], is_last=step is output)
             e_in = exponents[step.inputs[0]]
             stored[step] = store(step.kernel, step.bias, e_in, exponents[step], widths[step])
     return stored
+
+
+def _check(step: Product, bits: BitWidths, is_last: bool) -> None:
+    bias = np.zeros(1) if step.bias is None else step.bias
+    if not (np.isfinite(step.kernel).all() and np.isfinite(bias).all()):
+        raise cannot(step.name, "its weights or batch normalization are not finite", "train the model again")
+    if is_last and bits.w is not None and np.abs(bias).max() > BIAS_LIMIT:
+        reason = f"its bias goes beyond ±{BIAS_LIMIT:g}, the largest of a quantized layer"
+        raise cannot(step.name, reason, "scale the targets down, or convert with use_bias=False")
 
 
 def activation_exponents(
