@@ -62,7 +62,7 @@ typedef struct wage_rule {
     int32_t trained;      /* 0: frozen */
     uint32_t variable;    /* index among the optimizer's variables */
     int32_t stored_bytes; /* of a stored weight: 1, 2 or 4 */
-    int32_t grid, limit, code_shift, code_limit; /* as in wage_rate; a bias has no codes of its own */
+    int32_t grid, limit, code_shift, code_limit; /* as in wage_rate */
 } wage_rule;
 
 typedef struct wage_net {
@@ -78,7 +78,7 @@ typedef struct wage_net {
 } wage_net;
 
 typedef struct wage_weights {
-    void *codes;  /* NULL: a bias, whose stored numbers are its codes */
+    void *codes;  /* NULL: a bias, whose stored numbers are rounded where they are added */
     void *stored; /* NULL: a kernel for inference only */
     void *packed; /* kernels->packed_size bytes, multiples of 64; may be NULL for 0 */
 } wage_weights;
