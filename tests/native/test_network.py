@@ -5,9 +5,9 @@ import numpy as np
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
-from tests.integer.helpers import random_images
 
 import models
+from support.images import random_images
 from tests.integer.test_random_graphs import Network as RandomNetwork
 from wage_tf import integer, native
 from wage_tf.errors import UserError

@@ -261,7 +261,9 @@ class Network:
             packed = self._memory(row.kernels.packed_size(_address(self._ffi, row, "layer")))
             weights.packed = self._pointer(packed)
             self._packed_bytes += packed.nbytes
-        if parameter.accumulators is not None and (self.training or isinstance(parameter, Bias)):
+        if isinstance(parameter, Bias):
+            stored = self._array(parameter.codes, code_dtype(parameter.limit))
+        elif parameter.accumulators is not None and self.training:
             stored = self._array(parameter.accumulators, code_dtype(parameter.limit))
             weights.stored = self._pointer(stored)
             rule.stored_bytes = stored.itemsize
