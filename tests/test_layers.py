@@ -297,7 +297,7 @@ def test_wrong_constants_are_refused(arguments, message):
 def test_positions_of_arguments_are_keras(positional, keras_class):
     expected = keras_class.get_config()
     config = positional.get_config()
-    different = {"name", "kernel_constraint", "registered_name"}
+    different = {"name", "kernel_constraint", "bias_constraint", "registered_name"}
     assert {k: v for k, v in config.items() if k in expected and k not in different} == {
         k: v for k, v in expected.items() if k not in different
     }

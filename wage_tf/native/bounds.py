@@ -69,8 +69,8 @@ def _sum_bound(node: Node) -> int:
         case (_, Kernel()):
             terms = math.prod(node.parameter[1].codes.shape[:-1])
             bound = node.inputs[0].largest * node.layer["w_limit"] * terms
-        case (_, Bias() as bias):
-            bound += bias.largest << node.bias_shift
+        case (_, Bias(limit=limit)):
+            bound += limit << node.bias_shift
     return bound << max(0, -node.layer.get("shift", 0))
 
 

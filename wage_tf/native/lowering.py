@@ -169,7 +169,7 @@ class _Lowering:
             (),
             shifts=(fraction - x.fraction - node.kernel.log2_scale,),
             parameter=(f"{node.name}/bias", node.bias),
-            bias_shift=fraction - node.bias.log2_scale,
+            bias_shift=fraction - node.bias.fraction,
         )
         self._added(biased, node.name)
 

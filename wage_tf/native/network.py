@@ -9,7 +9,7 @@ import numpy as np
 
 from wage_tf import native
 from wage_tf.errors import UserError
-from wage_tf.integer.arithmetic import LARGEST_LOG2_ETA, code_dtype, fraction_bits, largest_code, round_shift
+from wage_tf.integer.arithmetic import LARGEST_LOG2_ETA, code_dtype, fraction_bits, largest_code
 from wage_tf.integer.graph import Graph, float_operands
 from wage_tf.integer.nodes import Bias, Kernel
 from wage_tf.native import bounds, planning
@@ -136,8 +136,7 @@ class Network:
             if codes is not None:
                 codes[...] = parameter.codes.reshape(-1)
             if stored is not None:
-                numbers = parameter.codes if parameter.accumulators is None else parameter.accumulators
-                stored[...] = numbers.reshape(-1)
+                stored[...] = (parameter.codes if codes is None else parameter.accumulators).reshape(-1)
         self._lib.wage_pool_pack(self._pool, self._net, self._state, self.training)
 
     def values(self, tensor: Tensor, count: int) -> np.ndarray:
@@ -270,13 +269,9 @@ class Network:
             self._packed_bytes += packed.nbytes
             rule.code_shift = parameter.fraction - fraction_bits(parameter.width)
             rule.code_limit = largest_code(parameter.width) if parameter.width > 1 else 0
-        else:
-            rule.code_limit = parameter.largest
-            if parameter.accumulators is None:
-                stored = self._array(parameter.codes, parameter.codes.dtype)
-            else:
-                rule.code_shift = parameter.fraction - parameter.log2_scale
-        if parameter.accumulators is not None and (self.training or isinstance(parameter, Bias)):
+        if isinstance(parameter, Bias):
+            stored = self._array(parameter.codes, code_dtype(parameter.limit))
+        elif parameter.accumulators is not None and self.training:
             stored = self._array(parameter.accumulators, code_dtype(parameter.limit))
         if stored is not None:
             weights.stored = self._pointer(stored)
@@ -285,14 +280,11 @@ class Network:
 
     def _updated(self, parameter: Kernel | Bias, codes: np.ndarray | None, stored: np.ndarray | None) -> Kernel | Bias:
         """The parameter with the numbers of these arrays."""
-        if parameter.accumulators is None:
-            return parameter
         shape = parameter.codes.shape
-        accumulators = parameter.accumulators if stored is None else stored.reshape(shape).copy()
         if isinstance(parameter, Bias):
-            return dataclasses.replace(parameter, accumulators=accumulators, codes=bias_codes(parameter, accumulators))
-        codes = codes.reshape(shape).astype(parameter.codes.dtype)
-        return dataclasses.replace(parameter, codes=codes, accumulators=accumulators)
+            return dataclasses.replace(parameter, codes=stored.reshape(shape).copy())
+        changes = {} if stored is None else {"accumulators": stored.reshape(shape).copy()}
+        return dataclasses.replace(parameter, codes=codes.reshape(shape).astype(parameter.codes.dtype), **changes)
 
     # Memory
 
@@ -372,12 +364,6 @@ def proven_program(graph: Graph, batch: int, training: bool) -> Program:
     if reason is not None:
         raise UserError(f"native engine: {reason}: they can pass what 16-bit codes and 62-bit sums hold")
     return program
-
-
-def bias_codes(bias: Bias, accumulators: np.ndarray) -> np.ndarray:
-    """The codes of a bias for these stored numbers."""
-    codes = round_shift(accumulators, bias.fraction - bias.log2_scale)
-    return np.clip(codes, -bias.largest, bias.largest).astype(bias.codes.dtype)
 
 
 def _address(ffi: object, row: object, field: str) -> object:

@@ -64,7 +64,7 @@ static void update(const wage_run *run, const wage_node *node) {
     pack(run, node, 1);
 }
 
-/* The same for a bias, which keeps no codes. */
+/* The same for a bias, which is its own codes. */
 static void update_bias(const wage_run *run, const wage_node *node) {
     const wage_rule *rule = &run->net->rules[node->weights];
     void *stored = run->state->weights[node->weights].stored;

@@ -78,7 +78,7 @@ typedef struct wage_net {
 } wage_net;
 
 typedef struct wage_weights {
-    void *codes;  /* NULL: a bias, whose stored numbers are rounded where they are added */
+    void *codes;  /* NULL: a bias, whose stored numbers are its codes */
     void *stored; /* NULL: a kernel for inference only */
     void *packed; /* kernels->packed_size bytes, multiples of 64; may be NULL for 0 */
 } wage_weights;
