@@ -3,11 +3,11 @@
 import keras
 import numpy as np
 import pytest
-from hyp_helper import plain_operations
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
-from tests.integer.helpers import random_images
 
+from support.images import random_images
+from support.tensors import plain_operations
 from wage_tf import layers
 from wage_tf.integer.verify import Comparison
 
