@@ -15,7 +15,7 @@ from wage_tf.distribution.devices import Devices, one_device
 from wage_tf.distribution.trainer import devices_of, replicate, single
 from wage_tf.errors import UserError
 from wage_tf.metrics import ErrorRate
-from wage_tf.native.trainer import attached
+from wage_tf.native.trainer import Trainer, attached
 from wage_tf.optimizers import IntegerSGD, gradient_bits
 from wage_tf.runs.checkpoints import State
 from wage_tf.runs.config import RunConfig
@@ -54,7 +54,8 @@ def prepare(config: RunConfig, dataset: Dataset, devices: Devices | None = None)
         devices: Where it will train; None for one device.
 
     Raises:
-        UserError: If the batch does not divide into equal parts for the replicas.
+        UserError: If the batch does not divide into equal parts for the replicas, or the integer engine does not train
+            the network.
     """
     devices = devices or one_device()
     devices.check_batch_size(config.batch_size)
@@ -65,6 +66,10 @@ def prepare(config: RunConfig, dataset: Dataset, devices: Devices | None = None)
         optimizer = IntegerSGD(rate, bits=gradient_bits(model), seed=config.seed, random_width=config.random_width)
     model = replicate(model, devices)
     model.compile(optimizer, losses.NAMED[config.loss](), metrics=[ErrorRate()])
+    if config.engine == "integer":
+        if devices.strategy is not None:
+            raise UserError("--engine integer trains on the CPU of one machine: leave --strategy out")
+        Trainer(model)
     return model
 
 
@@ -121,8 +126,6 @@ def _steps_by(engine: str, model: keras.Model) -> Iterator[list[keras.callbacks.
     if engine == "keras":
         yield []
         return
-    if devices_of(model).strategy is not None:
-        raise UserError("the integer engine trains on the CPU of one machine: leave --strategy out")
     with attached(model) as writer:
         yield [writer]
 
