@@ -18,6 +18,7 @@ import pytest
 import tensorflow as tf
 from PIL import Image
 
+import models
 import train
 from support.runs import assert_same_run, saved_weights, wait_for
 from wage_tf.cli import train as command
@@ -262,7 +263,7 @@ class TestBadInput:
             (["--bits", "99,8,8,8"], "received W = 99"),
             (["--dataset", "mnits"], "mnits"),
             (["--dataset", "no/such/folder"], "no/such/folder"),
-            (["--model", "resnet"], "'resnet' is not one of alexnet, lenet5, mlp, vgg7"),
+            (["--model", "resnet"], f"'resnet' is not one of {', '.join(models.names)}"),
             (["--schedule", "8@1"], "epochs rising from 0"),
             (["--schedule", "eight"], "received 'eight'"),
             (["--model", "alexnet"], "alexnet needs images of at least"),
