@@ -7,7 +7,7 @@ import tensorflow as tf
 
 import models
 import oracle
-from wage_tf.layers import QActivation, QConv2D, QDense, QError
+from support.tensors import assert_equal
 from wage_tf.layers import QActivation, QConv2D, QDense, QError, QRescaling
 from wage_tf.losses import SumSquaredError
 from wage_tf.optimizers import IntegerSGD

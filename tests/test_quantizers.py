@@ -101,10 +101,25 @@ def test_error_keeps_its_scale(exponent, upstream, k):
     assert_same_bits(quantizers.error_backward(scaled, k=k), expected)
 
 
-@pytest.mark.parametrize("largest", [2.0**-125, 1e-37, 1e37, 1.4 * 2.0**127])
+@pytest.mark.parametrize("largest", [2.0**-119, 1e-35, 1e37, 1.4 * 2.0**127])
 def test_error_at_the_ends_of_float32(largest):
+    """From where a step of the grid, 2^-7 of Shift, is no subnormal."""
     e = np.array([largest, -largest / 2, 0.0], np.float32)
     assert_equal(quantizers.error_backward(e, k=8), oracle.error_backward(e, 8))
+
+
+@pytest.mark.parametrize("gamma", [0.5, 2.0, 8.0])
+def test_gamma_shifts_the_upper_bound(gamma):
+    """γ·e / Shift is quantized: from 2 on the largest errors are clipped, small ones rounded more finely."""
+    e = np.random.default_rng(0).normal(size=(4, 9)).astype(np.float32)
+    shift = float(oracle.shift(np.abs(e).max()))
+    expected = oracle.quantize(np.float32(gamma) * e / np.float32(shift), 8) * np.float32(shift / gamma)
+    assert_equal(quantizers.error_backward(e, k=8, gamma=gamma), expected)
+
+
+def test_gamma_is_a_power_of_two():
+    with pytest.raises(ValueError, match=r"gamma: a positive power of two; received 3"):
+        quantizers.check_gamma(3)
 
 
 # ReLU, Q_E and Q_A in one

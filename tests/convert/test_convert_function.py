@@ -69,10 +69,10 @@ def test_kernels_fill_the_grid_and_activations_do_not_saturate():
 
 
 def test_a_chain_is_proven_in_integers_and_goes_on_training_there():
-    """Without bias the chain of a converted network has its integer graph today."""
+    """The stored kernels and biases are integers that the engine and IntegerSGD move alike."""
     model = network("cnn", dtype="uint8")
     images = pixels(model)
-    converted = wage_tf.quantize_model(model, "2-8-8-8", images=images, use_bias=False)
+    converted = wage_tf.quantize_model(model, "2-8-8-8", images=images)
     graph = integer.freeze(converted)
     wanted = converted.predict(images, verbose=0)
     codes = integer.infer(graph, images)

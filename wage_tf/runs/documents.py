@@ -11,6 +11,7 @@ from pydantic import AfterValidator, BeforeValidator, Field, InstanceOf, PlainSe
 from wage_tf import files, schedules
 from wage_tf.bits import NetworkBits
 from wage_tf.errors import UserError
+from wage_tf.quantizers import check_gamma
 
 LARGEST = 2**31 - 1
 _SHOWN = 60
@@ -21,6 +22,7 @@ Count = Annotated[int, Field(ge=1, le=LARGEST)]
 Natural = Annotated[int, Field(ge=0, le=LARGEST)]
 WidthMultiplier = Annotated[float, Field(gt=0, le=100)]
 PositiveFloat = Annotated[float, Field(gt=0, le=1e6)]
+Gamma = Annotated[float, AfterValidator(check_gamma)]
 Rate = Annotated[float, Field(gt=0)]
 Bits = Annotated[InstanceOf[NetworkBits], BeforeValidator(NetworkBits.parse), PlainSerializer(NetworkBits.as_json)]
 Etas = Annotated[
