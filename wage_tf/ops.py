@@ -117,7 +117,7 @@ def scale_by_shift(x: tf.Tensor) -> tf.Tensor:
 def quantize_by_shift(x: tf.Tensor, k: int, magnitude: tf.Tensor | None = None, gamma: float = 1.0) -> tf.Tensor:
     """Rounds to the k-bit grid stretched by the tensor's own power of two: s·Q(x / s, k) with s = Shift(max|x|)/γ.
 
-    A zero tensor stays zero.
+    A zero tensor stays zero. The stretched step σ(k)·Shift must be a normal number: a maximum of 2^(k−127) at least.
 
     Args:
         x: Float32 tensor of any shape.

@@ -232,6 +232,14 @@ class TestResume:
         assert train.main([*TINY, "--epochs", "3", "--run-dir", str(tmp_path / "run"), "--resume"]) == 0
         assert_same_run(finished, tmp_path / "run")
 
+    def test_the_integer_engine_ends_in_the_same_run_and_resume_crosses_over(self, finished, tmp_path):
+        arguments = [*TINY, "--run-dir", str(tmp_path / "run")]
+        assert train.main([*arguments, "--epochs", "1", "--engine", "integer"]) == 0
+        assert train.main([*arguments, "--epochs", "2", "--engine", "keras", "--resume"]) == 0
+        assert train.main([*arguments, "--epochs", "3", "--engine", "integer", "--resume"]) == 0
+        assert_same_run(finished, tmp_path / "run")
+        assert json.loads((tmp_path / "run" / "config.json").read_text())["engine"] == "integer"
+
     def test_overwrite_starts_anew(self, finished, tmp_path):
         arguments = [*TINY, "--run-dir", str(tmp_path / "run")]
         assert train.main([*arguments, "--epochs", "1", "--seed", "5"]) == 0
@@ -259,6 +267,7 @@ class TestBadInput:
             (["--schedule", "8@1"], "epochs rising from 0"),
             (["--schedule", "eight"], "received 'eight'"),
             (["--model", "alexnet"], "alexnet needs images of at least"),
+            (["--engine", "integer", "--bits", "2,8,f,f"], "float32 (k_E = f)"),
             (["--schedule", "8@0,1@99999999999999999999"], "epochs rising from 0"),
             (["--evaluate", "nowhere"], "nowhere holds no run"),
             (["--evaluate", ""], "holds no run"),

@@ -3,12 +3,12 @@
 import keras
 import numpy as np
 import pytest
-from hypothesis import HealthCheck, given, settings
+from hypothesis import HealthCheck, Phase, given, settings
 from hypothesis import strategies as st
-from tests.integer.helpers import random_images
 
 import models
-from tests.integer.test_random_graphs import Network as RandomNetwork
+from integer.test_random_graphs import Network as RandomNetwork
+from support.images import random_images
 from wage_tf import integer, native
 from wage_tf.errors import UserError
 from wage_tf.native import network as native_network
@@ -122,7 +122,9 @@ def test_buffers_that_share_their_place_change_nothing():
 
 @pytest.mark.slow
 @given(data=st.data(), seed=st.integers(0, 100))
-@settings(max_examples=25, deadline=None, suppress_health_check=list(HealthCheck))
+@settings(
+    max_examples=25, deadline=None, phases=[Phase.explicit, Phase.generate], suppress_health_check=list(HealthCheck)
+)
 def test_random_networks(data, seed):
     keras.utils.set_random_seed(seed)
     graph = integer.freeze(RandomNetwork(data).model())
@@ -193,7 +195,7 @@ def test_wrong_settings_are_refused():
             Network(graph, batch)
     with pytest.raises(UserError, match=r"learning rate: .* received 2\^31"):
         Network(graph, 1, training=True).train_step(np.zeros((1, 5, 5, 1), np.uint8), np.zeros(1, int), 31, SEED, 0)
-    with pytest.raises(UserError, match="WAGE_ISA: one of .*portable.*; received 'mmx'"):
+    with pytest.raises(UserError, match=r"WAGE_ISA: one of .*portable.*; received 'mmx'"):
         Network(graph, 1, isa="mmx")
     with pytest.raises(UserError, match=r"fc1: .*k_G = f"):
         Network(frozen("mlp", "2-8-f-f", (5, 5, 1), 0.05), 1, training=True)

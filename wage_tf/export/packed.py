@@ -29,7 +29,7 @@ from wage_tf import files
 from wage_tf.errors import UserError
 from wage_tf.export import bitpack
 from wage_tf.export.card import Card
-from wage_tf.integer.arithmetic import code_dtype, largest_code, quantize, round_shift
+from wage_tf.integer.arithmetic import code_dtype, largest_code, quantize
 from wage_tf.integer.graph import IMAGES, Graph
 from wage_tf.integer.nodes import KINDS, Bias, Kernel, Node, Rescale
 
@@ -201,44 +201,35 @@ def _kernel(fields: object, reader: _Reader) -> Kernel:
     fields = dict(_fields(fields, {*_KERNEL_FIELDS, "shape", "accumulators"}))
     shape = _sizes(fields.pop("shape"), "shape")
     width = _width(fields["width"])
-    dtype = code_dtype(largest_code(width))
-    if not _typed(fields.pop("accumulators"), bool, "accumulators"):
-        return Kernel(codes=reader.take(shape, width).astype(dtype), accumulators=None, **fields)
     limit, fraction = (_typed(fields[name], int, name) for name in ("limit", "fraction"))
-    if not (0 < limit < 2**31 and 0 <= fraction <= 30):
+    if not (width - 1 <= fraction <= 30 and 0 < limit <= 2**fraction):
         raise UserError(f"accumulators of {fraction} fraction bits clipped at {limit} are out of range")
+    if not _typed(fields.pop("accumulators"), bool, "accumulators"):
+        codes = reader.take(shape, width).astype(code_dtype(largest_code(width)))
+        return Kernel(codes=codes, accumulators=None, **fields)
     stored = reader.take(shape, _accumulator_width(limit))
     return Kernel(codes=quantize(stored, fraction, width), accumulators=stored.astype(code_dtype(limit)), **fields)
 
 
-_BIAS_FIELDS = ("log2_scale", "gradient_width", "fraction", "limit", "variable")
+_BIAS_FIELDS = ("gradient_width", "fraction", "limit", "variable")
 
 
 def _bias_to_json(name: str, bias: Bias, accumulators: bool) -> tuple[dict[str, object], bytes]:
-    if accumulators and bias.accumulators is None:
+    if accumulators and not bias.is_stored:
         raise UserError(f"packed model: {name} has no accumulators to keep")
     fields = {field: getattr(bias, field) for field in _BIAS_FIELDS}
     fields |= {"units": len(bias.codes), "accumulators": accumulators}
-    if accumulators:
-        return fields, bitpack.pack(bias.accumulators, _accumulator_width(bias.limit))
-    return fields, bitpack.pack(bias.codes, _accumulator_width(bias.largest))
+    return fields, bitpack.pack(bias.codes, _accumulator_width(bias.limit))
 
 
 def _bias(fields: object, reader: _Reader) -> Bias:
     fields = dict(_fields(fields, {*_BIAS_FIELDS, "units", "accumulators"}))
-    units, limit, fraction, log2_scale = (
-        _typed(fields[name], int, name) for name in ("units", "limit", "fraction", "log2_scale")
-    )
-    if not (0 < limit < 2**31 and 0 <= log2_scale <= fraction <= 30 and limit >> (fraction - log2_scale)):
-        raise UserError(f"a bias of {fraction} fraction bits clipped at {limit} is out of range")
-    del fields["units"]
-    largest = limit >> (fraction - log2_scale)
-    if not _typed(fields.pop("accumulators"), bool, "accumulators"):
-        codes = reader.take((units,), _accumulator_width(largest)).astype(code_dtype(largest))
-        return Bias(codes=codes, accumulators=None, **fields)
-    stored = reader.take((units,), _accumulator_width(limit)).astype(code_dtype(limit))
-    codes = np.clip(round_shift(stored, fraction - log2_scale), -largest, largest).astype(code_dtype(largest))
-    return Bias(codes=codes, accumulators=stored, **fields)
+    units, limit = (_typed(fields[name], int, name) for name in ("units", "limit"))
+    is_stored = _typed(fields["accumulators"], bool, "accumulators")
+    if not 0 < limit < 2**31:
+        raise UserError(f"a bias clipped at {limit} is out of range")
+    codes = reader.take((units,), _accumulator_width(limit)).astype(code_dtype(limit))
+    return Bias(codes, is_stored=is_stored, **{field: fields[field] for field in _BIAS_FIELDS})
 
 
 def _accumulator_width(limit: int) -> int:

@@ -238,22 +238,20 @@ def _bias(place: Place) -> Bias | None:
     if layer.bias is None:
         return None
     _integer_width(name, layer.bits.a, "activations, on whose grid the bias lies,", "A")
-    log2_scale = -int(np.log2(layer.bias_step))
-    if log2_scale < 0:
+    fraction = -int(np.log2(layer.bias_step))
+    if fraction < 0:
         raise UserError(f"layer {name}: its bias has steps of {layer.bias_step}: alpha is too small")
-    codes = codes_of(layer.quantized_bias, log2_scale, f"layer {name}: the quantized bias")
+    codes = codes_of(layer.quantized_bias, fraction, f"layer {name}: the quantized bias")
     constraint = layer.bias.constraint
     is_clipped = type(constraint) is ClipToRange and constraint.limit == BIAS_LIMIT
-    fraction = max(log2_scale, fraction_bits(layer.bits.g or 1))
     limit = int(BIAS_LIMIT) << fraction
     return Bias(
-        codes=codes.astype(code_dtype(int(BIAS_LIMIT) << log2_scale)),
-        log2_scale=log2_scale,
+        codes=codes.astype(code_dtype(limit)),
         gradient_width=layer.bits.g,
-        accumulators=_accumulators(layer.bias, fraction, limit) if is_clipped else None,
         fraction=fraction,
         limit=limit,
         variable=place.variables.get(id(layer.bias)),
+        is_stored=is_clipped and _accumulators(layer.bias, fraction, limit) is not None,
     )
 
 

@@ -83,8 +83,12 @@ class QuantizedKernel:
 
     @property
     def bias_step(self) -> float:
-        """σ(k_A)·σ(k_W)/α, the distance of two neighbouring sums of activations on k_A bits times weights."""
-        return ops.step_size(self.bits.a) * ops.step_size(self.bits.w) / self.alpha
+        """σ(k_A)·σ(k_W)/α, the distance of two neighbouring sums of activations on k_A bits times weights.
+
+        With a k_G it is σ(k_G) where that is smaller, so that the bias in use is the one that is trained.
+        """
+        sums = ops.step_size(self.bits.a) * ops.step_size(self.bits.w) / self.alpha
+        return sums if self.bits.g is None else min(sums, ops.step_size(self.bits.g))
 
     @property
     def fan_in_shape(self) -> tuple[int, ...]:

@@ -29,7 +29,7 @@ from wage_tf.runs.documents import (
 )
 
 DEFAULT_BITS = NetworkBits.parse("2-8-8-8")
-MAY_CHANGE_ON_RESUME = ("data_dir", "epochs", "checkpoint_steps", "histogram_freq")
+MAY_CHANGE_ON_RESUME = ("data_dir", "engine", "epochs", "checkpoint_steps", "histogram_freq")
 _MAY_BE_UNKNOWN = ("data",)
 _OF_RECIPE = ("model", "batch_size", "epochs", "schedule", "loss", "augmentation", "clip_outputs")
 
@@ -93,6 +93,7 @@ class RunConfig(Document):
         clip_outputs: Whether Q_A clips the network's outputs.
         gamma: γ, shifts the errors' upper bound (paper, section 4.4).
         random_width: Bits of the random integers of the stochastic rounding.
+        engine: What computes the steps: Keras in float32, or the native integer engine.
         batch_size: Images per step.
         epochs: Passes over the training images.
         schedule: η by epoch.
@@ -118,6 +119,7 @@ class RunConfig(Document):
     clip_outputs: bool
     gamma: Gamma
     random_width: Annotated[int, Field(ge=1, le=24)]
+    engine: Literal["keras", "integer"]
     batch_size: Count
     epochs: Count
     schedule: Etas
@@ -193,6 +195,7 @@ def resolve(data: Data, recipe: Recipe, **chosen: object) -> RunConfig:
         "clip_outputs": models.clips_outputs(model),
         "gamma": 1.0,
         "random_width": 16,
+        "engine": "keras",
         "batch_size": recipe.batch_size,
         "epochs": recipe.epochs,
         "schedule": recipe.schedule_for(bits),

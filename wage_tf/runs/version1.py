@@ -49,6 +49,7 @@ def upgraded(path: Path, content: bytes) -> bytes:
         "clip_outputs": settings["model"] in _CLIPS_OUTPUTS,
         "gamma": 1.0,
         "random_width": 16,
+        "engine": "keras",
         "loss": "softmax_cross_entropy" if is_large else "sum_squared_error",
         "augmentation": _AUGMENTATION[dataset] if known else own_images,
     }

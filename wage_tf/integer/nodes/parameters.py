@@ -13,7 +13,6 @@ from wage_tf.integer.arithmetic import (
     magnitude,
     quantize,
     quantize_gradient,
-    round_shift,
     update_seed,
 )
 from wage_tf.integer.nodes.base import check_codes, check_width, is_int, require
@@ -78,32 +77,30 @@ class Bias:
     """What a convolution or a matrix product adds to its sums, one number a unit.
 
     Attributes:
-        codes: The numbers that are added, in units of 2^(−log2_scale); [units], of the narrowest dtype for their limit.
-        log2_scale: Fraction bits of the codes.
+        codes: The numbers that are added, in units of 2^(−fraction); [units], of the narrowest dtype for `limit`.
         gradient_width: k_G, or None where the gradient is float32 (no integer training).
-        accumulators: The stored bias in units of 2^(−fraction); None in a model that is for inference only.
-        fraction: Fraction bits of the accumulators, at least k_G − 1 and log2_scale.
-        limit: The clip after an update, in the accumulators' units.
+        fraction: Fraction bits of the codes, at least k_G − 1.
+        limit: The clip after an update, in units of the codes.
         variable: See `Kernel`.
+        is_stored: Whether the codes are the stored bias itself, from which training goes on, and not rounded from it.
     """
 
     codes: np.ndarray
-    log2_scale: int
     gradient_width: int | None
-    accumulators: np.ndarray | None
     fraction: int
     limit: int
     variable: int | None
+    is_stored: bool
+
+    @property
+    def accumulators(self) -> np.ndarray | None:
+        """The stored bias, which is the codes; None in a model that is for inference only."""
+        return self.codes if self.is_stored else None
 
     @property
     def tensor(self) -> Tensor:
         """The numbers that are added."""
-        return Tensor(self.codes, self.log2_scale)
-
-    @property
-    def largest(self) -> int:
-        """Bound on the codes."""
-        return self.limit >> (self.fraction - self.log2_scale)
+        return Tensor(self.codes, self.fraction)
 
     def check(self, shape: tuple[int, ...]) -> None:
         """Checks that the fields fit together and the layer's units.
@@ -112,23 +109,17 @@ class Bias:
             UserError: If they do not.
         """
         require(self.codes.shape == shape, f"a bias {self.codes.shape} does not fit {shape} units")
-        require(is_int(self.log2_scale, 0, 62), f"log2_scale is an integer; received {self.log2_scale!r}")
-        require(is_int(self.fraction, self.log2_scale, 62), f"fraction is an integer; received {self.fraction!r}")
+        require(is_int(self.fraction, 0, 30), f"fraction is an integer; received {self.fraction!r}")
+        require(isinstance(self.is_stored, bool), "is_stored is true or false")
         check_trainable(self)
-        dtype = code_dtype(self.largest)
-        require(self.codes.dtype == dtype, f"a bias of up to {self.largest} is {dtype}; received {self.codes.dtype}")
-        require(magnitude(self.codes) <= self.largest, f"a bias lies in ±{self.largest}")
-        if self.accumulators is not None:
-            require(bool((self._rounded(self.accumulators) == self.codes).all()), "the codes are not the rounded bias")
+        dtype = code_dtype(self.limit)
+        require(self.codes.dtype == dtype, f"a bias of up to {self.limit} is {dtype}; received {self.codes.dtype}")
+        require(magnitude(self.codes) <= self.limit, f"a bias lies in ±{self.limit}")
 
     def updated(self, gradient: Tensor, log2_eta: int, seed: int, step: int, random_width: int) -> Bias:
         """b ← clip(b − Q_G(g))."""
-        accumulators = updated_accumulators(self, gradient, log2_eta, seed, step, random_width)
-        return dataclasses.replace(self, accumulators=accumulators, codes=self._rounded(accumulators))
-
-    def _rounded(self, accumulators: np.ndarray) -> np.ndarray:
-        codes = round_shift(accumulators, self.fraction - self.log2_scale)
-        return np.clip(codes, -self.largest, self.largest).astype(code_dtype(self.largest))
+        codes = updated_accumulators(self, gradient, log2_eta, seed, step, random_width)
+        return dataclasses.replace(self, codes=codes)
 
 
 def check_trainable(parameter: Kernel | Bias) -> None:

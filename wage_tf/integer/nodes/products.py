@@ -103,16 +103,14 @@ class Product(Node):
 
     def _fraction(self, fraction: int) -> int:
         sums = fraction + self.kernel.log2_scale
-        return sums if self.bias is None else max(sums, self.bias.log2_scale)
+        return sums if self.bias is None else max(sums, self.bias.fraction)
 
     def _with_bias_bound(self, bound: int, fraction: int) -> int:
         """The bound on sums of an input of `fraction` once the bias is added."""
         if self.bias is None:
             return bound
         out = self._fraction(fraction)
-        return (bound << (out - fraction - self.kernel.log2_scale)) + (
-            self.bias.largest << (out - self.bias.log2_scale)
-        )
+        return (bound << (out - fraction - self.kernel.log2_scale)) + (self.bias.limit << (out - self.bias.fraction))
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
