@@ -3,12 +3,12 @@
 import keras
 import numpy as np
 import pytest
-from hypothesis import HealthCheck, given, settings
+from hypothesis import HealthCheck, Phase, given, settings
 from hypothesis import strategies as st
 
 import models
+from integer.test_random_graphs import Network as RandomNetwork
 from support.images import random_images
-from tests.integer.test_random_graphs import Network as RandomNetwork
 from wage_tf import integer, native
 from wage_tf.errors import UserError
 from wage_tf.native import network as native_network
@@ -122,7 +122,9 @@ def test_buffers_that_share_their_place_change_nothing():
 
 @pytest.mark.slow
 @given(data=st.data(), seed=st.integers(0, 100))
-@settings(max_examples=25, deadline=None, suppress_health_check=list(HealthCheck))
+@settings(
+    max_examples=25, deadline=None, phases=[Phase.explicit, Phase.generate], suppress_health_check=list(HealthCheck)
+)
 def test_random_networks(data, seed):
     keras.utils.set_random_seed(seed)
     graph = integer.freeze(RandomNetwork(data).model())

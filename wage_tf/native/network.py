@@ -136,7 +136,7 @@ class Network:
             if codes is not None:
                 codes[...] = parameter.codes.reshape(-1)
             if stored is not None:
-                stored[...] = parameter.accumulators.reshape(-1)
+                stored[...] = (parameter.codes if codes is None else parameter.accumulators).reshape(-1)
         self._lib.wage_pool_pack(self._pool, self._net, self._state, self.training)
 
     def values(self, tensor: Tensor, count: int) -> np.ndarray:
@@ -255,18 +255,6 @@ class Network:
     def _set_weights(self, rule: object, weights: object, row: object, node: Node) -> None:
         name, parameter = node.parameter
         codes, stored = None, None
-        if isinstance(parameter, Kernel):
-            codes = self._array(parameter.codes, self._code_dtype)
-            weights.codes = self._pointer(codes)
-            packed = self._memory(row.kernels.packed_size(_address(self._ffi, row, "layer")))
-            weights.packed = self._pointer(packed)
-            self._packed_bytes += packed.nbytes
-        if isinstance(parameter, Bias):
-            stored = self._array(parameter.codes, code_dtype(parameter.limit))
-        elif parameter.accumulators is not None and self.training:
-            stored = self._array(parameter.accumulators, code_dtype(parameter.limit))
-            weights.stored = self._pointer(stored)
-            rule.stored_bytes = stored.itemsize
         rule.size = parameter.codes.size
         rule.trained = self.training and parameter.variable is not None
         if rule.trained:
@@ -274,19 +262,29 @@ class Network:
             rule.grid = parameter.fraction - fraction_bits(parameter.gradient_width)
             rule.limit = parameter.limit
         if isinstance(parameter, Kernel):
+            codes = self._array(parameter.codes, self._code_dtype)
+            weights.codes = self._pointer(codes)
+            packed = self._memory(row.kernels.packed_size(_address(self._ffi, row, "layer")))
+            weights.packed = self._pointer(packed)
+            self._packed_bytes += packed.nbytes
             rule.code_shift = parameter.fraction - fraction_bits(parameter.width)
             rule.code_limit = largest_code(parameter.width) if parameter.width > 1 else 0
+        if isinstance(parameter, Bias):
+            stored = self._array(parameter.codes, code_dtype(parameter.limit))
+        elif parameter.accumulators is not None and self.training:
+            stored = self._array(parameter.accumulators, code_dtype(parameter.limit))
+        if stored is not None:
+            weights.stored = self._pointer(stored)
+            rule.stored_bytes = stored.itemsize
         self._parameters[name] = (parameter, (codes, stored))
 
     def _updated(self, parameter: Kernel | Bias, codes: np.ndarray | None, stored: np.ndarray | None) -> Kernel | Bias:
-        changes = {}
+        """The parameter with the numbers of these arrays."""
+        shape = parameter.codes.shape
         if isinstance(parameter, Bias):
-            changes["codes"] = stored.reshape(parameter.codes.shape).copy()
-        else:
-            changes["codes"] = codes.reshape(parameter.codes.shape).astype(parameter.codes.dtype)
-            if stored is not None:
-                changes["accumulators"] = stored.reshape(parameter.codes.shape).copy()
-        return dataclasses.replace(parameter, **changes)
+            return dataclasses.replace(parameter, codes=stored.reshape(shape).copy())
+        changes = {} if stored is None else {"accumulators": stored.reshape(shape).copy()}
+        return dataclasses.replace(parameter, codes=codes.reshape(shape).astype(parameter.codes.dtype), **changes)
 
     # Memory
 
