@@ -26,8 +26,12 @@ setup(
             "wage-verify = wage_tf.cli.verify:main",
         ]
     },
+    package_data={"wage_tf.native": ["src/*"]},
+    cffi_modules=["wage_tf/native/build.py:ffibuilder"],
+    options={"bdist_wheel": {"py_limited_api": "cp311"}},
     python_requires=">=3.11,<3.14",
     install_requires=[
+        "cffi>=1.16",
         "tensorflow>=2.21",
         "keras>=3.15",
         "numpy>=2.0",

@@ -1,7 +1,7 @@
 """Does keeping a float network's weights help? `python -m experiments.convert --dataset mnist`.
 
 A small CNN with batch normalization is trained in float32, converted by `wage_tf.quantize_model` and trained further
-with IntegerSGD: from its own weights and from fresh ones, at two widths of the weights and two schedules of η.
+with IntegerSGD: from its own weights and from fresh ones, at two widths of the weights.
 The error of every epoch goes to `experiments/results/convert/`.
 """
 
@@ -10,11 +10,10 @@ from __future__ import annotations
 import argparse
 import itertools
 import time
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 
 import keras
 
-import wage_tf
 from experiments import provenance
 from wage_tf import convert, datasets, files
 from wage_tf.datasets import Dataset
@@ -24,12 +23,13 @@ from wage_tf.runs.directory import versions
 from wage_tf.runs.training import learning_rate
 
 BITS = ("2-8-8-8", "8-8-8-8")
-STARTS = {
-    "kept": {"weights": "keep"},
-    "kept without bias": {"weights": "keep", "use_bias": False},
-    "fresh": {"weights": "fresh"},
-}
 SCHEDULES = {"1@0": ((0, 1.0),), "8@0,1@2": ((0, 8.0), (2, 1.0))}
+STARTS = (
+    ("kept", {"weights": "keep"}, "1@0"),
+    ("fresh", {"weights": "fresh"}, "8@0,1@2"),
+    ("kept", {"weights": "keep"}, "8@0,1@2"),
+    ("kept, no bias", {"weights": "keep", "use_bias": False}, "8@0,1@2"),
+)
 _TEST_BATCH = 500
 _CALIBRATION_IMAGES = 256
 
@@ -65,23 +65,25 @@ def train(model: keras.Model, dataset: Dataset, epochs: int, batch_size: int, se
     return {"errors": [round(error, 3) for error in errors], "seconds": round(time.monotonic() - begun, 1)}
 
 
-def measure(dataset: Dataset, float_epochs: int, epochs: int, batch_size: int, seed: int) -> dict[str, object]:
-    """The float network's errors, and those of every start, width and schedule."""
+def measure(
+    dataset: Dataset, float_epochs: int, epochs: int, batch_size: int, seed: int
+) -> Iterator[dict[str, object]]:
+    """The float network's errors, then those and one start and width after the other."""
     keras.utils.set_random_seed(seed)
     model = float_network(dataset.input_shape, dataset.num_classes)
     model.compile("adam", "categorical_crossentropy", metrics=[ErrorRate()])
     figures = {"float": train(model, dataset, float_epochs, batch_size, seed), "converted": []}
     print(f"float, {float_epochs} epochs: {figures['float']['errors'][-1]:.2f}% test error", flush=True)
     images, _ = dataset.probe_batch(_CALIBRATION_IMAGES)
-    for bits, (start, options), schedule in itertools.product(BITS, STARTS.items(), SCHEDULES):
-        converted = wage_tf.quantize_model(model, bits, images=images, **options)
+    for (start, options, schedule), bits in itertools.product(STARTS, BITS):
+        converted = convert.quantize_model(model, bits, images=images, **options)
         rate = learning_rate(SCHEDULES[schedule], dataset.steps_per_epoch(batch_size))
         converted.compile(IntegerSGD(rate, bits=bits, seed=seed), convert.loss_for(model), metrics=[ErrorRate()])
         row = {"bits": bits, "start": start, "schedule": schedule}
         row |= train(converted, dataset, epochs, batch_size, seed)
         figures["converted"].append(row)
         print("|", *(f"{row[key]} |" for key in row), flush=True)
-    return figures
+        yield figures
 
 
 def main(argv: Sequence[str] | None = None) -> None:
@@ -94,18 +96,11 @@ def main(argv: Sequence[str] | None = None) -> None:
     parser.add_argument("--seed", type=int, default=0, metavar="N")
     settings = vars(parser.parse_args(argv))
     options = " ".join(f"--{name.replace('_', '-')} {value}" for name, value in settings.items())
-    record = {
-        "experiment": "convert",
-        "variant": settings["dataset"],
-        "seed": settings["seed"],
-        "command": f"python -m experiments.convert {options}",
-        **provenance.session(),
-        "versions": versions(),
-        "figures": measure(datasets.load(settings.pop("dataset")), **settings),
-    }
-    folder = provenance.ROOT / "experiments" / "results" / "convert"
-    folder.mkdir(parents=True, exist_ok=True)
-    files.write_json(folder / f"{record['variant']}-s{record['seed']}.json", record)
+    path = provenance.ROOT / "experiments" / "results" / "convert" / f"{settings['dataset']}-s{settings['seed']}.json"
+    path.parent.mkdir(parents=True, exist_ok=True)
+    head = {"command": f"python -m experiments.convert {options}", **provenance.session(), "versions": versions()}
+    for figures in measure(datasets.load(settings.pop("dataset")), **settings):
+        files.write_json(path, {**head, "figures": figures})
 
 
 if __name__ == "__main__":

@@ -44,7 +44,7 @@ _PIXELS_OF_A_SHEET = 2**24
 def pack(args: argparse.Namespace) -> int:
     """Writes a pack as the arguments say."""
     parsers.parse_values(args)
-    config, dataset = train.configuration_of(args)
+    config, dataset, _ = train.configuration_of(args)
     _check_fits(dataset)
     data_files = _shared_data(args.data, dataset) if args.data else None
     out = _new_directory(args.out)
@@ -235,7 +235,17 @@ def parser() -> argparse.ArgumentParser:
     commands = result.add_subparsers(required=True, metavar="pack|load")
     packing = commands.add_parser("pack", help="write a training's programs and data", prog=f"{result.prog} pack")
     packing.set_defaults(command=pack, checkpoint_steps=0, histogram_freq=0)
-    decisions = ("bits_from", "pattern", "factor", "clip_bits", "clip_outputs", "gamma", "random_width")
+    decisions = (
+        "run_dir",
+        "resume",
+        "bits_from",
+        "pattern",
+        "factor",
+        "clip_bits",
+        "clip_outputs",
+        "gamma",
+        "random_width",
+    )
     packing.set_defaults(**dict.fromkeys(decisions))
     packing.add_argument("--out", required=True, metavar="DIR", help="where the pack goes: a new or empty directory")
     packing.add_argument("--data", metavar="PACK", help="leave out the images: they are those of this other pack")

@@ -83,26 +83,43 @@ def test_error_by_hand():
     _, gradient = forward_and_backward(
         lambda x: quantizers.quantize_error(x, 3), np.zeros((2, 2)), [[6.0, -3.0], [1.0, 0.4]]
     )
-    assert_equal(gradient, [[0.75, -0.5], [0.0, 0.0]])  # Shift(6) = 8; 1/8 is a tie between 0 and 1/4
+    assert_equal(gradient, [[6.0, -4.0], [0.0, 0.0]])  # Shift(6) = 8; 1/8 is a tie between 0 and 1/4
 
 
 def test_error_maximum_is_over_the_whole_batch():
     upstream = np.array([[1.0, 1.0], [64.0, 64.0]])
     _, gradient = forward_and_backward(lambda x: quantizers.quantize_error(x, 8), np.zeros((2, 2)), upstream)
-    assert_equal(gradient, [[1 / 64, 1 / 64], [127 / 128, 127 / 128]])
+    assert_equal(gradient, [[1.0, 1.0], [63.5, 63.5]])
 
 
 @given(st.integers(-100, 100), tensors.scaled_arrays(SHAPE), K)
-def test_error_does_not_depend_on_a_power_of_two(exponent, upstream, k):
+def test_error_keeps_its_scale(exponent, upstream, k):
+    """A power of two passes through: the codes do not depend on it."""
     upstream = np.where(np.abs(upstream) < 2**-20, 0, np.clip(upstream, -(2**20), 2**20)).astype(np.float32)
     scaled = np.ldexp(upstream, exponent).astype(np.float32)
-    assert_same_bits(quantizers.error_backward(scaled, k=k), quantizers.error_backward(upstream, k=k))
+    expected = np.ldexp(quantizers.error_backward(upstream, k=k), exponent if k > 1 or upstream.any() else 0)
+    assert_same_bits(quantizers.error_backward(scaled, k=k), expected)
 
 
-@pytest.mark.parametrize("largest", [2.0**-125, 1e-37, 1e37, 1.4 * 2.0**127])
+@pytest.mark.parametrize("largest", [2.0**-119, 1e-35, 1e37, 1.4 * 2.0**127])
 def test_error_at_the_ends_of_float32(largest):
+    """From where a step of the grid, 2^-7 of Shift, is no subnormal."""
     e = np.array([largest, -largest / 2, 0.0], np.float32)
     assert_equal(quantizers.error_backward(e, k=8), oracle.error_backward(e, 8))
+
+
+@pytest.mark.parametrize("gamma", [0.5, 2.0, 8.0])
+def test_gamma_shifts_the_upper_bound(gamma):
+    """γ·e / Shift is quantized: from 2 on the largest errors are clipped, small ones rounded more finely."""
+    e = np.random.default_rng(0).normal(size=(4, 9)).astype(np.float32)
+    shift = float(oracle.shift(np.abs(e).max()))
+    expected = oracle.quantize(np.float32(gamma) * e / np.float32(shift), 8) * np.float32(shift / gamma)
+    assert_equal(quantizers.error_backward(e, k=8, gamma=gamma), expected)
+
+
+def test_gamma_is_a_power_of_two():
+    with pytest.raises(ValueError, match=r"gamma: a positive power of two; received 3"):
+        quantizers.check_gamma(3)
 
 
 # ReLU, Q_E and Q_A in one
@@ -126,7 +143,7 @@ def test_quantized_relu_order_by_hand():
     _, gradient = forward_and_backward(
         lambda x: quantizers.quantized_relu(x, "2-8-8-8"), [2.0, -1.0, 0.5, 0.0], [64.0, 8.0, 1.0, 1.0]
     )
-    assert_equal(gradient, [0, 0, 1 / 8, 0])
+    assert_equal(gradient, [0, 0, 1, 0])
 
 
 def test_quantized_relu_edges():

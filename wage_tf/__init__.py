@@ -11,10 +11,18 @@ from wage_tf.bits import BitWidths
 if not is_ours():
     import os as _os
 
-    from wage_tf import integer
+    from wage_tf import export, integer
 
     _os.environ.setdefault("KERAS_BACKEND", "tensorflow")
     try:
+        import tensorflow as _tensorflow  # noqa: F401  without it a backend does not matter
+        from keras.config import backend as _backend
+
+        if _backend() != "tensorflow":
+            raise ImportError(
+                f"wage_tf needs Keras on TensorFlow, but Keras runs on {_backend()}: set "
+                "KERAS_BACKEND=tensorflow before the first import of Keras"
+            )
         from wage_tf import (
             callbacks,
             constraints,
@@ -31,6 +39,8 @@ if not is_ours():
             recipes,
         )
         from wage_tf.convert import quantize_model
+        from wage_tf.integer.verify import verify
+        from wage_tf.model_summary import summary
     except ModuleNotFoundError as _error:
         if _error.name not in ("tensorflow", "keras"):
             raise
@@ -43,6 +53,7 @@ __all__ = [
     "convert",
     "costs",
     "datasets",
+    "export",
     "initializers",
     "integer",
     "layers",
@@ -53,4 +64,6 @@ __all__ = [
     "quantize_model",
     "quantizers",
     "recipes",
+    "summary",
+    "verify",
 ]

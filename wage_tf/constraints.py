@@ -38,6 +38,29 @@ class ClipToGrid(keras.constraints.Constraint):
         return {"bits": self.bits}
 
 
+@keras.saving.register_keras_serializable(package="wage_tf")
+class ClipToRange(keras.constraints.Constraint):
+    """Clips a bias to ±`limit`.
+
+    Args:
+        limit: A positive number.
+
+    Raises:
+        ValueError: If it is not.
+    """
+
+    def __init__(self, limit: float):
+        if not limit > 0:
+            raise ValueError(f"limit: a positive number; received {limit!r}")
+        self.limit = float(limit)
+
+    def __call__(self, value: tf.Tensor) -> tf.Tensor:
+        return tf.clip_by_value(tf.convert_to_tensor(value), -self.limit, self.limit)
+
+    def get_config(self) -> dict:
+        return {"limit": self.limit}
+
+
 def _warn_of_float_updates(value: keras.Variable | tf.Tensor) -> None:
     """Warns where an optimizer other than IntegerSGD, which marks its kernels, updates one that has a k_G.
 

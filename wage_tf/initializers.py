@@ -119,3 +119,20 @@ class ClampedUniform(keras.initializers.Initializer):
 
     def get_config(self) -> dict:
         return {"bits": str(self.bits), "beta": self.beta, "factor": self.factor, "seed": self.seed}
+
+
+@keras.saving.register_keras_serializable(package="wage_tf")
+class DepthwiseUniform(ClampedUniform):
+    """`ClampedUniform` for a depthwise kernel [height, width, channels, multiplier], whose fan-in is height × width.
+
+    Args:
+        bits: BitWidths or pattern of the layer.
+        beta: See `grid_limit`.
+        factor: See `fan_in_limit`: 1 in the authors' code, 2 in the paper.
+        seed: Integer; None draws from Keras' global seed.
+    """
+
+    def __call__(self, shape: Sequence[int], dtype: str | None = None) -> tf.Tensor:
+        """Returns a float32 tensor of `shape`."""
+        height, width, channels, multiplier = shape
+        return tf.reshape(super().__call__((height, width, 1, channels * multiplier), dtype), shape)

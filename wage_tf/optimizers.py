@@ -23,11 +23,11 @@ _GOLDEN = 0x9E3779B9
 class IntegerSGD(keras.optimizers.Optimizer):
     """W ← clip(W − ΔW) with ΔW = Q_G(g) on the k_G-bit grid: no momentum, no weight decay (paper, eq. 13 to 16).
 
-    Q_G (`quantizers.quantize_gradient`) applies to the kernels of quantized layers. Every other variable, such as a
-    bias, a batch-norm scale or the kernel of a float layer, is `float_optimizer`'s. The clip is the layer's
-    `kernel_constraint`, which Keras applies after the update. For kernels there is no state but the step count, since
-    the random numbers of a step are a function of (seed, step, variable): the seed words of the trainable variable v at
-    step t are (seed + 0x9E3779B9·v mod 2^32, t).
+    Q_G (`quantizers.quantize_gradient`) applies to the kernels of quantized layers, and to their biases where these are
+    integers too. Every other variable, such as a batch-norm scale or the kernel of a float layer, is
+    `float_optimizer`'s. The clip is the layer's `kernel_constraint`, which Keras applies after the update. For kernels
+    there is no state but the step count, since the random numbers of a step are a function of (seed, step, variable):
+    the seed words of the trainable variable v at step t are (seed + 0x9E3779B9·v mod 2^32, t).
 
     Args:
         learning_rate: η, a power of two or a `keras.optimizers.schedules.LearningRateSchedule` of powers of two.
@@ -37,9 +37,10 @@ class IntegerSGD(keras.optimizers.Optimizer):
             mapping from the variables' paths to widths, for layers that differ.
         seed: Integer; None draws one from Python's generator (`keras.utils.set_random_seed`).
         random_width: Bits of the random integers of the stochastic rounding; 16 in the paper.
-        float_optimizer: Optimizer, or its name, of the variables that are not quantized kernels, with a rate and a
-            schedule of its own. WAGE's loss is a sum over the batch, and so are its gradients: the default, Adam at
-            its rate of 0.001, does not depend on their size, where a rate of SGD has to be divided by the batch.
+        float_optimizer: Optimizer, or its name, of the variables that are not quantized, with a rate and a
+            schedule of its own; None for Adam at a rate of 0.01. WAGE's loss is a sum over the batch, and so are its
+            gradients: Adam does not depend on their size, where a rate of SGD has to be divided by the batch. Ten times
+            Adam's usual rate, because η = 8 moves kernels by up to 11 steps of σ(k_G), 0.09 at k_G = 8, at once.
         name: Name of the optimizer.
         **kwargs: Arguments of `keras.optimizers.Optimizer` for the quantized kernels; those for the other variables
             are `float_optimizer`'s own. `gradient_accumulation_steps` and `loss_scale_factor` hold for both.
@@ -57,7 +58,7 @@ class IntegerSGD(keras.optimizers.Optimizer):
         bits: int | str | BitWidths | Mapping[str, int | None] | None = 8,
         seed: int | None = None,
         random_width: int = 16,
-        float_optimizer: str | dict | keras.optimizers.Optimizer = "adam",
+        float_optimizer: str | dict | keras.optimizers.Optimizer | None = None,
         name: str = "integer_sgd",
         **kwargs: object,
     ):
@@ -70,7 +71,7 @@ class IntegerSGD(keras.optimizers.Optimizer):
             self.bits = width_of(bits, "g")
         self.seed = random.randrange(2**31) if seed is None else _check_seed(seed)
         self.random_width = ops.check_random_width(random_width)
-        self.float_optimizer = keras.optimizers.get(float_optimizer)
+        self.float_optimizer = keras.optimizers.get(float_optimizer or keras.optimizers.Adam(0.01))
         for option in ("gradient_accumulation_steps", "loss_scale_factor"):
             _share(option, self, self.float_optimizer)
         self._gradient_bits: list[int | None] = []
@@ -99,7 +100,7 @@ class IntegerSGD(keras.optimizers.Optimizer):
             raise ValueError(
                 "weight_decay, use_ema: they would take stored integer weights off the update's grid; "
                 f"received weight_decay={self.weight_decay}, use_ema={self.use_ema}"
-                " (for bias and batch normalization give them to float_optimizer)"
+                " (for float variables, such as batch normalization's, give them to float_optimizer)"
             )
         for kernel in kernels:
             kernel.has_integer_updates = True
@@ -197,7 +198,13 @@ class IntegerSGD(keras.optimizers.Optimizer):
 
 
 def gradient_bits(model: keras.Model) -> int | dict[str, int | None] | None:
-    """Returns k_G of a model's quantized kernels, as `IntegerSGD(bits=...)` takes it: one width, or a mapping."""
+    """Returns k_G of a model's quantized kernels, as `IntegerSGD(bits=...)` takes it: one width, or a mapping.
+
+    Raises:
+        ValueError: If the model has not been built, so that it has no kernels yet.
+    """
+    if not model.built:
+        raise ValueError(f"model: has to be built, or called on a batch; received {model.name!r} without weights")
     kernels = {v.path: v.bits.g for v in model.trainable_variables if hasattr(v, "bits")}
     widths = set(kernels.values())
     return widths.pop() if len(widths) == 1 else kernels

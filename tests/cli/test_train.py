@@ -26,6 +26,8 @@ from wage_tf.datasets import sources
 from wage_tf.runs import checkpoints
 from wage_tf.runs.guards import StopOnSignal
 
+pytestmark = pytest.mark.slow
+
 ROOT = Path(__file__).resolve().parents[2]
 TINY = ["--model", "mlp", "--width", "0.05", "--limit", "320", "--batch-size", "32", "--histogram-freq", "0"]
 
@@ -111,6 +113,18 @@ class TestRunDirectory:
         before = warnings.showwarning
         assert train.main(["--evaluate", str(finished)]) == 0
         assert warnings.showwarning is before
+
+    def test_decisions_of_the_method_are_kept_and_tell(self, finished, tmp_path):
+        decisions = ["--factor", "2", "--clip-bits", "8", "--no-clip-outputs", "--gamma", "2", "--random-width", "8"]
+        arguments = [*TINY, "--epochs", "1", "--run-dir", str(tmp_path / "run")]
+        assert train.main([*arguments, *decisions]) == 0
+        config = json.loads((tmp_path / "run" / "config.json").read_text())
+        names = ("factor", "clip_bits", "clip_outputs", "gamma", "random_width")
+        assert [config[name] for name in names] == [2.0, 8, False, 2.0, 8]
+        kernels = [value for value in saved_weights(tmp_path / "run").values() if value.ndim == 2]
+        assert max(np.abs(kernel).max() for kernel in kernels) > 0.5
+        assert (tmp_path / "run" / "metrics.csv").read_text() not in (finished / "metrics.csv").read_text()
+        assert train.main([*arguments, "--epochs", "2", "--resume", "--gamma", "4"]) == 2
 
     @pytest.mark.parametrize("bits", ["1-8-8-8", "8-8-8-8", "2-8-f-f", "f-f-f-f", "2,8,12,4"])
     def test_patterns_run(self, bits, tmp_path):
@@ -218,6 +232,14 @@ class TestResume:
         assert train.main([*TINY, "--epochs", "3", "--run-dir", str(tmp_path / "run"), "--resume"]) == 0
         assert_same_run(finished, tmp_path / "run")
 
+    def test_the_integer_engine_ends_in_the_same_run_and_resume_crosses_over(self, finished, tmp_path):
+        arguments = [*TINY, "--run-dir", str(tmp_path / "run")]
+        assert train.main([*arguments, "--epochs", "1", "--engine", "integer"]) == 0
+        assert train.main([*arguments, "--epochs", "2", "--engine", "keras", "--resume"]) == 0
+        assert train.main([*arguments, "--epochs", "3", "--engine", "integer", "--resume"]) == 0
+        assert_same_run(finished, tmp_path / "run")
+        assert json.loads((tmp_path / "run" / "config.json").read_text())["engine"] == "integer"
+
     def test_overwrite_starts_anew(self, finished, tmp_path):
         arguments = [*TINY, "--run-dir", str(tmp_path / "run")]
         assert train.main([*arguments, "--epochs", "1", "--seed", "5"]) == 0
@@ -245,6 +267,7 @@ class TestBadInput:
             (["--schedule", "8@1"], "epochs rising from 0"),
             (["--schedule", "eight"], "received 'eight'"),
             (["--model", "alexnet"], "alexnet needs images of at least"),
+            (["--engine", "integer", "--bits", "2,8,f,f"], "float32 (k_E = f)"),
             (["--schedule", "8@0,1@99999999999999999999"], "epochs rising from 0"),
             (["--evaluate", "nowhere"], "nowhere holds no run"),
             (["--evaluate", ""], "holds no run"),
@@ -275,6 +298,10 @@ class TestBadInput:
             ("--batch-size", "100000000000000000000"),
             ("--width", "1e9"),
             ("--beta", "1e300"),
+            ("--gamma", "3"),
+            ("--gamma", "-2"),
+            ("--clip-bits", "0"),
+            ("--random-width", "25"),
             ("--checkpoint-steps", "-1"),
             ("--histogram-freq", "1.5"),
             ("--nonsense", "1"),

@@ -69,10 +69,10 @@ def test_kernels_fill_the_grid_and_activations_do_not_saturate():
 
 
 def test_a_chain_is_proven_in_integers_and_goes_on_training_there():
-    """Without bias the chain of a converted network has its integer graph today."""
+    """The stored kernels and biases are integers that the engine and IntegerSGD move alike."""
     model = network("cnn", dtype="uint8")
     images = pixels(model)
-    converted = wage_tf.quantize_model(model, "2-8-8-8", images=images, use_bias=False)
+    converted = wage_tf.quantize_model(model, "2-8-8-8", images=images)
     graph = integer.freeze(converted)
     wanted = converted.predict(images, verbose=0)
     codes = integer.infer(graph, images)
@@ -166,6 +166,8 @@ def test_the_layers_of_a_small_cnn():
         (None, np.full((1, 8, 8, 3), 1.0), (1.0, 0.0)),
         (None, np.linspace(-3, 2, 192).reshape(1, 8, 8, 3), (1 / 4, 0.0)),
         (None, np.full((1, 8, 8, 3), 255.0), (1 / 256, 0.0)),
+        (None, np.full((1, 8, 8, 3), 60.0), (1 / 256, 0.0)),  # whole numbers: a dark image
+        (None, np.full((1, 8, 8, 3), 60.5), (1 / 64, 0.0)),
     ],
 )
 def test_pixels_are_rescaled_by_a_power_of_two(rescaling, images, expected):
@@ -195,3 +197,22 @@ def test_relu6_ends_at_6_in_float_and_at_a_power_of_two_on_the_grid(relu6):
     values, grid = (each.predict(images, verbose=0)[:, 0] for each in converted)
     np.testing.assert_array_equal(values, np.minimum(images[:, 0] / 16, 6))
     np.testing.assert_allclose(grid, np.minimum(images[:, 0] / 16, 8), atol=1e-3)
+
+
+def test_a_model_of_mixed_precision_is_converted_to_float32_simulation():
+    keras.config.set_dtype_policy("mixed_float16")
+    try:
+        model = network("cnn")
+        converted = wage_tf.quantize_model(model, "8-8-8-8")
+    finally:
+        keras.config.set_dtype_policy("float32")
+    assert {layer.compute_dtype for layer in converted.layers[1:]} == {"float32"}
+    assert converted.predict(pixels(model), verbose=0).dtype == np.float32
+
+
+def test_frozen_layers_stay_frozen():
+    model = network("cnn")
+    model.get_layer("conv").trainable = False
+    converted = wage_tf.quantize_model(model)
+    assert not converted.get_layer("conv").trainable
+    assert converted.get_layer("fc").trainable

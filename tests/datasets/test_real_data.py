@@ -8,6 +8,8 @@ import pytest
 
 import train
 
+pytestmark = pytest.mark.slow
+
 
 def error_of(path):
     return json.loads((path / "results.json").read_text())["test_error"]

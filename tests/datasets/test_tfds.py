@@ -17,6 +17,8 @@ from wage_tf import datasets
 from wage_tf.datasets import Augmentation, sources, splits
 from wage_tf.errors import UserError
 
+pytestmark = pytest.mark.slow
+
 
 class TestMnist:
     @pytest.fixture(scope="class")

@@ -12,6 +12,8 @@ import pytest
 
 from wage_tf.cli import train
 
+pytestmark = pytest.mark.slow
+
 ROOT = Path(__file__).resolve().parents[2]
 
 

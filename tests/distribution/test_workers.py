@@ -12,6 +12,8 @@ from support.workers import output, start_workers
 from wage_tf.cli import train
 from wage_tf.runs import checkpoints
 
+pytestmark = pytest.mark.slow
+
 SETTINGS = ["--dataset", "mnist", "--model", "mlp", "--width", "0.1", "--limit", "613", "--batch-size", "96"]
 SETTINGS += ["--learning-rate", "8", "--histogram-freq", "0", "--checkpoint-steps", "1", "--epochs"]
 STEPS_PER_EPOCH = 7

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import numpy as np
 
-from wage_tf.integer import arithmetic, linear
+from wage_tf.integer import arithmetic, linear, tensors
 
 GUIDE = (Path(__file__).parents[2] / "docs" / "integers.md").read_text()
 EXAMPLE = GUIDE.partition("## One layer, one step")[2].partition("\n## ")[0]
@@ -45,3 +45,10 @@ def test_one_layer_one_step():
     whole, rest = np.divmod(np.abs(gradient), 2**11)
     table = np.stack([gradient, whole, rest, rest * 2**5, random, np.abs(steps)], -1).reshape(-1, 6)
     assert is_shown(table[table[:, 0] != 0])
+
+
+def test_where_branches_meet():
+    e = tensors.total(
+        [tensors.Tensor(np.array([127, -62], np.int8), 8), tensors.Tensor(np.array([5, -90], np.int8), 11)]
+    )
+    assert (e.codes.tolist(), e.fraction) == ([1021, -586], 11)

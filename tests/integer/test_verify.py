@@ -15,6 +15,8 @@ from wage_tf.integer import exactness, linear, nodes
 from wage_tf.integer.__main__ import main
 from wage_tf.integer.verify import Comparison
 
+pytestmark = pytest.mark.slow
+
 
 def verify(folder, capsys, *options):
     code = main(["verify", str(folder), *options])

@@ -29,6 +29,7 @@ from wage_tf.search.processes import ChiefLost, Workers, WorkersFailed, serve
 from wage_tf.search.secret import VARIABLE, Guard, Sender
 from wage_tf.search.tuner import WageTuner
 
+pytestmark = pytest.mark.slow
 SECRET = "known-to-the-tests"
 
 # A worker of this machine may miss its parent process or the answer of the chief first.

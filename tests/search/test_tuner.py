@@ -14,6 +14,8 @@ from support.hparams import assert_hparams_view_is_complete
 from support.searches import read_csv, search
 from wage_tf.cli import train
 
+pytestmark = pytest.mark.slow
+
 BAYESIAN = ["--oracle", "bayesian", "--max-trials", "4"]
 MOST_ERROR = 35
 PER_LAYER = ["--weights", "2,8", "--activations", "4,8", "--per-layer", "weights,activations"]

@@ -7,7 +7,6 @@ from pathlib import Path
 import keras
 import numpy as np
 import tensorflow as tf
-from tensorboard.plugins.histogram import metadata
 
 from wage_tf.probe import Histogram, Probe
 
@@ -55,6 +54,8 @@ class QuantizationHistograms(keras.callbacks.Callback):
 
 def _write_histogram(name: str, histogram: Histogram) -> None:
     """Writes TensorBoard's rows (left edge, right edge, count)."""
+    from tensorboard.plugins.histogram import metadata
+
     tf.summary.write(name, _buckets(histogram), metadata=metadata.create_summary_metadata(None, None))
 
 

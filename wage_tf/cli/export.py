@@ -1,4 +1,4 @@
-"""wage-export and `python -m wage_tf.export`: exports the model of a finished run."""
+"""wage-export and `python -m wage_tf.export`: exports a trained model."""
 
 from __future__ import annotations
 
@@ -19,6 +19,7 @@ _EPILOG = """\
 examples:
   python -m wage_tf.export runs/digits-lenet5-2-8-8-8-s0 --to litert
   python -m wage_tf.export runs/digits-lenet5-2-8-8-8-s0 --to c --out firmware/wage
+  python -m wage_tf.export my_network.keras --to packed
 """
 
 
@@ -31,7 +32,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     )
     parser.add_argument("run_dir", metavar="RUN_DIR", help="a directory that train.py wrote")
     parser.add_argument("--to", required=True, choices=("litert", "packed", "c"), help="what to make")
-    parser.add_argument("--out", metavar="PATH", help="the file, for c the folder (default: beside RUN_DIR)")
+    parser.add_argument("--out", metavar="PATH", help="the file, for c the folder (default: beside the source)")
     parser.add_argument("--accumulators", action="store_true", help="packed: keep the stored weights for training")
     add_verbose(parser)
     args = parser.parse_args(argv)
@@ -40,15 +41,15 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 def _run(args: argparse.Namespace, signals: Signals) -> int:
     with startup.importing_tensorflow(args.verbose):
+        from wage_tf.cli import sources
         from wage_tf.export.model import FORMS, export_model
-        from wage_tf.runs.directory import RunDirectory
     signals.check()
-    run = RunDirectory(args.run_dir)
-    config, model = run.read_config(), run.load_model()
-    source = run.path.resolve()
-    path = source.with_name(source.name + FORMS[args.to][0]) if args.out is None else Path(args.out)
-    name = f"{config.model} on {Path(config.dataset).name}"
-    labels = config.data.classes if config.data is not None else ()
+    config, model = sources.load(args.source)
+    source = Path(args.source).resolve()
+    stem = source.name if config is not None else source.stem
+    path = source.with_name(stem + FORMS[args.to][0]) if args.out is None else Path(args.out)
+    name = model.name if config is None else f"{config.model} on {Path(config.dataset).name}"
+    labels = () if config is None or config.data is None else config.data.classes
     print(export_model(model, path, args.to, name=name, labels=labels, accumulators=args.accumulators))
     return 0
 

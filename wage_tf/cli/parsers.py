@@ -49,6 +49,11 @@ def positive_float(text: str) -> float:
     return _number(text, _NUMBER, float, lambda value: 0 < value <= 1e6, "a number above 0 and up to 1e6")
 
 
+def power_of_two(text: str) -> float:
+    """A positive power of two."""
+    return _number(text, _NUMBER, float, lambda value: math.frexp(value)[0] == 0.5, "a power of two")
+
+
 def width_multiplier(text: str) -> float:
     """A multiplier of a network's hidden units."""
     return _number(text, _NUMBER, float, lambda value: 0 < value <= 100, "a number above 0 and up to 100")

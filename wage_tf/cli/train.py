@@ -28,6 +28,7 @@ examples:
   python train.py                                          LeNet-5 on scikit-learn's digits, about a minute
   python train.py --dataset mnist --learning-rate 8 --epochs 3
   python train.py --dataset cifar10 --bits 2,8,8,8         VGG7 with the paper's recipe, 300 epochs
+  python train.py --dataset cifar10 --engine integer       the same in integers on the CPU, faster than float32
   python train.py --dataset cifar10 --bits f,f,f,f         the same network in float32, as baseline
   python train.py --dataset path/to/images --model vgg7    your own images, in path/to/images/train/<class>/
   python train.py --strategy mirrored                      on all GPUs of this machine, with the same result
@@ -36,7 +37,7 @@ examples:
 exit codes: 0 done, 1 the training diverged, 2 wrong input, 3 another worker was lost, 130/143 stopped by SIGINT/SIGTERM
 """
 _CHOSEN = ("dataset", "data_dir", "limit", "image_size", "model", "width", "bits", "beta", "factor", "clip_bits")
-_CHOSEN += ("clip_outputs", "gamma", "random_width", "batch_size", "epochs", "schedule", "seed")
+_CHOSEN += ("clip_outputs", "gamma", "random_width", "engine", "batch_size", "epochs", "schedule", "seed")
 _CHOSEN += ("checkpoint_steps", "histogram_freq")
 _PROBE = 128
 
@@ -127,6 +128,12 @@ def _add_network(result: argparse.ArgumentParser) -> None:
 
 def _add_training(result: argparse.ArgumentParser) -> None:
     training = result.add_argument_group("training")
+    training.add_argument(
+        "--engine",
+        choices=("keras", "integer"),
+        help="what computes the steps: Keras, which simulates the integers in float32 (default), or the native engine, "
+        "in integers; --resume may change it",
+    )
     training.add_argument("--batch-size", type=positive_int, metavar="N", help="images per step")
     training.add_argument("--epochs", type=positive_int, metavar="N", help="passes over the training images")
     rate = training.add_mutually_exclusive_group()

@@ -55,6 +55,7 @@ def quantize_model(
     if weights not in ("keep", "fresh"):
         raise ValueError(f"weights: 'keep' or 'fresh'; received {weights!r}")
     network, _ = read(model)
+    images = None if images is None else np.asarray(images)
     low, high = _range_of_pixels(network, images)
     network = _with_rescaling(network, low, high, centred=weights == "fresh")
     if weights == "fresh":
@@ -123,17 +124,16 @@ def quantize_for(
 
 
 def _range_of_pixels(network: Step, images: np.ndarray | None) -> tuple[float, float]:
-    """The lowest and the highest pixel."""
+    """The lowest and the highest pixel; whole numbers up to 255 are those of an image, whatever their maximum is."""
     steps = folding.in_order(network)
     pixels = next(step for step in steps if isinstance(step, Pixels))
-    if pixels.dtype == "uint8":
-        return 0.0, 255.0
-    if images is not None:
-        images = np.asarray(images)
-        if not _fits(pixels.shape[1:], images.shape[1:]):
-            raise UserError(f"images: the model takes {pixels.shape}; received {images.shape}")
-        return float(np.min(images)), float(np.max(images))
-    if not any(isinstance(step, Affine) and step.inputs[0] is pixels for step in steps):
+    if images is not None and not _fits(pixels.shape[1:], images.shape[1:]):
+        raise UserError(f"images: the model takes {pixels.shape}; received {images.shape}")
+    if images is not None and pixels.dtype != "uint8":
+        low, high = float(np.min(images)), float(np.max(images))
+        is_image = low >= 0 and 1 < high <= 255 and np.array_equal(images, np.rint(images))
+        return (0.0, 255.0) if is_image else (low, high)
+    if pixels.dtype != "uint8" and not any(isinstance(each, Affine) and each.inputs[0] is pixels for each in steps):
         warnings.warn(
             "images: without a Rescaling in the model its inputs are taken for raw pixels, 0 to 255; give some inputs",
             stacklevel=3,
@@ -170,7 +170,7 @@ def _moves(network: Step, step: Step) -> bool:
 def _calibration(network: Step, images: np.ndarray | None, low: float, high: float) -> np.ndarray:
     """The images on which activations are measured."""
     if images is not None:
-        return np.asarray(images)[:_CALIBRATION_IMAGES]
+        return images[:_CALIBRATION_IMAGES]
     pixels = next(step for step in folding.in_order(network) if isinstance(step, Pixels))
     if None in pixels.shape[1:]:
         raise UserError(f"model: its input is of any size, {pixels.shape[1:]}; give images")

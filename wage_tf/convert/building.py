@@ -17,6 +17,7 @@ from wage_tf.convert.steps import Activation, Pixels, Product, Step, cannot
 from wage_tf.layers import QActivation, QError, QRescaling
 
 FLOAT = BitWidths(None, None, None, None)
+_DTYPE = {"dtype": "float32"}
 _BATCH = 16
 _VALUES_PER_BATCH = 2**13
 
@@ -38,7 +39,7 @@ def build(
     image, tensors = _tensors(output, widths, weights)
     scores = tensors[output]
     if not isinstance(output, Activation):
-        scores = QError(widths[output], name=_unique("scores_error", {step.name for step in tensors}))(scores)
+        scores = QError(widths[output], name=_unique("scores_error", {step.name for step in tensors}), **_DTYPE)(scores)
     model = keras.Model(image, scores, name=name)
     for step, stored in (weights or {}).items():
         model.get_layer(step.name).set_weights([stored.kernel, *([] if stored.bias is None else [stored.bias])])
@@ -84,13 +85,13 @@ def _tensors(
         inputs = [tensors[each] for each in step.inputs]
         if isinstance(step, Pixels):
             image = keras.Input(step.shape[1:], dtype=step.dtype, name="image")
-            tensors[step] = QRescaling(step.scale, step.offset, widths[step], name=name)(image)
+            tensors[step] = QRescaling(step.scale, step.offset, widths[step], name=name, **_DTYPE)(image)
         elif isinstance(step, Product):
             tensors[step] = _kernel_layer(step, widths[step], weights and weights[step])(*inputs)
         elif isinstance(step, Activation):
-            tensors[step] = QActivation(widths[step], _function(step, widths[step]), name=name)(*inputs)
+            tensors[step] = QActivation(widths[step], _function(step, widths[step]), name=name, **_DTYPE)(*inputs)
         else:
-            layer = step.layer_class.from_config({**step.config, "name": name, "dtype": "float32"})
+            layer = step.layer_class.from_config({**step.config, "name": name, **_DTYPE})
             tensors[step] = layer(inputs if len(inputs) > 1 else inputs[0])
     return image, tensors
 
@@ -107,7 +108,7 @@ def _kernel_layer(step: Product, bits: BitWidths, stored: StoredWeights | None) 
     if quantized is None:
         raise cannot(step.name, f"{kind} has no quantized layer", "use Conv2D")
     settings = {"use_bias": False} if stored is None else {"use_bias": stored.bias is not None, "alpha": stored.alpha}
-    return quantized(bits=bits, name=step.name, **settings, **step.settings)
+    return quantized(bits=bits, name=step.name, **settings, **step.settings, **_DTYPE)
 
 
 def _unique(name: str, taken: set[str]) -> str:

@@ -6,19 +6,23 @@ A camera's orientation (EXIF) is applied. Images are ordered so that classes mix
 represent all classes.
 """
 
+from __future__ import annotations
+
 import math
 import os
 import struct
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
-from PIL import Image, ImageOps
 
 from wage_tf.datasets.pipeline import Dataset
 from wage_tf.errors import UserError
+
+if TYPE_CHECKING:
+    from PIL import Image
 
 EXTENSIONS = (".bmp", ".gif", ".jpeg", ".jpg", ".pgm", ".png", ".ppm", ".tif", ".tiff", ".webp")
 CHANNELS = {"L": 1, "RGB": 3}
@@ -131,6 +135,8 @@ def _read(files: Sequence[ImageFile], shape: tuple[int, int, int], size: int | N
 
 
 def _central_square(image: Image.Image, size: int) -> Image.Image:
+    from PIL import Image
+
     side = min(image.size)
     left, top = (image.width - side) // 2, (image.height - side) // 2
     square = image.crop((left, top, left + side, top + side))
@@ -139,6 +145,8 @@ def _central_square(image: Image.Image, size: int) -> Image.Image:
 
 def _open(path: Path, use: Callable[[Image.Image], Any]) -> Any:
     """Returns `use(image)`; whatever an image file can have wrong becomes a UserError."""
+    from PIL import Image, ImageOps
+
     try:
         with Image.open(path, formats=_FORMATS) as image:
             if _has_wide_samples(image):

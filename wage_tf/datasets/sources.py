@@ -13,7 +13,6 @@ from urllib.request import Request, urlopen
 
 import numpy as np
 import tensorflow as tf
-from PIL import Image
 
 from wage_tf.datasets.pipeline import Dataset
 from wage_tf.datasets.splits import RecordSplit, Shard, records
@@ -89,6 +88,8 @@ def load_digits(limit: int | None = None) -> Dataset:
 
     digits = load_sklearn_digits()
     pixels = np.rint(digits.images * (255 / 16)).astype(np.uint8)
+    from PIL import Image
+
     images = np.stack([Image.fromarray(image).resize((28, 28), Image.Resampling.BILINEAR) for image in pixels])
     images, labels = images[..., None], digits.target.astype(np.int64)
     test = np.arange(len(labels)) % 5 == 0

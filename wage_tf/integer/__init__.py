@@ -9,7 +9,8 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from wage_tf.integer import arithmetic, linear, nodes
-from wage_tf.integer.engine import backward, forward, infer, train_step, update
+from wage_tf.integer.backends import infer, train_step
+from wage_tf.integer.engine import backward, forward, update
 from wage_tf.integer.graph import IMAGES, Graph, float_operands
 from wage_tf.integer.tensors import Signal, Tensor
 

@@ -15,10 +15,21 @@ from wage_tf.datasets import Augmentation, Dataset
 from wage_tf.datasets.recipe import Recipe
 from wage_tf.errors import UserError
 from wage_tf.runs import documents, version1
-from wage_tf.runs.documents import Bits, Count, Document, Etas, Natural, PositiveFloat, Text, WidthMultiplier
+from wage_tf.runs.documents import (
+    Bits,
+    Count,
+    Document,
+    Etas,
+    Gamma,
+    Natural,
+    PositiveFloat,
+    Text,
+    WidthMultiplier,
+    Words,
+)
 
 DEFAULT_BITS = NetworkBits.parse("2-8-8-8")
-MAY_CHANGE_ON_RESUME = ("data_dir", "epochs", "checkpoint_steps", "histogram_freq")
+MAY_CHANGE_ON_RESUME = ("data_dir", "engine", "epochs", "checkpoint_steps", "histogram_freq")
 _MAY_BE_UNKNOWN = ("data",)
 _OF_RECIPE = ("model", "batch_size", "epochs", "schedule", "loss", "augmentation", "clip_outputs")
 
@@ -34,7 +45,7 @@ class Data(Document):
         digest: `Dataset.digest`.
     """
 
-    classes: tuple[str, ...]
+    classes: tuple[Words, ...]
     input_shape: tuple[Count, Count, Count]
     train_size: Count
     test_size: Natural
@@ -82,6 +93,7 @@ class RunConfig(Document):
         clip_outputs: Whether Q_A clips the network's outputs.
         gamma: γ, shifts the errors' upper bound (paper, section 4.4).
         random_width: Bits of the random integers of the stochastic rounding.
+        engine: What computes the steps: Keras in float32, or the native integer engine.
         batch_size: Images per step.
         epochs: Passes over the training images.
         schedule: η by epoch.
@@ -92,7 +104,7 @@ class RunConfig(Document):
         histogram_freq: Epochs between histograms; 0 for none.
     """
 
-    format: Literal[2] = 2
+    format: Literal[2]
     dataset: Text
     data_dir: Text | None
     limit: Count | None
@@ -105,8 +117,9 @@ class RunConfig(Document):
     factor: PositiveFloat
     clip_bits: Annotated[int, Field(ge=1, le=16)] | None
     clip_outputs: bool
-    gamma: PositiveFloat
+    gamma: Gamma
     random_width: Annotated[int, Field(ge=1, le=24)]
+    engine: Literal["keras", "integer"]
     batch_size: Count
     epochs: Count
     schedule: Etas
@@ -172,6 +185,7 @@ def resolve(data: Data, recipe: Recipe, **chosen: object) -> RunConfig:
     bits = given.get("bits", DEFAULT_BITS)
     model = given.get("model", recipe.model)
     defaults = {
+        "format": 2,
         **dict.fromkeys(("data_dir", "limit", "image_size", "beta", "clip_bits")),
         "data": data,
         "model": model,
@@ -181,6 +195,7 @@ def resolve(data: Data, recipe: Recipe, **chosen: object) -> RunConfig:
         "clip_outputs": models.clips_outputs(model),
         "gamma": 1.0,
         "random_width": 16,
+        "engine": "keras",
         "batch_size": recipe.batch_size,
         "epochs": recipe.epochs,
         "schedule": recipe.schedule_for(bits),

@@ -20,13 +20,13 @@ import keras
 from wage_tf import files
 from wage_tf.errors import UserError
 from wage_tf.runs.config import RunConfig
-from wage_tf.runs.documents import Bits, Document
+from wage_tf.runs.documents import Bits, Document, Natural, Words
 from wage_tf.runs.model_file import load_model
 
 _PACKAGES = ("wage-tf", "tensorflow", "keras", "numpy", "tensorflow-datasets")
 _ADVICE = "restore it, or start a new run in another directory"
 
-Row = dict[str, float]
+Row = dict[str, int | float]
 
 
 class Results(Document):
@@ -48,15 +48,15 @@ class Results(Document):
 
     test_error: float | None
     best_test_error: float | None
-    best_epoch: int | None
+    best_epoch: Natural | None
     train_error: float
-    epochs: int
-    seed: int
+    epochs: Natural
+    seed: Natural
     bits: Bits
-    model: str
-    dataset: str
+    model: Words
+    dataset: Words
     seconds: float
-    versions: dict[str, str]
+    versions: dict[str, Words]
 
     def __str__(self) -> str:
         epochs, seconds = f"after {self.epochs} epochs", f"{self.seconds:.0f} s"

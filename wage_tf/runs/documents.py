@@ -11,15 +11,19 @@ from pydantic import AfterValidator, BeforeValidator, Field, InstanceOf, PlainSe
 from wage_tf import files, schedules
 from wage_tf.bits import NetworkBits
 from wage_tf.errors import UserError
+from wage_tf.quantizers import check_gamma
 
 LARGEST = 2**31 - 1
 _SHOWN = 60
 
 Text = Annotated[str, StringConstraints(min_length=1, max_length=4096, pattern=r"^[^\x00]*$")]
+Words = Annotated[str, StringConstraints(max_length=2**20, pattern=r"^[^\x00]*$")]
 Count = Annotated[int, Field(ge=1, le=LARGEST)]
 Natural = Annotated[int, Field(ge=0, le=LARGEST)]
 WidthMultiplier = Annotated[float, Field(gt=0, le=100)]
 PositiveFloat = Annotated[float, Field(gt=0, le=1e6)]
+Gamma = Annotated[float, AfterValidator(check_gamma)]
+Rate = Annotated[float, Field(gt=0)]
 Bits = Annotated[InstanceOf[NetworkBits], BeforeValidator(NetworkBits.parse), PlainSerializer(NetworkBits.as_json)]
 Etas = Annotated[
     tuple[tuple[int, float], ...],
@@ -85,11 +89,12 @@ def parse(kind: pydantic.TypeAdapter[_T], path: Path, content: bytes, advice: st
 def describe(error: pydantic.ValidationError) -> str:
     """The first thing that is wrong, in one line: where, what, and what was received."""
     first = error.errors(include_url=False)[0]
-    where = ".".join(str(part) for part in first["loc"] if part != "function-before[parse()]")
-    message = first["msg"].removeprefix("Value error, ").replace("\n", " ")
+    where = ".".join(_shortened(str(part)) for part in first["loc"])
+    message = " ".join(first["msg"].removeprefix("Value error, ").split())
     received = "" if first["type"] in ("missing", "json_invalid", "value_error") else f"; received {first['input']!r}"
     return f"{where}: {message}{_shortened(received)}" if where else f"{message}{_shortened(received)}"
 
 
 def _shortened(text: str) -> str:
-    return text if len(text) <= _SHOWN else f"{text[:_SHOWN]}..."
+    shown = text if text.isprintable() else repr(text)
+    return shown if len(shown) <= _SHOWN else f"{shown[:_SHOWN]}..."

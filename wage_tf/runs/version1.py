@@ -33,7 +33,7 @@ def upgraded(path: Path, content: bytes) -> bytes:
         settings = json.loads(content)
     except (ValueError, RecursionError):
         return content
-    if not isinstance(settings, dict) or not settings.keys() >= _REQUIRED or "format" in settings:
+    if not isinstance(settings, dict) or not settings.keys() >= _REQUIRED or settings.keys() & {"format", "data"}:
         return content
     dataset, size = settings["dataset"], settings["image_size"]
     known = isinstance(dataset, str) and dataset in _AUGMENTATION
@@ -49,6 +49,7 @@ def upgraded(path: Path, content: bytes) -> bytes:
         "clip_outputs": settings["model"] in _CLIPS_OUTPUTS,
         "gamma": 1.0,
         "random_width": 16,
+        "engine": "keras",
         "loss": "softmax_cross_entropy" if is_large else "sum_squared_error",
         "augmentation": _AUGMENTATION[dataset] if known else own_images,
     }

@@ -6,7 +6,7 @@ from pathlib import Path
 
 from wage_tf.errors import UserError
 from wage_tf.runs.config import RunConfig, resolve
-from wage_tf.runs.documents import Document
+from wage_tf.runs.documents import Document, Natural, Words
 from wage_tf.search.directory import SearchConfig, SearchDirectory
 from wage_tf.search.records import TrialRecord, completed
 from wage_tf.search.scoring import Scoring
@@ -33,19 +33,19 @@ class Best(Document):
     """
 
     config: RunConfig
-    pattern: str
-    trial: str
+    pattern: Words
+    trial: Words
     validation_error: float
     validation_error_spread: float | None
     test_error: float | None
     cost: float
     costs: dict[str, float]
     score: float
-    formula: str
+    formula: Words
     keeps_constraint: bool
-    epochs: int
-    seed: int
-    executions: int
+    epochs: Natural
+    seed: Natural
+    executions: Natural
 
 
 def write(

@@ -21,13 +21,13 @@ from wage_tf.datasets.recipe import Recipe
 from wage_tf.errors import UserError
 from wage_tf.runs import documents
 from wage_tf.runs.config import Data
-from wage_tf.runs.documents import Count, Document, Natural, PositiveFloat, Text, WidthMultiplier
+from wage_tf.runs.documents import Count, Document, Natural, PositiveFloat, Rate, Text, WidthMultiplier, Words
 from wage_tf.search import oracles
-from wage_tf.search.records import TrialRecord
+from wage_tf.search.records import TrialNumber, TrialRecord
 
 _MAY_CHANGE_ON_RESUME = ("data_dir", "max_trials", "keep")
 _TRIAL = re.compile(r"trial_([0-9]+)")
-_TEST_ERRORS = pydantic.TypeAdapter(dict[str, pydantic.FiniteFloat])
+_TEST_ERRORS = pydantic.TypeAdapter(dict[TrialNumber, pydantic.FiniteFloat], config=pydantic.ConfigDict(strict=True))
 
 
 class SearchConfig(Document):
@@ -69,9 +69,9 @@ class SearchConfig(Document):
     recipe: Recipe
     model: Text
     width: WidthMultiplier
-    widths: dict[str, tuple[str, ...]]
-    per_layer: tuple[str, ...]
-    learning_rates: tuple[PositiveFloat, ...]
+    widths: dict[str, tuple[Words, ...]]
+    per_layer: tuple[Words, ...]
+    learning_rates: tuple[Rate, ...]
     oracle: Literal[oracles.NAMES]
     max_trials: Count | None
     epochs: Count

@@ -13,8 +13,9 @@ import pydantic
 
 from wage_tf import files, schedules
 from wage_tf.costs import MEASURES
-from wage_tf.runs.documents import Bits, Document, Etas, Natural
+from wage_tf.runs.documents import Bits, Document, Etas, Natural, Words
 
+TrialNumber = Annotated[str, pydantic.StringConstraints(pattern="^[0-9]+$")]
 COMPLETED, FAILED, TOO_COSTLY = "completed", "failed", "too costly"
 
 
@@ -38,14 +39,14 @@ class TrialRecord(Document):
         training_seconds: Part of it spent in training and validation.
     """
 
-    trial: Annotated[str, pydantic.StringConstraints(pattern="^[0-9]+$")]
-    values: dict[str, str]
-    pattern: str
+    trial: TrialNumber
+    values: dict[str, Words]
+    pattern: Words
     bits: Bits
     schedule: Etas
     epochs: Natural
     status: Literal[COMPLETED, FAILED, TOO_COSTLY]
-    reason: str
+    reason: Words
     errors: tuple[float, ...]
     costs: dict[str, float]
     cost: float

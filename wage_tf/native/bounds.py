@@ -1,0 +1,85 @@
+"""Whether int8 codes and int32 sums are proven to hold a program's numbers, and where a gradient needs int64."""
+
+from __future__ import annotations
+
+import math
+
+from wage_tf.errors import UserError
+from wage_tf.integer.arithmetic import largest_code
+from wage_tf.integer.nodes import Bias, Kernel
+from wage_tf.native.planning import needing_errors
+from wage_tf.native.program import Node, Program, Tensor
+
+_INT32 = _INT32_GRADIENTS = 2**31
+_INT62 = 2**62
+
+
+def prove(program: Program, batch: int, training: bool) -> str | None:
+    """Sets `wide_gradient` of every layer; returns None, or why the program's types do not hold its numbers.
+
+    Args:
+        program: The network.
+        batch: The most images at once.
+        training: Whether there is a backward pass.
+    """
+    widest, sums = (largest_code(16), _INT62) if program.wide else (largest_code(8), _INT32)
+    for node in program.nodes:
+        limits = [node.layer.get("limit", 0), node.layer.get("w_limit", 0), node.error_limit if training else 0]
+        if max(limits) > widest or any(not t.sums and t.largest > widest for t in node.outputs):
+            return f"{_name(node)}: widths"
+        if any(t.largest >= sums for t in node.outputs) or _sum_bound(node) >= sums:
+            return f"{_name(node)}: sums"
+    return _prove_errors(program, batch, widest, sums) if training else None
+
+
+def _prove_errors(program: Program, batch: int, widest: int, sums: int) -> str | None:
+    needed = needing_errors(program)
+    bounds: dict[Tensor, int] = {program.scores: program.scores.largest + 2**program.scores.fraction}
+    for node in reversed(program.nodes):
+        if node.outputs[0] not in needed:
+            continue
+        arriving = bounds[node.outputs[0]]
+        if max(bounds[t] for t in node.outputs) >= sums:
+            return f"{_name(node)}: errors"
+        if len(node.outputs) > 1 and not node.error_limit and not program.wide:
+            return f"{_name(node)}: errors that meet and are not rounded"
+        leaving = node.error_limit or arriving
+        if node.kind == "LINEAR":
+            if leaving > widest:
+                return f"{_name(node)}: errors"
+            layer = node.layer
+            positions = (layer["out_h"] // layer["pool_h"]) * (layer["out_w"] // layer["pool_w"])
+            gradient = batch * positions * node.inputs[0].largest * leaving
+            if gradient >= _INT62:
+                return f"{_name(node)}: gradients"
+            layer["wide_gradient"] = int(program.wide or gradient >= _INT32_GRADIENTS)
+            taps = layer["window_h"] * layer["window_w"]
+            leaving *= layer["w_limit"] * taps * layer["filters"] // layer["groups"]
+        elif node.kind in ("MAX_POOL", "SUM_POOL"):
+            pairs = (("window_h", "stride_h"), ("window_w", "stride_w"))
+            leaving *= math.prod(-(-node.layer[size] // node.layer[stride]) for size, stride in pairs)
+        bounds |= dict.fromkeys(node.inputs, leaving)
+    return None
+
+
+def _sum_bound(node: Node) -> int:
+    """Bound on the sums that a fused node makes before it rounds them."""
+    bound = sum(t.largest << shift for t, shift in zip(node.inputs, node.shifts, strict=False))
+    match node.parameter:
+        case (_, Kernel()):
+            terms = math.prod(node.parameter[1].codes.shape[:-1])
+            bound = node.inputs[0].largest * node.layer["w_limit"] * terms
+        case (_, Bias(limit=limit)):
+            bound += limit << node.bias_shift
+    return bound << max(0, -node.layer.get("shift", 0))
+
+
+def require_trainable(program: Program) -> None:
+    """Raises a UserError where a trained kernel has no stored weights."""
+    for node in program.nodes:
+        if node.parameter and node.parameter[1].variable is not None and node.parameter[1].accumulators is None:
+            raise UserError(f"native engine: {node.parameter[0]} has no accumulators: this graph is for inference only")
+
+
+def _name(node: Node) -> str:
+    return node.names[0] if node.names else node.kind
