@@ -358,13 +358,21 @@ class TestBadInput:
         assert f"{run / 'results.json'} is damaged" in error
         assert error.count("\n") == 1
 
-    def test_an_exhausted_memory_is_one_line(self, tmp_path, monkeypatch, capsys):
-        def exhaust(*_):
-            raise tf.errors.ResourceExhaustedError(None, None, "OOM when allocating tensor")
+    @pytest.mark.parametrize(
+        ("error", "line"),
+        [
+            (tf.errors.ResourceExhaustedError, "the memory is exhausted: try a smaller --batch-size"),
+            (tf.errors.DataLossError, "a record file of the data set is damaged: delete the data set"),
+        ],
+    )
+    def test_what_tensorflow_may_raise_in_training_is_one_line(self, error, line, tmp_path, monkeypatch, capsys):
+        def fail(*_):
+            raise error(None, None, "more than one line\nof TensorFlow's")
 
-        monkeypatch.setattr(command, "fit", exhaust)
+        monkeypatch.setattr(command, "fit", fail)
         assert train.main([*TINY, "--run-dir", str(tmp_path / "run")]) == 2
-        assert "the memory is exhausted: try a smaller --batch-size" in capsys.readouterr().err
+        (shown,) = capsys.readouterr().err.strip().splitlines()
+        assert line in shown
 
     def test_a_file_where_the_run_directory_should_be(self, tmp_path, capsys):
         (tmp_path / "file").write_text("")
