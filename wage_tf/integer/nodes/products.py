@@ -110,9 +110,7 @@ class Product(Node):
         if self.bias is None:
             return bound
         out = self._fraction(fraction)
-        return (bound << (out - fraction - self.kernel.log2_scale)) + (
-            self.bias.limit << (out - self.bias.fraction)
-        )
+        return (bound << (out - fraction - self.kernel.log2_scale)) + (self.bias.limit << (out - self.bias.fraction))
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
