@@ -206,10 +206,9 @@ def test_models_that_are_not_trained_in_integers_are_refused():
         "the model is compiled with IntegerSGD; received Adam": compiled("adam", loss),
         "SumSquaredError, summed; received str": compiled(IntegerSGD(8.0), "mse"),
         "IntegerSGD without clipnorm; received 1.0": compiled(IntegerSGD(8.0, clipnorm=1.0), loss),
+        "IntegerSGD's bits are those of the layers, 8; received 4": compiled(IntegerSGD(8.0, bits=4), loss),
         r"fc1: .*k_E = f": compiled(IntegerSGD(8.0), loss, "2-8-8-f"),
     }
-    with pytest.warns(UserWarning, match="IntegerSGD updates"):
-        cases["IntegerSGD's bits are those of the layers, 8; received 4"] = compiled(IntegerSGD(8.0, bits=4), loss)
     for message, model in cases.items():
         with pytest.raises(UserError, match=message):
             integer.Trainer(model)
