@@ -9,7 +9,6 @@ import numpy as np
 from wage_tf.errors import UserError
 from wage_tf.export.flatbuffer import ModelBuilder
 from wage_tf.export.stages import Rounding, Stage
-from wage_tf.integer.arithmetic import fraction_bits
 from wage_tf.integer.linear import Window
 from wage_tf.integer.nodes import (
     Activation,
