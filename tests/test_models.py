@@ -149,7 +149,7 @@ def test_bits_for_an_unknown_layer_are_refused():
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        (("resnet", "2-8-8-8", (32, 32, 3), 10), "'resnet' is not one of alexnet, lenet5, mlp, vgg7"),
+        (("resnet", "2-8-8-8", (32, 32, 3), 10), f"'resnet' is not one of {', '.join(models.names)}"),
         (("lenet5", "2-8-8-8", (15, 28, 1), 10), r"at least 16x16 pixels; received \(15, 28, 1\)"),
         (("vgg7", "2-8-8-8", (8, 7, 3), 10), "at least 8x8 pixels"),
         (("alexnet", "2-8-8-8", (62, 224, 3), 10), "at least 63x63 pixels"),

@@ -9,7 +9,6 @@ import shutil
 import signal
 import subprocess
 import sys
-import time
 import warnings
 from pathlib import Path
 from unittest import mock
@@ -19,6 +18,7 @@ import pytest
 import tensorflow as tf
 from PIL import Image
 
+import models
 import train
 from support.runs import assert_same_run, saved_weights, wait_for
 from wage_tf.cli import train as command
@@ -263,7 +263,7 @@ class TestBadInput:
             (["--bits", "99,8,8,8"], "received W = 99"),
             (["--dataset", "mnits"], "mnits"),
             (["--dataset", "no/such/folder"], "no/such/folder"),
-            (["--model", "resnet"], "'resnet' is not one of alexnet, lenet5, mlp, vgg7"),
+            (["--model", "resnet"], f"'resnet' is not one of {', '.join(models.names)}"),
             (["--schedule", "8@1"], "epochs rising from 0"),
             (["--schedule", "eight"], "received 'eight'"),
             (["--model", "alexnet"], "alexnet needs images of at least"),
@@ -447,10 +447,11 @@ class TestGuards:
         train.main([*arguments, str(tmp_path / "scaled")])
         assert "known to diverge" not in capsys.readouterr().err
 
-    def test_eta_that_is_no_power_of_two_is_announced(self, tmp_path, capsys):
-        arguments = [*TINY, "--epochs", "1", "--schedule", "3@0,1@1", "--run-dir", str(tmp_path / "run")]
+    @pytest.mark.parametrize("schedule", ["3@0", "3@0,1@1", "8@0,3@1"])
+    def test_eta_that_is_no_power_of_two_is_announced_once(self, schedule, tmp_path, capsys):
+        arguments = [*TINY, "--epochs", "1", "--schedule", schedule, "--run-dir", str(tmp_path / "run")]
         assert train.main(arguments) == 0
-        assert "power of two" in capsys.readouterr().err
+        assert capsys.readouterr().err.count("learning_rate: Q_G wants a power of two") == 1
 
 
 class TestTerminal:
@@ -466,9 +467,10 @@ class TestTerminal:
         assert done.stdout.splitlines()[-1].startswith("test error ")
 
     def test_help_is_quick_and_teaches(self, tmp_path):
-        start = time.monotonic()
+        before = os.times()
         done = run_process("--help", cwd=tmp_path)
-        assert time.monotonic() - start < 5
+        after = os.times()
+        assert after.children_user + after.children_system - before.children_user - before.children_system < 2
         assert done.returncode == 0
         assert "examples:" in done.stdout
         assert "exit codes:" in done.stdout

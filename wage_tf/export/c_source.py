@@ -89,7 +89,7 @@ static void unpack(const struct step *step, int32_t filter, int32_t count)
     }
 }
 
-/* Negative sums to 0 where relu is set, a shift that rounds half to even, a clip to -limit..limit; none where it is 0. */
+/* Negative sums to 0 if relu is set, a shift that rounds half to even, a clip to -limit..limit; none where it is 0. */
 static int32_t rounded(int32_t sum, int relu, int shift, int32_t limit)
 {
     const uint32_t largest = (uint32_t)limit;

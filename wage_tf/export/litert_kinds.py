@@ -204,7 +204,7 @@ KINDS: dict[type[Node], Callable[..., int]] = {
     Flatten: _reshape,
     Reshape: _reshape,
 }
-"""What every kind adds to the model: from the builder, the stage and the tensors of its inputs to that of its output."""
+"""What a kind adds to the model: from the builder, the stage and the tensors of its inputs to that of its output."""
 
 
 def reshaped(model: ModelBuilder, x: int, shape: tuple[int, ...]) -> int:
