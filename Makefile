@@ -2,7 +2,7 @@ PYTHON ?= python3
 VENV ?= .venv
 BIN = $(VENV)/bin
 
-.PHONY: venv demo test lint bench results
+.PHONY: venv demo test test-fast lint bench results
 venv: $(VENV)/.installed
 $(VENV)/.installed: setup.py
 	$(PYTHON) -m venv $(VENV)
@@ -14,6 +14,9 @@ demo: venv
 
 test: venv
 	$(BIN)/python -m pytest -n 3 --dist loadfile
+
+test-fast: venv
+	$(BIN)/python -m pytest -n 2 --dist loadfile -m 'not slow'
 
 lint: venv
 	$(BIN)/ruff check . && $(BIN)/ruff format --check .

@@ -1,4 +1,4 @@
-"""Packaging of wage_tf; the scripts train.py and tuner.py and the networks in models/ run from a clone."""
+"""Packaging of wage_tf; the networks in models/ are installed as wage_tf.models."""
 
 import re
 from pathlib import Path
@@ -16,7 +16,16 @@ setup(
     long_description=(_ROOT / "README.md").read_text(),
     long_description_content_type="text/markdown",
     license="Apache-2.0",
-    packages=find_packages(include=["wage_tf", "wage_tf.*"]),
+    packages=[*find_packages(include=["wage_tf", "wage_tf.*"]), "wage_tf.models"],
+    package_dir={"wage_tf.models": "models"},
+    entry_points={
+        "console_scripts": [
+            "wage-train = wage_tf.cli.train:main",
+            "wage-tune = wage_tf.cli.tune:main",
+            "wage-export = wage_tf.cli.export:main",
+            "wage-verify = wage_tf.cli.verify:main",
+        ]
+    },
     package_data={"wage_tf.native": ["src/*"]},
     cffi_modules=["wage_tf/native/build.py:ffibuilder"],
     options={"bdist_wheel": {"py_limited_api": "cp311"}},
@@ -34,10 +43,12 @@ setup(
         "keras-tuner>=1.4.8",
         "matplotlib>=3.9",
         "grpcio>=1.60",
+        "pydantic>=2.9",
     ],
     extras_require={
         "litert": _LITERT,
         "pjrt": _PJRT,
+        "all": [*_LITERT, *_PJRT],
         "test": [*_LITERT, *_PJRT, "pytest>=8.0", "pytest-xdist>=3.6", "hypothesis>=6.100", "ruff>=0.9"],
     },
 )

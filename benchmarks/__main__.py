@@ -7,6 +7,7 @@ the machine alone meanwhile.
 from __future__ import annotations
 
 import argparse
+import functools
 import re
 import shlex
 import subprocess
@@ -15,8 +16,10 @@ import tomllib
 from collections.abc import Sequence
 
 from experiments import provenance, results, spec, tables
-from wage_tf.commands import OneLineParser, run_command
+from wage_tf.cli import exits
+from wage_tf.cli.parsers import OneLineParser
 from wage_tf.errors import UserError
+from wage_tf.runs.signals import Signals
 
 
 def commands() -> dict[str, str]:
@@ -32,12 +35,12 @@ def machine() -> str:
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Runs the command line; exit code 1 if a benchmark failed, 2 for wrong input."""
-    parser = OneLineParser(prog="benchmarks", description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = OneLineParser(prog="benchmarks", description=__doc__)
     parser.add_argument("records", nargs="*", metavar="RECORDS", help=f"any of {', '.join(commands())}")
-    return run_command(parser, _run, argv)
+    return exits.run(parser.prog, functools.partial(_run, parser.parse_args(argv)))
 
 
-def _run(args: argparse.Namespace) -> int:
+def _run(args: argparse.Namespace, signals: Signals) -> int:
     known = commands()
     unknown = [name for name in args.records if name not in known]
     if unknown:

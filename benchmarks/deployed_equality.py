@@ -11,6 +11,7 @@ runs `python -m wage_tf.integer verify` and keeps its verdict. Exit code: 0 if a
 from __future__ import annotations
 
 import argparse
+import functools
 import subprocess
 import sys
 import tempfile
@@ -20,10 +21,13 @@ import numpy as np
 from ai_edge_litert.interpreter import Interpreter
 
 from benchmarks import record
-from wage_tf import datasets, integer, training
-from wage_tf.commands import OneLineParser, load_run, run_command
+from wage_tf import datasets, integer
+from wage_tf.cli import exits
+from wage_tf.cli.parsers import OneLineParser
 from wage_tf.errors import UserError
 from wage_tf.export import export_run, read_packed
+from wage_tf.runs.directory import RunDirectory
+from wage_tf.runs.signals import Signals
 
 _BATCH = 250
 _FEWER = 1000
@@ -66,23 +70,20 @@ def verdict(run_dir: str) -> tuple[str, bool]:
 
 def main() -> int:
     """Prints a line per form and returns the exit code."""
-    parser = OneLineParser(
-        prog="python -m benchmarks.deployed_equality",
-        description=__doc__,
-        formatter_class=argparse.RawDescriptionHelpFormatter,
-    )
+    parser = OneLineParser(prog="python -m benchmarks.deployed_equality", description=__doc__)
     parser.add_argument("run_dir")
     record.add_argument(parser)
-    return run_command(parser, _compare, None)
+    return exits.run(parser.prog, functools.partial(_compare, parser.parse_args()))
 
 
-def _compare(args: argparse.Namespace) -> int:
-    config, model = load_run(args.run_dir)
+def _compare(args: argparse.Namespace, signals: Signals) -> int:
+    run = RunDirectory(args.run_dir)
+    config, model = run.read_config(), run.load_model()
     dataset = datasets.load(config.dataset, config.data_dir, image_size=config.image_size)
-    batches = dataset.test_batches(_BATCH, training.recipe_of(config, dataset).augmentation)
+    batches = dataset.test_batches(_BATCH, config.augmentation)
     images = np.concatenate([batch.numpy() for batch, _ in batches])
     keras_scores = model.predict(images, batch_size=_BATCH, verbose=0)
-    fraction = integer.freeze(model).output.fraction
+    fraction = integer.freeze(model).fractions[-1]
     figures = {}
     with tempfile.TemporaryDirectory() as name:
         forms = {to: export_run(args.run_dir, to, Path(name) / to) for to in ("litert", "packed", "c")}

@@ -1,6 +1,6 @@
 """Does the int8 model run faster than float32, and how small is it? VGG7, batch 1, one thread, everything paired.
 
-    python benchmarks/integer_inference.py [--width 1] [--rounds 50]
+    python -m benchmarks.integer_inference [--width 1] [--rounds 50]
 
 One process runs, image by image and in turn: the int8 LiteRT model, the float32 LiteRT model of the same network
 (pattern f-f-f-f, TensorFlow's converter) and the generated C compiled by `cc -O3`. Reported are medians, the median of
@@ -12,17 +12,12 @@ from __future__ import annotations
 
 import argparse
 import ctypes
-import os
 import shutil
 import subprocess
-import sys
 import tempfile
 import time
 from collections.abc import Callable, Sequence
 from pathlib import Path
-
-os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
-sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 
 import numpy as np
 import tensorflow as tf
@@ -54,9 +49,9 @@ def litert(path: Path) -> Run:
     return run
 
 
-def float_model(path: Path, width: float) -> None:
+def float_model(path: Path, width_multiplier: float) -> None:
     """Writes the float32 network's `.tflite`."""
-    model = models.build("vgg7", "f-f-f-f", SHAPE, 10, width)
+    model = models.build("vgg7", "f-f-f-f", SHAPE, 10, width_multiplier)
     function = tf.function(lambda image: model(image, training=False))
     frozen = convert_variables_to_constants_v2(function.get_concrete_function(tf.TensorSpec((1, *SHAPE), tf.uint8)))
     path.write_bytes(tf.lite.TFLiteConverter.from_concrete_functions([frozen]).convert())

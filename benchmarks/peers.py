@@ -17,69 +17,58 @@ import importlib.metadata
 import itertools
 from collections.abc import Callable, Mapping
 
+import keras
 import numpy as np
 
 from benchmarks import record, turns
+from benchmarks.train_step import batch_of, compiled, make_step
+from wage_tf import losses, ops
 
 _OURS = "wage_tf, 2-8-8-8"
 _NEEDED_BY = {"PyTorch": "torch", "HGQ2": "hgq", "Larq": "larq"}
 _CHANNELS = (128, 128, 256, 256, 512, 512)
 
 
-def batch_of(batch_size: int) -> tuple[np.ndarray, np.ndarray]:
-    """Random uint8 images [batch, 32, 32, 3] and one-hot float32 targets [batch, 10]."""
-    generator = np.random.default_rng(0)
-    images = generator.integers(0, 256, (batch_size, 32, 32, 3), np.uint8)
-    return images, np.eye(10, dtype=np.float32)[generator.integers(0, 10, batch_size)]
-
-
-def initial_weights(width: float) -> tuple[list[np.ndarray], list[float]]:
+def initial_weights(width_multiplier: float) -> tuple[list[np.ndarray], list[float]]:
     """VGG7's ternary weights by WAGE's initialization, in Keras' layout, and the layers' α."""
     generator = np.random.default_rng(1)
-    channels = [3, *(max(1, round(units * width)) for units in _CHANNELS)]
-    hidden = max(1, round(1024 * width))
+    channels = [3, *(max(1, round(units * width_multiplier)) for units in _CHANNELS)]
+    hidden = max(1, round(1024 * width_multiplier))
     shapes = [(3, 3, *pair) for pair in itertools.pairwise(channels)]
     shapes += [(16 * channels[-1], hidden), (hidden, 10)]
     kernels, alphas = [], []
     for shape in shapes:
-        limit = np.sqrt(3 / np.prod(shape[:-1]))
-        drawn = generator.uniform(-max(limit, 0.75), max(limit, 0.75), shape)
+        fan_in_limit = np.sqrt(3 / np.prod(shape[:-1]))
+        drawn = generator.uniform(-max(fan_in_limit, 0.75), max(fan_in_limit, 0.75), shape)
         kernels.append((np.clip(np.rint(2 * drawn), -1, 1) / 2).astype(np.float32))
-        alphas.append(float(max(2.0 ** np.rint(np.log2(0.75 / limit)), 1.0)))
+        alphas.append(float(max(2.0 ** np.rint(np.log2(0.75 / fan_in_limit)), 1.0)))
     return kernels, alphas
 
 
-def keras_step(bits: str, width: float, batch_size: int) -> turns.Step:
-    """This library, or Keras itself for "f-f-f-f"."""
-    from benchmarks.train_step import compiled
-
-    model, _, _ = compiled("vgg7", bits, width, batch_size)
-    images, targets = batch_of(batch_size)
-    return lambda: model.train_on_batch(images, targets)
+def _batch(batch_size: int) -> tuple[np.ndarray, np.ndarray]:
+    images, labels = batch_of("vgg7", batch_size)
+    return images, np.eye(10, dtype=np.float32)[labels]
 
 
-def torch_step(is_wage: bool, is_compiled: bool, width: float, batch_size: int) -> turns.Step:
+def torch_step(is_wage: bool, is_compiled: bool, width_multiplier: float, batch_size: int) -> turns.Step:
     """`peers_torch.Vgg7`."""
     import torch
 
     from benchmarks.peers_torch import Vgg7
 
-    kernels, alphas = initial_weights(width)
+    kernels, alphas = initial_weights(width_multiplier)
     if not is_wage:
         kernels = [kernel / 2 / alpha for kernel, alpha in zip(kernels, alphas, strict=True)]
     net = Vgg7(kernels, alphas if is_wage else None, is_compiled)
-    images, targets = batch_of(batch_size)
+    images, targets = _batch(batch_size)
     pixels = torch.from_numpy(np.ascontiguousarray(images.transpose(0, 3, 1, 2)))
     return lambda: net.step(pixels, torch.from_numpy(targets))
 
 
-def hgq_step(width: float, batch_size: int) -> turns.Step:
+def hgq_step(width_multiplier: float, batch_size: int) -> turns.Step:
     """HGQ2's nearest: fixed widths of 2 bits for weights and 8 for activations; errors and gradients stay float32."""
-    import keras
     from hgq.config import LayerConfigScope, QuantizerConfigScope
     from hgq.layers import QConv2D, QDense
-
-    from wage_tf import losses
 
     fixed = {"heterogeneous_axis": (), "homogeneous_axis": None, "trainable": False}
     with (
@@ -90,22 +79,22 @@ def hgq_step(width: float, batch_size: int) -> turns.Step:
         x = image = keras.Input((32, 32, 3), dtype="uint8")
         x = keras.layers.Rescaling(1 / 128, -1.0)(x)
         for i, units in enumerate(_CHANNELS):
-            x = QConv2D(max(1, round(units * width)), 3, padding="same", use_bias=False)(x)
+            x = QConv2D(max(1, round(units * width_multiplier)), 3, padding="same", use_bias=False)(x)
             if i % 2:
                 x = keras.layers.MaxPooling2D()(x)
             x = keras.layers.ReLU()(x)
         x = keras.layers.Flatten()(x)
-        x = keras.layers.ReLU()(QDense(max(1, round(1024 * width)), use_bias=False)(x))
+        x = keras.layers.ReLU()(QDense(max(1, round(1024 * width_multiplier)), use_bias=False)(x))
         model = keras.Model(image, QDense(10, use_bias=False)(x))
     model.compile(keras.optimizers.SGD(2**-11), losses.SumSquaredError())
-    images, targets = batch_of(batch_size)
+    images, targets = _batch(batch_size)
     return lambda: model.train_on_batch(images, targets)
 
 
-def variants(width: float, batch_size: int) -> dict[str, tuple[Callable[..., turns.Step], tuple]]:
+def variants(width_multiplier: float, batch_size: int) -> dict[str, tuple[Callable[..., turns.Step], tuple]]:
     """Every variant whose libraries are there."""
-    size = (width, batch_size)
-    found = {_OURS: (keras_step, ("2-8-8-8", *size)), "Keras, float32": (keras_step, ("f-f-f-f", *size))}
+    size = (width_multiplier, batch_size)
+    found = {_OURS: (make_step, ("vgg7", "2-8-8-8", *size)), "Keras, float32": (make_step, ("vgg7", "f-f-f-f", *size))}
     missing = absent()
     if "PyTorch" not in missing:
         found["PyTorch, float32"] = (torch_step, (False, False, *size))
@@ -127,16 +116,13 @@ def absent() -> dict[str, str]:
     return reasons
 
 
-def codes_are_equal(width: float = 0.25, batch_size: int = 8) -> bool:
+def codes_are_equal(width_multiplier: float = 0.25, batch_size: int = 8) -> bool:
     """Whether one step of this library and of the PyTorch one leave the same stored weights, every code."""
     import torch
 
     from benchmarks.peers_torch import Vgg7
-    from benchmarks.train_step import compiled
-    from wage_tf import ops
 
-    model, _, _ = compiled("vgg7", "2-8-8-8", width, batch_size)
-    images, targets = batch_of(batch_size)
+    model, images, targets = compiled("vgg7", "2-8-8-8", width_multiplier, batch_size)
     layers = [layer for layer in model.layers if hasattr(layer, "alpha")]
     kernels, alphas = [layer.kernel.numpy() for layer in layers], [float(layer.alpha) for layer in layers]
     model.optimizer.build(model.trainable_variables)

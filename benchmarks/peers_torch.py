@@ -84,8 +84,8 @@ class HiddenActivation(torch.autograd.Function):
 
 def hidden_forward(x: Tensor, k: int) -> tuple[Tensor, Tensor]:
     """Activations, and a byte per element that says which gradients pass."""
-    limit = 1 - 2.0 ** (1 - k)
-    gate = (x > 0).view(torch.int8).add_((x > limit).view(torch.int8))
+    largest_value = 1 - 2.0 ** (1 - k)
+    gate = (x > 0).view(torch.int8).add_((x > largest_value).view(torch.int8))
     scale = 2.0 ** (k - 1)
     return (x * scale).round_().clamp_(0, scale - 1).mul_(1 / scale), gate
 

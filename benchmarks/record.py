@@ -10,7 +10,8 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from experiments import provenance
-from wage_tf import files, runs
+from wage_tf import files
+from wage_tf.runs.directory import versions
 
 _FLAG = "--json"
 _LOAD = os.getloadavg()[0]
@@ -35,9 +36,9 @@ def write(path: Path | None, benchmark: str, figures: Mapping[str, object], argv
     record = {
         "benchmark": benchmark,
         "command": shlex.join(["python", "-m", f"benchmarks.{benchmark}", *_without_flag(argv or sys.argv[1:])]),
-        **provenance.sitting(),
+        **provenance.session(),
         "load": round(_LOAD, 1),
-        "versions": runs.versions(),
+        "versions": versions(),
         "figures": figures,
     }
     path.parent.mkdir(parents=True, exist_ok=True)

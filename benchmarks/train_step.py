@@ -1,70 +1,99 @@
 #!/usr/bin/env python3
-"""What do integers cost a training step? 2-8-8-8 against the same network in float32 Keras, paired in one process.
+"""What do integers cost a training step, in time and in memory? 2-8-8-8 beside the same network in float32 Keras.
 
-    python -m benchmarks.train_step --model vgg7 --width 0.25 --batch-size 128
+    python -m benchmarks.train_step --model vgg7 --widths 0.25,0.5,1 --batch-sizes 16,32,64,128
 
-The two variants take turns; the figure is the median of the ratios of neighbouring steps, so that a machine whose
-speed drifts slows both alike.
+The two variants of a size take turns, each in a process of its own, which also says its peak memory; the ratio is the
+median of the ratios of neighbouring steps, so that a machine whose speed drifts slows both alike.
 """
 
 from __future__ import annotations
 
 import argparse
-import statistics
-import time
+import itertools
 
 import keras
 import numpy as np
 
-import models
-from benchmarks import record
-from wage_tf import datasets, recipes, training
+from benchmarks import record, turns
+from wage_tf import datasets, recipes
+from wage_tf.bits import NetworkBits
+from wage_tf.distribution.devices import Devices
+from wage_tf.runs import training
+from wage_tf.runs.config import Data, resolve
 
 _SHAPES = {"lenet5": ("mnist", (28, 28, 1)), "vgg7": ("cifar10", (32, 32, 3))}
+_PATTERNS = {"integers": "2-8-8-8", "floats": "f-f-f-f"}
 
 
-def compiled(model: str, bits: str, width: float, batch_size: int) -> tuple[keras.Model, np.ndarray, np.ndarray]:
-    """Builds a network as train.py does, with a batch of random images."""
-    name, shape = _SHAPES[model]
-    recipe = recipes.get(name)
+def batch_of(model: str, batch_size: int) -> tuple[np.ndarray, np.ndarray]:
+    """Random uint8 images of the network's size and their labels, 0 and 9 among them."""
     generator = np.random.default_rng(0)
-    images = generator.integers(0, 256, (batch_size, *shape), np.uint8)
+    images = generator.integers(0, 256, (batch_size, *_SHAPES[model][1]), np.uint8)
     labels = generator.integers(0, 10, batch_size)
     labels[:2] = 0, 9
+    return images, labels
+
+
+def compiled(
+    model: str, bits: str, width_multiplier: float, batch_size: int, devices: Devices | None = None
+) -> tuple[keras.Model, np.ndarray, np.ndarray]:
+    """Builds a network as train.py does, with a batch of random images and one-hot targets."""
+    name, _ = _SHAPES[model]
+    images, labels = batch_of(model, batch_size)
     data = datasets.Dataset.from_arrays(name, images, labels)
-    settings = {"dataset": name, "bits": bits, "model": model, "width": width, "batch_size": batch_size, "seed": 0}
-    config = training.configure(data, recipe, {**settings, "checkpoint_steps": 0, "histogram_freq": 0})
-    return training.prepare(config, data, models.build), images, np.eye(10, dtype=np.float32)[labels]
+    settings = {"model": model, "bits": NetworkBits.parse(bits), "width": width_multiplier, "batch_size": batch_size}
+    config = resolve(Data.of(data), recipes.get(name), dataset=name, **settings)
+    return training.prepare(config, data, devices), images, np.eye(10, dtype=np.float32)[labels]
+
+
+def make_step(model: str, bits: str, width_multiplier: float, batch_size: int) -> turns.Step:
+    """A function of one training step, for `turns.take_turns`."""
+    network, images, targets = compiled(model, bits, width_multiplier, batch_size)
+    return lambda: network.train_on_batch(images, targets)
+
+
+def numbers(text: str) -> list[float]:
+    """An argument that lists numbers: "0.25,0.5,1"."""
+    return [float(part) for part in text.split(",")]
 
 
 def main() -> None:
-    """Prints one line: milliseconds of both variants and their ratio."""
+    """Prints a line per size."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--model", choices=sorted(_SHAPES), default="lenet5")
-    parser.add_argument("--width", type=float, default=1.0)
-    parser.add_argument("--batch-size", type=int, default=128)
-    parser.add_argument("--bits", default="2-8-8-8")
+    parser.add_argument("--widths", type=numbers, default=[1.0], metavar="X,...")
+    parser.add_argument("--batch-sizes", type=numbers, default=[128], metavar="N,...")
     parser.add_argument("--rounds", type=int, default=30)
+    parser.add_argument("--seconds", type=float, default=8, help="per size; three rounds are made in any case")
     record.add_argument(parser)
     args = parser.parse_args()
 
-    variants = [compiled(args.model, bits, args.width, args.batch_size) for bits in ("f-f-f-f", args.bits)]
-    seconds: list[list[float]] = []
-    for _ in range(args.rounds + 3):
-        row = []
-        for model, images, targets in variants:
-            start = time.perf_counter()
-            model.train_on_batch(images, targets)
-            row.append(time.perf_counter() - start)
-        seconds.append(row)
-    seconds = seconds[3:]
-    floats, integers = (statistics.median(column) * 1e3 for column in zip(*seconds, strict=True))
-    ratio = statistics.median(integer / plain for plain, integer in seconds)
-    print(
-        f"{args.model} width {args.width:g} batch {args.batch_size}: float32 {floats:.1f} ms, "
-        f"{args.bits} {integers:.1f} ms, ratio {ratio:.3f} (median of {args.rounds})"
-    )
-    record.write(args.json, "train_step", {"float_ms": floats, "integer_ms": integers, "ratio": ratio})
+    sizes = []
+    for width_multiplier, batch_size in itertools.product(args.widths, map(int, args.batch_sizes)):
+        variants = {
+            name: (make_step, (args.model, bits, width_multiplier, batch_size)) for name, bits in _PATTERNS.items()
+        }
+        times = turns.take_turns(variants, args.rounds, budget=args.seconds)
+        integers, floats = times["integers"], times["floats"]
+        size = {
+            "width": width_multiplier,
+            "batch_size": batch_size,
+            "rounds": len(integers.seconds),
+            "milliseconds": {name: 1e3 * found.median for name, found in times.items()},
+            "peak_megabytes": {name: found.peak_bytes / 1e6 for name, found in times.items()},
+            "time_ratio": turns.median_ratio(integers, floats),
+            "memory_ratio": integers.peak_bytes / floats.peak_bytes,
+        }
+        sizes.append(size)
+        print(
+            f"{args.model} width {width_multiplier:g} batch {batch_size}: "
+            f"float32 {1e3 * floats.median:.1f} ms {floats.peak_bytes / 1e6:.0f} MB, "
+            f"2-8-8-8 {1e3 * integers.median:.1f} ms {integers.peak_bytes / 1e6:.0f} MB, "
+            f"ratios {size['time_ratio']:.2f} and {size['memory_ratio']:.2f}",
+            flush=True,
+        )
+    record.write(args.json, "train_step", {"model": args.model, "sizes": sizes})
 
 
 if __name__ == "__main__":

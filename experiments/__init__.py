@@ -1,6 +1,6 @@
 """The paper's tables and figures as runnable configurations: `python -m experiments.run NAME`, then `.report`."""
 
-from train import quiet_tensorflow as _quiet_tensorflow
+from wage_tf.cli.startup import importing_tensorflow as _importing_tensorflow
 
-with _quiet_tensorflow(verbose=False):
-    import wage_tf as _  # noqa: F401  TensorFlow's first import prints
+with _importing_tensorflow():
+    import tensorflow as _  # noqa: F401  its first import prints

@@ -1,4 +1,4 @@
-"""The pictures of the results: training curves, sweeps beside what was published, and distributions.
+"""The pictures of the results: training curves, sweeps beside what was published, distributions, training steps.
 
 Ours are in colour, what others published is grey; lines carry their names at their ends.
 """
@@ -54,9 +54,7 @@ def draw(experiment: Experiment, found: Sequence[Outcome], path: Path) -> bool:
         figure = _DRAWERS[experiment.figure](experiment, found)
         if figure is None:
             return False
-        path.parent.mkdir(parents=True, exist_ok=True)
-        figure.savefig(path, metadata={"Software": None})
-        plt.close(figure)
+        _save(figure, path)
     return True
 
 
@@ -147,7 +145,42 @@ def distributions(experiment: Experiment, found: Sequence[Outcome]) -> Figure | 
     return figure
 
 
+def steps(sizes: Sequence[Mapping], path: Path) -> None:
+    """Draws time and peak memory of a training step against the batch, a colour a width, to a PNG."""
+    multipliers = sorted({size["width"] for size in sizes})
+    with plt.rc_context(_STYLE):
+        figure, panes = _canvas(2, [f"width {multipliers[0]:g}"], shared=False)
+        shown = {"milliseconds": "time of a step, ms", "peak_megabytes": "peak memory, MB"}
+        for axes, (key, title) in zip(panes, shown.items(), strict=True):
+            ends = []
+            for multiplier, colour in zip(multipliers, PALETTE, strict=False):
+                chosen = [size for size in sizes if size["width"] == multiplier]
+                batches = [size["batch_size"] for size in chosen]
+                for name, style in (("integers", "-"), ("floats", "--")):
+                    values = [size[key][name] for size in chosen]
+                    axes.plot(batches, values, style, color=colour, marker="o", markersize=4)
+                ends.append((chosen[-1][key]["integers"], f"width {multiplier:g}", colour))
+            axes.set(title=title, xlabel="batch", xscale="log")
+            axes.xaxis.set_major_locator(FixedLocator(batches))
+            for axis in (axes.xaxis, axes.yaxis):
+                axis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:,g}"))
+            axes.xaxis.set_minor_locator(NullLocator())
+        panes[0].set_yscale("log")
+        panes[0].yaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:,g}"))
+        panes[1].set_ylim(bottom=0)
+        handles = [plt.Line2D([], [], color="#444444", linestyle=style) for style in ("-", "--")]
+        panes[0].legend(handles, ["2-8-8-8", "float32 Keras"], frameon=False, loc="upper left")
+        _label_ends(panes[-1], ends)
+        _save(figure, path)
+
+
 _DRAWERS = {"none": lambda *_: None, "curves": curves, "sweep": sweep, "distributions": distributions}
+
+
+def _save(figure: Figure, path: Path) -> None:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    figure.savefig(path, metadata={"Software": None})
+    plt.close(figure)
 
 
 def _layers(histograms: Mapping[str, dict]) -> list[str]:
@@ -171,11 +204,11 @@ def _distribution(axes: Axes, histograms: Mapping[str, dict], operand: str, laye
     for i, histogram in enumerate(shown):
         axes.set_axis_on()
         centres, counts = np.array(histogram["centres"]), np.array(histogram["counts"])
-        width, met = centres[1] - centres[0], np.flatnonzero(counts)
-        density = counts / counts.sum() / width
+        bin_width, met = centres[1] - centres[0], np.flatnonzero(counts)
+        density = counts / counts.sum() / bin_width
         met = slice(met[0], met[-1] + 1)
         if i == 0 and histogram["on_grid"]:
-            bar = width * (0.6 if len(centres) < _FEW_CODES else 1)
+            bar = bin_width * (0.6 if len(centres) < _FEW_CODES else 1)
             axes.bar(centres[met], density[met], bar, color=PALETTE[0], linewidth=0)
             height = density.max()
         else:
@@ -189,11 +222,11 @@ def _distribution(axes: Axes, histograms: Mapping[str, dict], operand: str, laye
     axes.tick_params(labelsize=7)
 
 
-def _canvas(panes: int, labels: Sequence[str]) -> tuple[Figure, Sequence[Axes]]:
+def _canvas(panes: int, labels: Sequence[str], shared: bool = True) -> tuple[Figure, Sequence[Axes]]:
     """Panes side by side, with room on the right for the names of the lines."""
     left, pane, gap, names = 0.55, 5.2 if panes == 1 else 4.3, 0.5, 0.3 + 0.085 * max(map(len, labels))
     width, height = left + panes * pane + (panes - 1) * gap + names, 4.2
-    figure, axes = plt.subplots(1, panes, figsize=(width, height), sharey=True, squeeze=False)
+    figure, axes = plt.subplots(1, panes, figsize=(width, height), sharey=shared, squeeze=False)
     figure.subplots_adjust(left / width, 0.55 / height, 1 - names / width, 1 - 0.35 / height, wspace=gap / pane)
     return figure, axes[0]
 

@@ -13,9 +13,9 @@ is a run directory as train.py makes it: evaluate, verify and export it, or go o
 from __future__ import annotations
 
 import argparse
-import dataclasses
 import hashlib
 import io
+import json
 import sys
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -24,17 +24,18 @@ import keras
 import numpy as np
 from PIL import Image
 
-import models
-import train
 from experiments import pjrt_run
 from experiments.pjrt_programs import lowered_programs, named_variables
-from wage_tf import checkpoints, files, recipes, training
-from wage_tf.checkpoints import State
-from wage_tf.commands import OneLineParser, positive_int, run_command
+from wage_tf import files
+from wage_tf.cli import exits, parsers, train
+from wage_tf.cli.parsers import OneLineParser, positive_int
 from wage_tf.datasets import Dataset
 from wage_tf.datasets.splits import ArraySplit, Split
 from wage_tf.errors import UserError
-from wage_tf.runs import RunConfig, RunDirectory, summarize, versions
+from wage_tf.runs import checkpoints, training
+from wage_tf.runs.checkpoints import State
+from wage_tf.runs.config import RunConfig
+from wage_tf.runs.directory import RunDirectory, summarize, versions
 
 _LARGEST_FILE = 64 * 2**20
 _PIXELS_OF_A_SHEET = 2**24
@@ -42,7 +43,8 @@ _PIXELS_OF_A_SHEET = 2**24
 
 def pack(args: argparse.Namespace) -> int:
     """Writes a pack as the arguments say."""
-    config, dataset = train.configure(args)
+    parsers.parse_values(args)
+    config, dataset, _ = train.configuration_of(args)
     _check_fits(dataset)
     data_files = _shared_data(args.data, dataset) if args.data else None
     out = _new_directory(args.out)
@@ -51,7 +53,7 @@ def pack(args: argparse.Namespace) -> int:
         data_files=data_files or _write_data(out, dataset),
         data_digest=_data_digest(dataset),
         check=reference_digests(config, dataset, args.check_steps),
-        config=dataclasses.asdict(config),
+        config=config.as_json(),
         class_names=dataset.class_names,
         versions=versions(),
     )
@@ -73,7 +75,8 @@ def load(args: argparse.Namespace) -> int:
         raise UserError(str(error)) from None
     if state is None:
         raise UserError(f"{args.pack} has no sound state of a training: run pjrt_run.py first, or give its --out")
-    config = RunConfig(**source.manifest["config"])
+    content = json.dumps(source.manifest["config"]).encode()
+    config = RunConfig.from_json(Path(args.pack) / pjrt_run.MANIFEST, content, "pack the training again")
     parts = [source.images("train"), source.labels("train")]
     if source.manifest["test_size"]:
         parts += [source.images("test"), source.labels("test")]
@@ -105,14 +108,14 @@ def reference_digests(config: RunConfig, dataset: Dataset, steps: int) -> list[d
     steps = min(steps, config.epochs * dataset.steps_per_epoch(config.batch_size))
     if not steps:
         return []
-    model = training.prepare(config, dataset, models.build)
+    model = training.prepare(config, dataset)
     found = []
 
     class Digests(keras.callbacks.Callback):
         def on_train_batch_end(self, batch: int, logs: object = None) -> None:
             found.append({v.path: pjrt_run.digest(np.asarray(v)) for v in self.model.trainable_variables})
 
-    augmentation = training.recipe_of(config, dataset).augmentation
+    augmentation = config.augmentation
     batches = dataset.train_batches(config.batch_size, config.seed, augmentation)
     model.fit(batches, steps_per_epoch=steps, shuffle=False, verbose=0, callbacks=[Digests()])
     return found
@@ -128,9 +131,9 @@ def _new_directory(path: str) -> Path:
 
 def _built(config: RunConfig, dataset: Dataset) -> keras.Model:
     """The network of a configuration with every variable there: weights, optimizer, metrics."""
-    model = training.prepare(config, dataset, models.build)
+    model = training.prepare(config, dataset)
     model.optimizer.build(model.trainable_variables)
-    augmentation = training.recipe_of(config, dataset).augmentation
+    augmentation = config.augmentation
     model.evaluate(*dataset.probe_batch(1, augmentation), verbose=0)
     model.reset_metrics()
     return model
@@ -138,10 +141,9 @@ def _built(config: RunConfig, dataset: Dataset) -> keras.Model:
 
 def _write_programs(out: Path, config: RunConfig, dataset: Dataset) -> dict[str, object]:
     """Writes programs and initial variables; returns what the manifest says of them and of how to run them."""
-    schedule = recipes.parse_schedule(config.schedule)
-    model = _built(dataclasses.replace(config, schedule=recipes.format_schedule(schedule[:1])), dataset)
+    model = _built(config.model_copy(update={"schedule": config.schedule[:1]}), dataset)
     variables = named_variables(model)
-    augmentation = training.recipe_of(config, dataset).augmentation
+    augmentation = config.augmentation
     programs = {}
     for name, program in lowered_programs(model, dataset, config.batch_size, training.TEST_BATCH, augmentation).items():
         files.write_bytes(out / f"{name}.bin", program.blob)
@@ -158,7 +160,7 @@ def _write_programs(out: Path, config: RunConfig, dataset: Dataset) -> dict[str,
         "batch_size": config.batch_size,
         "test_batch_size": training.TEST_BATCH,
         "epochs": config.epochs,
-        "schedule": schedule,
+        "schedule": config.schedule,
         "seed": config.seed,
         "augmentation": augmentation is not None,
         "files": _digests(out, ["variables.npz", *(about["file"] for about in programs.values())]),
@@ -233,6 +235,18 @@ def parser() -> argparse.ArgumentParser:
     commands = result.add_subparsers(required=True, metavar="pack|load")
     packing = commands.add_parser("pack", help="write a training's programs and data", prog=f"{result.prog} pack")
     packing.set_defaults(command=pack, checkpoint_steps=0, histogram_freq=0)
+    decisions = (
+        "run_dir",
+        "resume",
+        "bits_from",
+        "pattern",
+        "factor",
+        "clip_bits",
+        "clip_outputs",
+        "gamma",
+        "random_width",
+    )
+    packing.set_defaults(**dict.fromkeys(decisions))
     packing.add_argument("--out", required=True, metavar="DIR", help="where the pack goes: a new or empty directory")
     packing.add_argument("--data", metavar="PACK", help="leave out the images: they are those of this other pack")
     packing.add_argument("--dataset", default="digits", metavar="NAME|PATH", help="as in train.py")
@@ -241,17 +255,21 @@ def parser() -> argparse.ArgumentParser:
     packing.add_argument("--image-size", type=positive_int, metavar="N", help="as in train.py")
     packing.add_argument("--bits", metavar="W,A,G,E", help="as in train.py (default 2,8,8,8)")
     packing.add_argument("--model", metavar="NAME", help="as in train.py")
-    packing.add_argument("--width", type=train.positive_float, default=1.0, metavar="X", help="as in train.py")
-    packing.add_argument("--beta", type=train.positive_float, metavar="X", help="as in train.py")
+    packing.add_argument("--width", type=parsers.width_multiplier, default=1.0, metavar="X", help="as in train.py")
+    packing.add_argument("--beta", type=parsers.positive_float, metavar="X", help="as in train.py")
     packing.add_argument("--batch-size", type=positive_int, metavar="N", help="images per step")
     packing.add_argument("--epochs", type=positive_int, metavar="N", help="passes over the training images")
     rate = packing.add_mutually_exclusive_group()
-    rate.add_argument("--learning-rate", type=train.positive_float, metavar="ETA", help="one eta throughout")
+    rate.add_argument(
+        "--learning-rate", type=parsers.constant_rate, dest="schedule", metavar="ETA", help="one eta throughout"
+    )
     rate.add_argument("--schedule", metavar="ETA@EPOCH,...", help="as in train.py")
-    packing.add_argument("--seed", type=train.natural, default=0, metavar="N", help="decides the whole run (default 0)")
+    packing.add_argument(
+        "--seed", type=parsers.natural, default=0, metavar="N", help="decides the whole run (default 0)"
+    )
     packing.add_argument(
         "--check-steps",
-        type=train.natural,
+        type=parsers.natural,
         default=20,
         metavar="N",
         help="train N steps here, for pjrt_run.py to compare its weights with (default 20)",
@@ -267,7 +285,9 @@ def parser() -> argparse.ArgumentParser:
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Runs the command line and returns its exit code."""
-    return run_command(parser(), lambda args: args.command(args), argv)
+    arguments = parser()
+    args = arguments.parse_args(argv)
+    return exits.run(arguments.prog, lambda signals: args.command(args))
 
 
 if __name__ == "__main__":

@@ -14,7 +14,7 @@ ROOT = Path(__file__).resolve().parent.parent
 _TELLING_FLAGS = ("avx2", "avx512f", "avx512_vnni", "avx_vnni", "amx_int8", "asimddp")
 
 
-def sitting() -> dict[str, object]:
+def session() -> dict[str, object]:
     """What is true of a process that starts now: time, commit and hardware."""
     now = datetime.datetime.now(datetime.UTC)
     return {"started": now.isoformat(timespec="seconds"), "commit": commit(), "hardware": hardware()}

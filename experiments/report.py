@@ -1,42 +1,52 @@
-"""Writes `docs/results.md` and its pictures from the records alone: `python -m experiments.report`.
+"""Writes docs/results.md, docs/benchmarks.md and their pictures from the records alone: `python -m experiments.report`.
 
-The page's frame is `experiments/page/results.md`, the prose of a section its experiment's note; what has no record is
+The pages' frames are in `experiments/page`, the prose of a section is its experiment's note; what has no record is
 shown as not run yet.
 """
 
 from __future__ import annotations
 
 import argparse
+import functools
 import re
 import sys
 import tomllib
 from collections.abc import Sequence
 from pathlib import Path
 
-from experiments import results, spec, tables
+from experiments import figures, results, spec, tables
 from experiments.provenance import ROOT
 from experiments.spec import Experiment
 from experiments.summaries import NOT_RUN, Outcome, outcomes
 from wage_tf import files
-from wage_tf.commands import OneLineParser, run_command
+from wage_tf.cli import exits
+from wage_tf.cli.parsers import OneLineParser
 from wage_tf.errors import UserError
+from wage_tf.runs.signals import Signals
 
-PAGE = ROOT / "docs" / "results.md"
+DOCS = ROOT / "docs"
+PAGES = ("results", "benchmarks")
 _FRAME = spec.FOLDER / "page"
 
 
-def page(results_dir: Path = results.FOLDER, frame: Path = _FRAME) -> str:
-    """The whole page as Markdown."""
-    rows = tomllib.loads((frame / "benchmarks.toml").read_text())
+def page(name: str, results_dir: Path = results.FOLDER, frame: Path = _FRAME) -> str:
+    """A whole page of `PAGES` as Markdown.
+
+    Its frame's `{{experiment NAME}}` is an experiment's section, `{{benchmarks TABLE}}` a table of benchmarks.toml,
+    `{{records BENCHMARK}}` all records of a benchmark.
+    """
 
     def fill(found: re.Match) -> str:
-        kind, name = found.groups()
+        kind, wanted = found.groups()
         if kind == "experiment":
-            experiment = spec.load(name)
+            experiment = spec.load(wanted)
             return section(experiment, outcomes(experiment, results_dir))
-        return tables.of_benchmarks(rows[name], results_dir / "benchmarks")
+        if kind == "records":
+            return tables.of_records(wanted, results_dir / "benchmarks")
+        rows = tomllib.loads((frame / "benchmarks.toml").read_text())
+        return tables.of_benchmarks(rows[wanted], results_dir / "benchmarks")
 
-    return re.sub(r"\{\{(experiment|benchmarks) (\w+)\}\}", fill, (frame / "results.md").read_text())
+    return re.sub(r"\{\{(experiment|benchmarks|records) ([\w-]+)\}\}", fill, (frame / f"{name}.md").read_text())
 
 
 def section(experiment: Experiment, found: Sequence[Outcome]) -> str:
@@ -44,7 +54,7 @@ def section(experiment: Experiment, found: Sequence[Outcome]) -> str:
     any_record = any(outcome.records for outcome in found)
     is_sweep = experiment.figure == "sweep"
     table = tables.of_sweep if is_sweep else tables.of_variants
-    picture = f"![{experiment.title}]({image_of(experiment).relative_to(PAGE.parent)})"
+    picture = f"![{experiment.title}]({image_of(experiment).relative_to(DOCS)})"
     expected = f"Expected: {experiment.minutes:.0f} minutes on {experiment.hardware}."
     parts = [
         f"### {experiment.title}",
@@ -67,7 +77,7 @@ def has_picture(experiment: Experiment, found: Sequence[Outcome]) -> bool:
 
 def image_of(experiment: Experiment) -> Path:
     """Where an experiment's picture is kept."""
-    return PAGE.parent / "images" / f"results-{experiment.name}.png"
+    return DOCS / "images" / f"results-{experiment.name}.png"
 
 
 def with_figures(note: str, found: Sequence[Outcome]) -> str:
@@ -90,28 +100,27 @@ def with_figures(note: str, found: Sequence[Outcome]) -> str:
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Runs the command line and returns its exit code."""
-    parser = OneLineParser(
-        prog="experiments.report", description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
-    parser.add_argument("--check", action="store_true", help="write nothing; exit code 1 if the page is out of date")
-    return run_command(parser, _report, argv)
+    parser = OneLineParser(prog="experiments.report", description=__doc__)
+    parser.add_argument("--check", action="store_true", help="write nothing; exit code 1 if a page is out of date")
+    return exits.run(parser.prog, functools.partial(_report, parser.parse_args(argv)))
 
 
-def _report(args: argparse.Namespace) -> int:
-    text = page()
+def _report(args: argparse.Namespace, signals: Signals) -> int:
+    texts = {DOCS / f"{name}.md": page(name) for name in PAGES}
     if args.check:
-        return int(PAGE.read_text() != text)
-    from experiments import figures
-
+        return int(any(path.read_text() != text for path, text in texts.items()))
     for name in spec.names():
         experiment = spec.load(name)
         found = outcomes(experiment, results.FOLDER)
         if has_picture(experiment, found):
             figures.draw(experiment, found, image_of(experiment))
         print(f"{name:24} {sum(len(outcome.records) for outcome in found)} records")
-    files.write_bytes(PAGE, text.encode())
-    missing = text.count(NOT_RUN)
-    print(f"wrote {PAGE.relative_to(ROOT)}" + (f"; {missing} figures are not there yet" if missing else ""))
+    for record in tables.records(results.FOLDER / "benchmarks", "train_step-vgg7")[:1]:
+        figures.steps(record["figures"]["sizes"], DOCS / "images" / "benchmarks-steps.png")
+    for path, text in texts.items():
+        files.write_bytes(path, text.encode())
+        missing = text.count(NOT_RUN)
+        print(f"wrote {path.relative_to(ROOT)}" + (f"; {missing} figures are not there yet" if missing else ""))
     return 0
 
 

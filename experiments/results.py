@@ -11,8 +11,9 @@ from pathlib import Path
 
 from experiments.provenance import ROOT
 from experiments.spec import Run
-from wage_tf import files, runs
+from wage_tf import files
 from wage_tf.errors import UserError
+from wage_tf.runs.directory import RunDirectory, versions
 
 FOLDER = ROOT / "experiments" / "results"
 
@@ -43,27 +44,27 @@ def write(folder: Path, record: Mapping[str, object]) -> None:
     files.write_bytes(path, (text + "\n").encode())
 
 
-def of_finished_run(run: Run, directory: Path, sittings: list[dict]) -> dict[str, object]:
+def of_finished_run(run: Run, directory: Path, sessions: list[dict]) -> dict[str, object]:
     """The record of a run that train.py took to its end."""
-    results = runs.RunDirectory(directory).read_results()
+    results = RunDirectory(directory).read_results().as_json()
     figures = ("test_error", "best_test_error", "best_epoch", "train_error", "epochs", "seconds", "versions")
     return {
         **_head(run, "done"),
         **{name: results[name] for name in figures},
-        "sittings": sittings,
+        "sessions": sessions,
         "metrics": read_metrics(directory),
     }
 
 
-def of_diverged_run(run: Run, directory: Path, sittings: list[dict], reason: str) -> dict[str, object]:
+def of_diverged_run(run: Run, directory: Path, sessions: list[dict], reason: str) -> dict[str, object]:
     """The record of a run that ended in a loss or a weight that is no number."""
     metrics = read_metrics(directory)
     return {
         **_head(run, "diverged"),
         "reason": reason,
         "epochs": len(metrics.get("epoch", [])),
-        "versions": runs.versions(),
-        "sittings": sittings,
+        "versions": versions(),
+        "sessions": sessions,
         "metrics": metrics,
     }
 
@@ -90,10 +91,10 @@ def _head(run: Run, status: str) -> dict[str, object]:
         "variant": run.variant.name,
         "seed": run.seed,
         "status": status,
-        "command": shlex.join(["python", *run.program, *run.arguments]),
+        "command": shlex.join(["python", "train.py", *run.arguments]),
         "settings": _settings(run),
     }
 
 
 def _settings(run: Run) -> dict[str, object]:
-    return {**run.variant.settings, **run.variant.ablation}
+    return dict(run.variant.settings)

@@ -1,121 +1,53 @@
-"""Trains the runs of an experiment that are not done yet, and records each: `python -m experiments.run NAME`.
+"""Trains the runs of an experiment that are not done yet, one after the other: `python -m experiments.run NAME`.
 
     python -m experiments.run --list                        every experiment: runs done, expected time
     python -m experiments.run mnist authors --seeds 0,1     some variants, some seeds
     python -m experiments.run --all                         everything
 
-Each run is a process of train.py (or experiments.ablations) with --resume, in runs/experiments/NAME/VARIANT-sSEED; one
+Each run is a process of train.py with --resume, in runs/experiments/NAME/VARIANT-sSEED; one
 that another experiment has recorded is not trained again. Ctrl-C or SIGTERM end it after a checkpoint, and after any
-stop the same command goes on. Several runners share the work, since a run is claimed by a lock: start one per core
-(`taskset -c 0 python -m experiments.run NAME`).
+stop the same command goes on. A second runner leaves a run that is being trained to the first.
 """
 
 from __future__ import annotations
 
 import argparse
 import dataclasses
+import fcntl
+import functools
 import json
 import os
 import re
-import signal
 import subprocess
 import sys
-import time
 from collections.abc import Sequence
 from pathlib import Path
-from types import FrameType
 
 from experiments import distributions, provenance, results, spec
-from experiments.claims import claim
 from experiments.spec import Experiment, Run
-from wage_tf import files, runs
-from wage_tf.commands import OneLineParser, run_command
+from wage_tf import files
+from wage_tf.cli import exits
+from wage_tf.cli.parsers import OneLineParser
 from wage_tf.errors import UserError
+from wage_tf.runs.directory import RunDirectory
+from wage_tf.runs.signals import Signals, Stopped
 
 _DIVERGED = "the training diverged"
-_POLL_SECONDS = 0.5
 
 
 @dataclasses.dataclass(frozen=True)
-class Place:
-    """The files of one run: its run directory, and beside it what the runner keeps."""
-
-    directory: Path
-
-    @property
-    def lock(self) -> Path:
-        return self.directory.with_name(f"{self.directory.name}.lock")
-
-    @property
-    def log(self) -> Path:
-        return self.directory.with_name(f"{self.directory.name}.log")
-
-    @property
-    def provenance(self) -> Path:
-        """Sittings of the run: a list with time, commit and hardware of each start."""
-        return self.directory.with_name(f"{self.directory.name}.provenance.json")
-
-    def sittings(self) -> list[dict]:
-        """The sittings so far; none for a run that was started by hand."""
-        return json.loads(self.provenance.read_text()) if self.provenance.exists() else []
-
-    def sit_down(self) -> None:
-        """Notes a new sitting."""
-        files.write_json(self.provenance, [*self.sittings(), provenance.sitting()])
-
-    def is_finished(self, epochs: int) -> bool:
-        """Whether train.py took it to this many epochs."""
-        found = runs.RunDirectory(self.directory).read_results()
-        return found is not None and found["epochs"] == epochs
-
-
-class Stopped(Exception):
-    """A signal asked the runner to stop; `signum` is its number."""
-
-    def __init__(self, signum: int):
-        super().__init__(signal.Signals(signum).name)
-        self.signum = signum
-
-
-class Progress:
-    """Estimates the time left from the epochs done in this sitting against their expected time."""
-
-    def __init__(self, queue: Sequence[Run]):
-        self._left = sum(_expected(run, run.variant.epochs) for run in queue)
-        self._expected = self._spent = 0.0
-
-    def advance(self, run: Run, epochs: int, seconds: float) -> None:
-        """Counts epochs of a run that took `seconds`."""
-        self._expected += _expected(run, epochs)
-        self._spent += seconds
-        self.skip(run, epochs)
-
-    def skip(self, run: Run, epochs: int) -> None:
-        """Counts epochs that need not be trained."""
-        self._left -= _expected(run, epochs)
-
-    @property
-    def left(self) -> str:
-        """The time left, for people."""
-        pace = self._spent / self._expected if self._expected else 1.0
-        return duration(max(0.0, self._left * pace))
-
-
 class Runner:
     """Works through a queue of runs.
 
-    Args:
+    Attributes:
         runs_dir: Where run directories are.
         results_dir: Where records are written.
         data_dir: Directory of TensorFlow Datasets; None for the environment's.
     """
 
-    def __init__(self, runs_dir: Path, results_dir: Path, data_dir: str | None = None):
-        self.runs_dir = runs_dir
-        self.results_dir = results_dir
-        self.data_dir = data_dir
-        self._process: subprocess.Popen | None = None
-        self._signum: int | None = None
+    runs_dir: Path
+    results_dir: Path
+    data_dir: str | None = None
 
     def work(self, queue: Sequence[Run]) -> int:
         """Trains and records what is not recorded yet; returns how many runs failed.
@@ -123,136 +55,95 @@ class Runner:
         Raises:
             Stopped: On SIGINT or SIGTERM, after the training has written a checkpoint.
         """
-        queue = [run for run in queue if results.read(self.results_dir, run) is None]
-        progress = Progress(queue)
-        failed, elsewhere = 0, 0
-        previous = {signum: signal.signal(signum, self._receive) for signum in (signal.SIGINT, signal.SIGTERM)}
-        try:
-            for number, run in enumerate(queue, 1):
-                place = self._place(run)
-                place.directory.parent.mkdir(parents=True, exist_ok=True)
-                with claim(place.lock) as lock:
-                    if lock is None or results.read(self.results_dir, run) is not None:
-                        progress.skip(run, run.variant.epochs)
-                        elsewhere += lock is None
-                        continue
-                    self._stop_if_asked()
-                    where = f"run {number} of {len(queue)}, {progress.left} left"
-                    print(f"{run.experiment.name} {run}: {where}", flush=True)
-                    try:
-                        failed += not self._train(run, place, lock, progress)
-                    except UserError as error:
-                        print(f"  failed: {error}", file=sys.stderr)
-                        failed += 1
-        finally:
-            for signum, handler in previous.items():
-                signal.signal(signum, handler)
-        if elsewhere:
-            print(f"{elsewhere} runs are in the hands of another process")
+        queue, failed = [run for run in queue if results.read(self.results_dir, run) is None], 0
+        for number, run in enumerate(queue, 1):
+            print(f"{run.experiment.name} {run}: run {number} of {len(queue)}", flush=True)
+            directory = self._directory(run)
+            directory.parent.mkdir(parents=True, exist_ok=True)
+            with open(_beside(directory, ".lock"), "w") as lock:
+                try:
+                    fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+                except BlockingIOError:
+                    print("  another process trains it")
+                    continue
+                try:
+                    self._finish(run, directory, lock.fileno())
+                except UserError as error:
+                    print(f"  failed: {error}", file=sys.stderr)
+                    failed += 1
         return failed
 
     def record(self, queue: Sequence[Run]) -> None:
         """Only writes the records of runs that are finished, such as those that were started by hand."""
         for run in queue:
-            place = self._place(run)
-            if results.read(self.results_dir, run) is None and place.is_finished(run.variant.epochs):
-                self._record(run, place)
+            directory = self._directory(run)
+            if results.read(self.results_dir, run) is None and _epochs(directory) == run.variant.epochs:
+                self._write(run, results.of_finished_run(run, directory, _sessions(directory)), directory)
 
-    def _place(self, run: Run) -> Place:
-        return Place(self.runs_dir / run.experiment.name / str(run))
+    def _directory(self, run: Run) -> Path:
+        return self.runs_dir / run.experiment.name / str(run)
 
-    def _train(self, run: Run, place: Place, lock: int, progress: Progress) -> bool:
-        """Trains a run to its end, unless it is there already, and records it; returns whether it has a record."""
-        if place.is_finished(run.variant.epochs):
-            progress.skip(run, run.variant.epochs)
-            self._record(run, place)
-            return True
-        if self._adopt(run):
-            progress.skip(run, run.variant.epochs)
-            return True
-        command = self._command(run, place)
-        place.sit_down()
-        code = self._follow(run, place, command, lock, progress)
-        if code == 0:
-            self._record(run, place)
-            return True
-        reason = _last_line(place.log)
-        if code == 1 and _DIVERGED in reason:
-            record = results.of_diverged_run(run, place.directory, place.sittings(), reason.partition(": error: ")[2])
-            results.write(self.results_dir, record)
-            print(f"  {record['reason']}")
-            return True
-        print(f"  failed with exit code {code}: {reason} ({place.log})", file=sys.stderr)
-        return False
+    def _finish(self, run: Run, directory: Path, lock: int) -> None:
+        """Records a run, after its training unless that is done, here or in another experiment."""
+        if results.read(self.results_dir, run) is not None or self._recorded_as_another(run):
+            return
+        diverged = None if _epochs(directory) == run.variant.epochs else self._train(run, directory, lock)
+        sessions = _sessions(directory)
+        if diverged:
+            print(f"  {diverged}")
+            record = results.of_diverged_run(run, directory, sessions, diverged)
+        elif _epochs(directory) == run.variant.epochs:
+            record = results.of_finished_run(run, directory, sessions)
+        else:
+            raise UserError(f"{directory} holds a run of more epochs: remove it")
+        self._write(run, record, directory)
 
-    def _adopt(self, run: Run) -> bool:
+    def _train(self, run: Run, directory: Path, lock: int) -> str | None:
+        """Trains a run to its end, in a process that keeps its lock; returns why it diverged, if it did.
+
+        Raises:
+            UserError: If it ends in another way.
+        """
+        arguments = [*map(_expanded, run.arguments), "--run-dir", str(directory), "--resume"]
+        if self.data_dir and "data_dir" not in run.variant.settings:
+            arguments += ["--data-dir", self.data_dir]
+        command = [sys.executable, "train.py", *arguments]
+        files.write_json(_beside(directory, ".provenance.json"), [*_sessions(directory), provenance.session()])
+        with subprocess.Popen(
+            command, cwd=provenance.ROOT, stderr=subprocess.PIPE, text=True, pass_fds=[lock], start_new_session=True
+        ) as training:
+            try:
+                errors = training.communicate()[1]
+            except Stopped as stop:
+                training.send_signal(stop.signum)
+                training.communicate()
+                raise
+        last = (errors.strip().splitlines() or ["it printed nothing"])[-1]
+        if training.returncode == 1 and _DIVERGED in last:
+            return last.partition(": error: ")[2]
+        if training.returncode:
+            raise UserError(f"exit code {training.returncode}: {last}")
+        return None
+
+    def _recorded_as_another(self, run: Run) -> bool:
         """Records the figures of the same training in another experiment; returns whether there is one."""
         experiments = [spec.load(name) for name in spec.names()]
         others = [Run(other, variant, run.seed) for other in experiments for variant in other.variants]
-        for other in others:
-            record = results.read(self.results_dir, other) if other.training == run.training else None
-            if record is None:
+        for other in (other for other in others if other.training == run.training):
+            record, directory = results.read(self.results_dir, other), self._directory(other)
+            measures = run.experiment.figure == "distributions"
+            if record is None or (measures and _epochs(directory) != run.variant.epochs):
                 continue
-            if run.experiment.figure == "distributions":
-                if not self._place(other).is_finished(run.variant.epochs):
-                    continue
-                record["distributions"] = distributions.of_run(self._place(other).directory, self.data_dir)
-            results.write(self.results_dir, results.of_same_training(run, record))
             print(f"  the same training as {other.experiment.name} {other}", flush=True)
+            self._write(run, results.of_same_training(run, record), directory)
             return True
         return False
 
-    def _command(self, run: Run, place: Place) -> list[str]:
-        command = [sys.executable, *run.program, *map(_expanded, run.arguments)]
-        command += ["--run-dir", str(place.directory), "--resume"]
-        if self.data_dir and "data_dir" not in run.variant.settings:
-            command += ["--data-dir", self.data_dir]
-        return command
-
-    def _follow(self, run: Run, place: Place, command: Sequence[str], lock: int, progress: Progress) -> int:
-        """Runs the training, tells of every epoch and returns its exit code."""
-        done, start = _epochs_done(place), time.monotonic()
-        progress.skip(run, done)
-        with open(place.log, "ab") as log:
-            self._process = subprocess.Popen(
-                command, cwd=provenance.ROOT, stdout=log, stderr=log, pass_fds=[lock], start_new_session=True
-            )
-        if self._signum is not None:
-            self._process.send_signal(self._signum)
-        while (code := self._wait(_POLL_SECONDS)) is None:
-            now = _epochs_done(place)
-            if now > done:
-                progress.advance(run, now - done, time.monotonic() - start)
-                done, start = now, time.monotonic()
-                print(f"  {_latest(place)} of {run.variant.epochs}, {progress.left} left", flush=True)
-        self._process = None
-        progress.skip(run, run.variant.epochs - done)
-        self._stop_if_asked()
-        return code
-
-    def _record(self, run: Run, place: Place) -> None:
-        if not place.is_finished(run.variant.epochs):
-            raise UserError(f"{place.directory} holds a run of more epochs: remove it")
-        record = results.of_finished_run(run, place.directory, place.sittings())
-        if run.experiment.figure == "distributions":
-            record["distributions"] = distributions.of_run(place.directory, self.data_dir)
+    def _write(self, run: Run, record: dict[str, object], directory: Path) -> None:
+        if run.experiment.figure == "distributions" and record["status"] == "done":
+            record["distributions"] = distributions.of_run(directory, self.data_dir)
         results.write(self.results_dir, record)
         print(f"  recorded {results.path_of(self.results_dir, run)}", flush=True)
-
-    def _wait(self, seconds: float) -> int | None:
-        try:
-            return self._process.wait(seconds)
-        except subprocess.TimeoutExpired:
-            return None
-
-    def _receive(self, signum: int, frame: FrameType | None) -> None:
-        self._signum = signum
-        if self._process is not None:
-            self._process.send_signal(signum)
-
-    def _stop_if_asked(self) -> None:
-        if self._signum is not None:
-            raise Stopped(self._signum)
 
 
 def duration(seconds: float) -> str:
@@ -263,9 +154,7 @@ def duration(seconds: float) -> str:
 
 def parser() -> argparse.ArgumentParser:
     """The command line."""
-    result = OneLineParser(
-        prog="experiments.run", description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
+    result = OneLineParser(prog="experiments.run", description=__doc__)
     result.add_argument("experiment", nargs="?", metavar="NAME", help="an experiment, or the path of a .toml file")
     result.add_argument("variants", nargs="*", metavar="VARIANT", help="only these variants (default: all)")
     result.add_argument("--all", action="store_true", help="every experiment, the quick ones first")
@@ -280,10 +169,13 @@ def parser() -> argparse.ArgumentParser:
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Runs the command line and returns its exit code: 0, 1 if a run failed, 2 wrong input, 128 + the signal."""
-    return run_command(parser(), _run, argv)
+    arguments = parser()
+    args = arguments.parse_args(argv)
+    again = ["python", "-m", "experiments.run", *(sys.argv[1:] if argv is None else argv)]
+    return exits.run(arguments.prog, functools.partial(_run, args), again)
 
 
-def _run(args: argparse.Namespace) -> int:
+def _run(args: argparse.Namespace, signals: Signals) -> int:
     chosen = spec.names() if args.all or (args.list and not args.experiment) else [args.experiment]
     if chosen == [None]:
         raise UserError("an experiment, --all or --list is wanted")
@@ -298,11 +190,24 @@ def _run(args: argparse.Namespace) -> int:
     if args.record:
         runner.record(queue)
         return 0
-    try:
-        return 1 if runner.work(queue) else 0
-    except Stopped as stop:
-        print(f"\nstopped by {stop}; the same command goes on", file=sys.stderr)
-        return 128 + stop.signum
+    return 1 if runner.work(queue) else 0
+
+
+def _beside(directory: Path, suffix: str) -> Path:
+    """A file that the runner keeps beside a run directory."""
+    return directory.with_name(directory.name + suffix)
+
+
+def _sessions(directory: Path) -> list[dict]:
+    """Time, commit and hardware of each start of a run; none for one that was started by hand."""
+    path = _beside(directory, ".provenance.json")
+    return json.loads(path.read_text()) if path.exists() else []
+
+
+def _epochs(directory: Path) -> int | None:
+    """The epochs that train.py took a run to its end with; None if it has not."""
+    found = RunDirectory(directory).read_results()
+    return None if found is None else found.epochs
 
 
 def _queue(experiment: Experiment, args: argparse.Namespace) -> list[Run]:
@@ -313,23 +218,9 @@ def _queue(experiment: Experiment, args: argparse.Namespace) -> list[Run]:
 
 def _status(experiment: Experiment, queue: Sequence[Run], results_dir: Path) -> str:
     left = [run for run in queue if results.read(results_dir, run) is None]
-    seconds = sum(_expected(run, run.variant.epochs) for run in left)
+    seconds = sum(run.variant.epochs * run.experiment.seconds_per_epoch for run in left)
     done = f"{len(queue) - len(left)} of {len(queue)} runs"
     return f"{experiment.name:20} {done:16} {duration(seconds):>12} left   {experiment.title}"
-
-
-def _expected(run: Run, epochs: int) -> float:
-    return epochs * run.experiment.seconds_per_epoch
-
-
-def _epochs_done(place: Place) -> int:
-    return len(results.read_metrics(place.directory).get("epoch", []))
-
-
-def _latest(place: Place) -> str:
-    metrics = results.read_metrics(place.directory)
-    error = metrics.get("test_error", metrics["train_error"])[-1]
-    return f"epoch {metrics['epoch'][-1]}: error {error:.2f}%"
 
 
 def _expanded(argument: str) -> str:
@@ -337,11 +228,6 @@ def _expanded(argument: str) -> str:
     if missing:
         raise UserError(f"the environment has no {missing[0]}, which this experiment needs")
     return os.path.expandvars(argument)
-
-
-def _last_line(path: Path) -> str:
-    lines = path.read_text(errors="replace").strip().splitlines()
-    return lines[-1] if lines else "it printed nothing"
 
 
 def _seeds(text: str) -> list[int]:

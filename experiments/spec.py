@@ -3,32 +3,35 @@
 title = "..."               reproduces = "..."     figure = "curves"     axis = "k_G"
 seeds = [0, 1]              seconds_per_epoch = 22                  hardware = "..."      note = "prose"
 [settings]                  arguments of train.py that all variants share; `epochs` is required
-[variants.NAME]             label, x (place on a sweep's axis), needs, settings, ablation
+[variants.NAME]             label, x (place on a sweep's axis), needs, settings
 [[published]]               label, source, errors = { NAME = 0.40 }: test errors in percent
 """
 
 from __future__ import annotations
 
 import dataclasses
+import json
 import os
 import tomllib
-from collections.abc import Mapping
 from pathlib import Path
+from typing import Annotated, Literal, Self
 
-import train
-from experiments import ablations
+import pydantic
+from pydantic import Field, field_validator, model_validator
+
+from wage_tf.cli import train
 from wage_tf.errors import UserError
+from wage_tf.runs import documents
+from wage_tf.runs.documents import Document, Natural, Text
 
 FOLDER = Path(__file__).resolve().parent
-FIGURES = ("none", "curves", "sweep", "distributions")
 
 _DEFAULT_BITS = "2,8,8,8"
 _OF_THE_RUNNER = {"seed", "run_dir", "resume", "overwrite", "evaluate", "verbose", "histogram_freq"}
-_SETTINGS = set(vars(train.parser().parse_args([]))) - _OF_THE_RUNNER
+_SETTINGS = {"learning_rate", *vars(train.parser().parse_args([]))} - _OF_THE_RUNNER
 
 
-@dataclasses.dataclass(frozen=True)
-class Variant:
+class Variant(Document):
     """One training of an experiment.
 
     Attributes:
@@ -37,15 +40,24 @@ class Variant:
         x: Its place on the axis of a sweep; None elsewhere.
         needs: Data that few have: it is trained only where it is asked for by name.
         settings: Arguments of train.py, by their names with underscores.
-        ablation: Arguments of `experiments.ablations` beyond train.py's; empty for a training by train.py itself.
     """
 
-    name: str
-    label: str
-    x: float | None
-    needs: str
-    settings: Mapping[str, object]
-    ablation: Mapping[str, object]
+    name: Text
+    label: Text
+    x: int | float | None = None
+    needs: str = ""
+    settings: dict[str, bool | int | float | str]
+
+    @field_validator("settings")
+    @classmethod
+    def _are_arguments(cls, settings: dict[str, object]) -> dict[str, object]:
+        unknown = sorted(settings.keys() - _SETTINGS)
+        if unknown:
+            raise ValueError(f"settings has no {unknown[0]!r}; there are {', '.join(sorted(_SETTINGS))}")
+        epochs = settings.get("epochs")
+        if type(epochs) is not int or epochs < 1:
+            raise ValueError(f"epochs is an integer of at least 1; received {epochs}")
+        return settings
 
     @property
     def epochs(self) -> int:
@@ -53,8 +65,7 @@ class Variant:
         return self.settings["epochs"]
 
 
-@dataclasses.dataclass(frozen=True)
-class Published:
+class Published(Document):
     """Someone's test errors, in percent.
 
     Attributes:
@@ -63,13 +74,12 @@ class Published:
         errors: By variant.
     """
 
-    label: str
-    source: str
-    errors: Mapping[str, float]
+    label: Text
+    source: Text
+    errors: dict[str, float]
 
 
-@dataclasses.dataclass(frozen=True)
-class Experiment:
+class Experiment(Document):
     """A declarative experiment.
 
     Attributes:
@@ -82,21 +92,35 @@ class Experiment:
         seeds: Every variant is trained with each.
         seconds_per_epoch: Expected time, on `hardware`.
         hardware: Where that time was taken.
-        variants: The trainings.
+        table: The trainings by name, `variants` in the file.
         published: What others measured.
     """
 
     name: str
-    title: str
-    reproduces: str
-    note: str
-    figure: str
-    axis: str
-    seeds: tuple[int, ...]
+    title: Text
+    reproduces: str = ""
+    note: str = ""
+    figure: Literal["none", "curves", "sweep", "distributions"] = "none"
+    axis: str = ""
+    seeds: Annotated[tuple[Natural, ...], Field(min_length=1)]
     seconds_per_epoch: float
-    hardware: str
-    variants: tuple[Variant, ...]
-    published: tuple[Published, ...]
+    hardware: Text
+    table: Annotated[dict[str, Variant], Field(min_length=1, alias="variants")]
+    published: tuple[Published, ...] = ()
+
+    @model_validator(mode="after")
+    def _fits_together(self) -> Self:
+        if self.figure == "sweep" and not (self.axis and all(variant.x is not None for variant in self.variants)):
+            raise ValueError("a sweep needs an axis, and an x in every variant")
+        for entry in self.published:
+            for name in sorted(entry.errors.keys() - self.table.keys()):
+                raise ValueError(f"published {entry.label}: there is no variant {name!r}")
+        return self
+
+    @property
+    def variants(self) -> tuple[Variant, ...]:
+        """The trainings."""
+        return tuple(self.table.values())
 
     @property
     def minutes(self) -> float:
@@ -110,11 +134,9 @@ class Experiment:
         Raises:
             UserError: If there is none of this name.
         """
-        for variant in self.variants:
-            if variant.name == name:
-                return variant
-        known = ", ".join(variant.name for variant in self.variants)
-        raise UserError(f"{self.name} has no variant {name!r}: choose from {known}")
+        if name not in self.table:
+            raise UserError(f"{self.name} has no variant {name!r}: choose from {', '.join(self.table)}")
+        return self.table[name]
 
 
 @dataclasses.dataclass(frozen=True)
@@ -131,19 +153,19 @@ class Run:
     @property
     def arguments(self) -> list[str]:
         """The training's arguments; `$VARIABLES` of the environment as they are written."""
-        given = {**self.variant.settings, **self.variant.ablation}
-        pairs = ((f"--{name.replace('_', '-')}", str(value)) for name, value in given.items())
-        return [*(text for pair in pairs for text in pair), "--seed", str(self.seed), "--histogram-freq", "0"]
+        given = {**self.variant.settings, "seed": self.seed, "histogram_freq": 0}
+        return [word for name, value in given.items() for word in _argument(name.replace("_", "-"), value)]
 
     @property
     def training(self) -> dict[str, object]:
         """What decides the training: equal ones end in the same weights, whatever experiment they belong to."""
-        return {"bits": _DEFAULT_BITS, **self.variant.settings, **self.variant.ablation, "seed": self.seed}
+        return {"bits": _DEFAULT_BITS, **self.variant.settings, "seed": self.seed}
 
-    @property
-    def program(self) -> list[str]:
-        """What Python runs: train.py, or the same with ablations."""
-        return ["-m", "experiments.ablations"] if self.variant.ablation else ["train.py"]
+
+def _argument(flag: str, value: object) -> list[str]:
+    if isinstance(value, bool):
+        return [f"--{flag}" if value else f"--no-{flag}"]
+    return [f"--{flag}", str(value)]
 
 
 def names() -> list[str]:
@@ -164,87 +186,16 @@ def load(name: str | os.PathLike) -> Experiment:
         raise UserError(f"there is no experiment {str(name)!r}: choose from {', '.join(names())}") from None
     except tomllib.TOMLDecodeError as error:
         raise UserError(f"{path.name}: {error}") from None
+    shared, variants = given.pop("settings", {}), given.get("variants")
+    if isinstance(shared, dict) and isinstance(variants, dict):
+        given["variants"] = {name: _of_variant(name, entry, shared) for name, entry in variants.items()}
     try:
-        return _experiment(path.stem, given)
-    except UserError as error:
-        raise UserError(f"{path.name}: {error}") from None
+        return Experiment.model_validate_json(json.dumps({"name": path.stem, **given}))
+    except pydantic.ValidationError as error:
+        raise UserError(f"{path.name}: {documents.describe(error)}") from None
 
 
-def _experiment(name: str, given: dict) -> Experiment:
-    shared = _table(given, "settings")
-    variants = tuple(_variant(key, entry, shared) for key, entry in _table(given, "variants").items())
-    if not variants:
-        raise UserError("[variants.NAME] is missing: an experiment has at least one variant")
-    known = {variant.name for variant in variants}
-    published = tuple(_published(entry, known) for entry in _take(given, "published", list, []))
-    result = Experiment(
-        name=name,
-        title=_take(given, "title", str),
-        reproduces=_take(given, "reproduces", str, ""),
-        note=_take(given, "note", str, ""),
-        figure=_take(given, "figure", str, "none"),
-        axis=_take(given, "axis", str, ""),
-        seeds=tuple(_take(given, "seeds", list)),
-        seconds_per_epoch=float(_take(given, "seconds_per_epoch", (int, float))),
-        hardware=_take(given, "hardware", str),
-        variants=variants,
-        published=published,
-    )
-    _nothing_left(given, "the experiment")
-    if not result.seeds or not all(type(seed) is int and seed >= 0 for seed in result.seeds):
-        raise UserError(f"seeds: integers of at least 0; received {list(result.seeds)}")
-    if result.figure not in FIGURES:
-        raise UserError(f"figure: one of {', '.join(FIGURES)}; received {result.figure!r}")
-    if result.figure == "sweep" and not (result.axis and all(variant.x is not None for variant in variants)):
-        raise UserError("a sweep needs an axis, and an x in every variant")
-    return result
-
-
-def _variant(name: str, given: dict, shared: dict) -> Variant:
-    if not isinstance(given, dict):
-        raise UserError(f"variants.{name}: a table; received {given!r}")
-    settings = {**shared, **_table(given, "settings")}
-    ablation = _table(given, "ablation")
-    label, x = _take(given, "label", str, name), _take(given, "x", (int, float), None)
-    needs = _take(given, "needs", str, "")
-    _nothing_left(given, f"variant {name}")
-    for what, entries, allowed in (("settings", settings, _SETTINGS), ("ablation", ablation, ablations.OPTIONS)):
-        for key in entries:
-            if key not in allowed:
-                raise UserError(f"variant {name}: {what} has no {key!r}; there are {', '.join(sorted(allowed))}")
-    if type(settings.get("epochs")) is not int or settings["epochs"] < 1:
-        raise UserError(
-            f"variant {name}: settings.epochs is an integer of at least 1; received {settings.get('epochs')}"
-        )
-    return Variant(name, label, x, needs, settings, ablation)
-
-
-def _published(given: dict, variants: set[str]) -> Published:
-    label, source, errors = _take(given, "label", str), _take(given, "source", str), _table(given, "errors")
-    _nothing_left(given, f"published {label}")
-    unknown = sorted(set(errors) - variants)
-    if unknown:
-        raise UserError(f"published {label}: there is no variant {unknown[0]!r}")
-    return Published(label, source, errors)
-
-
-_REQUIRED = object()
-
-
-def _take(given: dict, key: str, kind: type | tuple[type, ...], default: object = _REQUIRED) -> object:
-    if key not in given and default is not _REQUIRED:
-        return default
-    value = given.pop(key, None)
-    if not isinstance(value, kind):
-        kinds = kind if isinstance(kind, tuple) else (kind,)
-        raise UserError(f"{key}: {' or '.join(k.__name__ for k in kinds)} is wanted, received {value!r}")
-    return value
-
-
-def _table(given: dict, key: str) -> dict:
-    return _take(given, key, dict, {})
-
-
-def _nothing_left(given: dict, where: str) -> None:
-    if given:
-        raise UserError(f"{where} has unknown entries: {', '.join(given)}")
+def _of_variant(name: str, entry: object, shared: dict[str, object]) -> object:
+    """A variant's entries with its name and the shared settings; what is no table is left to be refused."""
+    own = entry.get("settings", {}) if isinstance(entry, dict) else None
+    return {"name": name, "label": name, **entry, "settings": {**shared, **own}} if isinstance(own, dict) else entry

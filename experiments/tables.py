@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable, Mapping, Sequence
+import textwrap
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
 
 from experiments.spec import Experiment, Published
@@ -73,6 +74,80 @@ def of_benchmarks(rows: Iterable[Mapping[str, str]], folder: Path) -> str:
     return table(["question", "measured", "bar", "where and when", "command"], lines)
 
 
+def of_records(benchmark: str, folder: Path) -> str:
+    """Table and origin of every record of a benchmark, the newest first."""
+    tables = [
+        f"{_TABLES[record['benchmark']](record['figures'])}\n\n{_measured(record)}"
+        for record in records(folder, benchmark)
+    ]
+    return "\n\n".join(tables) or NOT_RUN
+
+
+def records(folder: Path, benchmark: str) -> list[dict]:
+    """The records of a benchmark on all machines, the newest first."""
+    found = [json.loads(path.read_text()) for path in folder.glob(f"{benchmark}@*.json")]
+    return sorted(found, key=lambda record: record["started"], reverse=True)
+
+
+def of_peers(figures: Mapping) -> str:
+    """Table and sentences of `benchmarks.peers`."""
+    ours = figures["rows"][0]["name"]
+    rows = [
+        [row["name"], f"{row['milliseconds']:.0f} ms", f"{row['ratio']:.2f}", f"{row['peak_megabytes']:.0f} MB"]
+        for row in figures["rows"]
+    ]
+    head = [f"VGG7, width {figures['width']:g}, batch {figures['batch_size']}", "step", "ratio", "peak memory"]
+    theirs = [row["ratio"] for row in figures["rows"] if "WAGE" in row["name"]]
+    said = []
+    if theirs:
+        said.append(f"A step of {ours}, is {min(theirs):.2f} times as fast as the faster WAGE step in PyTorch.")
+    if figures["codes_equal"] is not None:
+        verdict = "every stored weight is equal" if figures["codes_equal"] else "stored weights DIFFER"
+        said.append(f"After one step of both from the same weights, images and random integers {verdict}.")
+    said += [f"{name} is missing: `{reason}`." for name, reason in figures["absent"].items()]
+    versions = ", ".join(f"{name} {version}" for name, version in figures["peers"].items())
+    said += [f"Beside it: {versions}."] if versions else []
+    return f"{table(head, rows)}\n\n{textwrap.fill(' '.join(said), 120)}"
+
+
+def of_train_steps(figures: Mapping) -> str:
+    """A row for each size of `benchmarks.train_step`: time and peak memory of both variants, and their ratios."""
+    rows = []
+    for size in figures["sizes"]:
+        row = [f"{size['width']:g}", str(size["batch_size"])]
+        for key, ratio, unit in (("milliseconds", "time_ratio", "ms"), ("peak_megabytes", "memory_ratio", "MB")):
+            digits = 1 if size[key]["floats"] < 50 else 0
+            row += [f"{size[key][name]:.{digits}f} {unit}" for name in ("floats", "integers")] + [f"{size[ratio]:.2f}"]
+        rows.append(row)
+    return table(["width", "batch", "float32", "2-8-8-8", "ratio", "float32", "2-8-8-8", "ratio"], rows)
+
+
+def of_scaling(figures: Mapping) -> str:
+    """A row for each case of `benchmarks.scaling`, and what two processes gain over one."""
+    head = ["network", "processes", "batch", "fastest step", "images/s", "gain", "median step", "CPU time, chief"]
+    alone = {case["model"]: case for case in figures["throughput"] if case["processes"] == 1}
+    rows = []
+    for case in figures["throughput"]:
+        several = case["processes"] > 1
+        row = [_NETWORKS[case["model"]], str(case["processes"]), str(case["batch"]), f"{case['step_ms']:.1f} ms"]
+        gain = case["images_per_second"] / alone[case["model"]]["images_per_second"]
+        row += [f"{case['images_per_second']:.0f}", f"{gain:.2f}" if several else ""]
+        row += [f"{case['median_step_ms']:.1f} ms", f"{case['cpu_ms']:.1f} ms"]
+        row.append(f"{case['gradient_bytes'] / 1e6:.1f} MB" if several else "")
+        share = f"{case['layers']} · {case['maximum_ms']:.2f} ms, {case['maxima_share']:.0%}" if several else ""
+        rows.append([*row, share])
+    return table([*head, "gradients", "maxima, share of the fastest step"], rows)
+
+
+_NETWORKS = {"lenet5": "LeNet-5", "vgg7": "VGG7, width 0.25"}
+_TABLES: dict[str, Callable[[Mapping], str]] = {
+    "peers": of_peers,
+    "train_step": of_train_steps,
+    "batch_and_width": of_train_steps,
+    "scaling": of_scaling,
+}
+
+
 def sources(experiment: Experiment) -> str:
     """Where the published figures stand."""
     entries = [f"{entry.label}: {entry.source}" for entry in experiment.published]
@@ -82,9 +157,9 @@ def sources(experiment: Experiment) -> str:
 def origin(found: Sequence[Outcome]) -> str:
     """Hardware, commits and versions of the records, and what is unknown of them."""
     records = [record for outcome in found for record in outcome.records]
-    sittings = [sitting for record in records for sitting in record["sittings"]]
-    machines = _unique(hardware(sitting["hardware"]) for sitting in sittings)
-    commits = _unique(f"`{sitting['commit']}`" for sitting in sittings if sitting["commit"])
+    sessions = [session for record in records for session in record["sessions"]]
+    machines = _unique(hardware(session["hardware"]) for session in sessions)
+    commits = _unique(f"`{session['commit']}`" for session in sessions if session["commit"])
     packages = _unique(
         f"TensorFlow {record['versions']['tensorflow']}, Keras {record['versions']['keras']}" for record in records
     )
@@ -118,6 +193,13 @@ def table(head: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
 def _error(entry: Published, outcome: Outcome) -> str:
     error = entry.errors.get(outcome.variant.name)
     return "" if error is None else f"{error:.2f}"
+
+
+def _measured(record: Mapping) -> str:
+    """Where a record comes from, in a line."""
+    load = f", load {record['load']:g} before it" if "load" in record else ""
+    text = f"`{record['command']}`, {record['started'][:10]}, commit `{record['commit']}`{load}; "
+    return textwrap.fill(text + hardware(record["hardware"]) + ".", 120)
 
 
 def _when(record: Mapping[str, object]) -> str:

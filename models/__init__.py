@@ -5,23 +5,39 @@ model = models.build("vgg7", "2-8-8-8", input_shape=(32, 32, 3), num_classes=10,
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+import inspect
+from collections.abc import Callable, Sequence
+from typing import NamedTuple
 
 import keras
 
-from models.alexnet import alexnet
-from models.blocks import Bits
-from models.lenet5 import lenet5
-from models.mlp import mlp
-from models.vgg7 import vgg7
+from wage_tf.bits import NetworkBits
 from wage_tf.errors import UserError
 
-_BUILDERS = {"alexnet": alexnet, "lenet5": lenet5, "mlp": mlp, "vgg7": vgg7}
-_SMALLEST_SIDE = {"alexnet": 63, "lenet5": 16, "mlp": 1, "vgg7": 8}
+from .alexnet import alexnet
+from .blocks import Bits
+from .lenet5 import lenet5
+from .mlp import mlp
+from .vgg7 import vgg7
 
-names = tuple(_BUILDERS)
 
-__all__ = ["alexnet", "build", "lenet5", "mlp", "names", "vgg7"]
+class _Network(NamedTuple):
+    """A builder, and the smallest side of the images that it takes."""
+
+    build: Callable[..., keras.Model]
+    smallest_side: int
+
+
+_NETWORKS = {
+    "alexnet": _Network(alexnet, 63),
+    "lenet5": _Network(lenet5, 16),
+    "mlp": _Network(mlp, 1),
+    "vgg7": _Network(vgg7, 8),
+}
+
+names = tuple(_NETWORKS)
+
+__all__ = ["alexnet", "build", "clips_outputs", "lenet5", "mlp", "names", "vgg7"]
 
 
 def build(
@@ -30,7 +46,7 @@ def build(
     input_shape: Sequence[int],
     num_classes: int,
     width: float = 1.0,
-    **kernel_options: object,
+    **options: object,
 ) -> keras.Model:
     """Builds a network by name.
 
@@ -41,7 +57,8 @@ def build(
         input_shape: Height, width and channels of the images.
         num_classes: Number of outputs.
         width: Multiplier of every hidden layer's units.
-        **kernel_options: Arguments of every QConv2D and QDense, such as `beta=1.5` or `factor=2` for the paper's.
+        **options: `clip_outputs`, whether Q_A clips the outputs (None: as the network does it); `gamma` of every
+            QActivation and QError; and arguments of every QConv2D and QDense, such as `beta=1.5` or `factor=2`.
 
     Returns:
         A Keras model from uint8 images [batch, height, width, channels] to float32 scores [batch, classes].
@@ -50,17 +67,33 @@ def build(
         UserError: If the name is unknown, the images are too small for the network, the width is not positive, or a
             mapping names a block that the network does not have or lacks one that it has.
     """
-    if name not in _BUILDERS:
-        raise UserError(f"model: {name!r} is not one of {', '.join(names)}")
-    if min(input_shape[:2]) < _SMALLEST_SIDE[name]:
-        side = _SMALLEST_SIDE[name]
+    network = _network(name)
+    if min(input_shape[:2]) < network.smallest_side:
+        side = network.smallest_side
         raise UserError(f"model: {name} needs images of at least {side}x{side} pixels; received {tuple(input_shape)}")
     if not width > 0:
         raise UserError(f"width: a positive multiplier; received {width!r}")
-    model = _BUILDERS[name](bits, tuple(input_shape), num_classes, width, **kernel_options)
-    if isinstance(bits, Mapping):
-        blocks = {layer.name for layer in model.layers if hasattr(layer, "bits")}
-        unknown = sorted(set(bits) - blocks - {"*"})
-        if unknown:
-            raise UserError(f"bits: {name} has no block {unknown[0]!r}; received {', '.join(sorted(bits))}")
+    bits = NetworkBits.parse(bits)
+    if options.get("clip_outputs", 0) is None:
+        del options["clip_outputs"]
+    model = network.build(bits, tuple(input_shape), num_classes, width, **options)
+    blocks = {layer.name for layer in model.layers if hasattr(layer, "bits")}
+    unknown = sorted({block for block, _ in bits.blocks} - blocks)
+    if unknown:
+        raise UserError(f"bits: {name} has no block {unknown[0]!r}; received {bits}")
     return model
+
+
+def clips_outputs(name: str) -> bool:
+    """Whether Q_A clips the outputs of a network, unless it is built otherwise.
+
+    Raises:
+        UserError: If the name is unknown.
+    """
+    return inspect.signature(_network(name).build).parameters["clip_outputs"].default
+
+
+def _network(name: str) -> _Network:
+    if name not in _NETWORKS:
+        raise UserError(f"model: {name!r} is not one of {', '.join(names)}")
+    return _NETWORKS[name]

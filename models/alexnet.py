@@ -9,7 +9,7 @@ from collections.abc import Sequence
 
 import keras
 
-from models.blocks import Bits, Blocks
+from .blocks import Bits, Blocks
 
 
 def alexnet(
@@ -17,6 +17,7 @@ def alexnet(
     input_shape: Sequence[int] = (224, 224, 3),
     num_classes: int = 1000,
     width: float = 1.0,
+    clip_outputs: bool = False,
     **kernel_options: object,
 ) -> keras.Model:
     """Builds AlexNet; after the last layer only the error is quantized. Arguments as in `models.build`."""
@@ -30,4 +31,4 @@ def alexnet(
     x = keras.layers.Flatten(name="flatten")(x)
     x = blocks.dense(x, "fc1", 4096)
     x = blocks.dense(x, "fc2", 4096)
-    return keras.Model(image, blocks.scores(x, "fc3", num_classes), name="alexnet")
+    return keras.Model(image, blocks.scores(x, "fc3", num_classes, clip_outputs), name="alexnet")

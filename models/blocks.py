@@ -6,11 +6,10 @@ from collections.abc import Mapping, Sequence
 
 import keras
 
-from wage_tf.bits import BitWidths
-from wage_tf.errors import UserError
+from wage_tf.bits import BitWidths, NetworkBits
 from wage_tf.layers import QActivation, QConv2D, QDense, QError, QRescaling
 
-Bits = BitWidths | str | Mapping[str, BitWidths | str]
+Bits = NetworkBits | BitWidths | str | Mapping[str, BitWidths | str]
 
 
 class Blocks:
@@ -19,12 +18,14 @@ class Blocks:
     Args:
         bits: BitWidths or pattern of all blocks, or a mapping from block names to patterns with "*" for the rest.
         width: Multiplier of the hidden layers' units.
+        gamma: γ of every QActivation and QError.
         **kernel_options: Arguments of every QConv2D and QDense, such as `beta=1.5` or `factor=2`.
     """
 
-    def __init__(self, bits: Bits, width: float = 1.0, **kernel_options: object):
-        self.bits = bits
+    def __init__(self, bits: Bits, width: float = 1.0, gamma: float = 1.0, **kernel_options: object):
+        self.bits = NetworkBits.parse(bits)
         self.width = width
+        self.gamma = gamma
         self.kernel_options = kernel_options
 
     def pixels(self, input_shape: Sequence[int]) -> tuple[keras.KerasTensor, keras.KerasTensor]:
@@ -34,7 +35,7 @@ class Blocks:
         """
         image = keras.Input(input_shape, dtype="uint8", name="image")
         scale, offset = (1 / 256, 0.0) if input_shape[-1] == 1 else (1 / 128, -1.0)
-        return image, QRescaling(scale, offset, self._bits_of("rescale"), name="rescale")(image)
+        return image, QRescaling(scale, offset, self.bits.of("rescale"), name="rescale")(image)
 
     def conv(
         self,
@@ -48,41 +49,32 @@ class Blocks:
         pool_strides: int | None = None,
     ) -> keras.KerasTensor:
         """Convolution, max pooling where `pool` gives its window, ReLU, then Q_A and Q_E."""
-        bits = self._bits_of(name)
+        bits = self.bits.of(name)
         filters = self._widen(filters)
         options = {"strides": strides, "padding": padding, **self.kernel_options}
         x = QConv2D(filters, kernel_size, bits=bits, name=name, **options)(x)
         if pool is not None:
             x = keras.layers.MaxPooling2D(pool, pool_strides, name=f"{name}_pool")(x)
-        return QActivation(bits, name=f"{name}_relu")(x)
+        return QActivation(bits, gamma=self.gamma, name=f"{name}_relu")(x)
 
     def dense(self, x: keras.KerasTensor, name: str, units: int) -> keras.KerasTensor:
         """Matrix product, ReLU, then Q_A and Q_E."""
-        return QActivation(self._bits_of(name), name=f"{name}_relu")(self._product(x, name, self._widen(units)))
+        bits = self.bits.of(name)
+        return QActivation(bits, gamma=self.gamma, name=f"{name}_relu")(self._product(x, name, self._widen(units)))
 
-    def scores(self, x: keras.KerasTensor, name: str, classes: int) -> keras.KerasTensor:
-        """The last matrix product: no ReLU, Q_E alone."""
-        return QError(self._bits_of(name), name=f"{name}_error")(self._product(x, name, classes))
+    def scores(self, x: keras.KerasTensor, name: str, classes: int, clip: bool) -> keras.KerasTensor:
+        """The last matrix product: no ReLU; Q_A where the outputs are clipped, then Q_E.
 
-    def clipped_scores(self, x: keras.KerasTensor, name: str, classes: int) -> keras.KerasTensor:
-        """The last matrix product, Q_A, then Q_E (backward first Q_E, then Q_A's mask).
-
-        The mask stops the squared error from pulling outputs above 1 back down.
+        Backward Q_E comes first, then Q_A's mask, which stops the squared error from pulling outputs above 1 back down.
         """
-        bits = self._bits_of(name)
-        clip = QActivation(bits.replace(e=None), activation=None, name=f"{name}_clip")
-        return QError(bits, name=f"{name}_error")(clip(self._product(x, name, classes)))
+        bits = self.bits.of(name)
+        x = self._product(x, name, classes)
+        if clip:
+            x = QActivation(bits.replace(e=None), activation=None, name=f"{name}_clip")(x)
+        return QError(bits, gamma=self.gamma, name=f"{name}_error")(x)
 
     def _product(self, x: keras.KerasTensor, name: str, units: int) -> keras.KerasTensor:
-        return QDense(units, bits=self._bits_of(name), name=name, **self.kernel_options)(x)
-
-    def _bits_of(self, name: str) -> BitWidths:
-        if not isinstance(self.bits, Mapping):
-            return BitWidths.parse(self.bits)
-        if name not in self.bits and "*" not in self.bits:
-            known = ", ".join(self.bits)
-            raise UserError(f"bits: no pattern for the layer {name!r} and no '*' for the rest; received {known}")
-        return BitWidths.parse(self.bits.get(name, self.bits.get("*")))
+        return QDense(units, bits=self.bits.of(name), name=name, **self.kernel_options)(x)
 
     def _widen(self, units: int) -> int:
         return max(1, round(units * self.width))

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 
 import keras
 
-from models.blocks import Bits, Blocks
+from .blocks import Bits, Blocks
 
 
 def lenet5(
@@ -14,6 +14,7 @@ def lenet5(
     input_shape: Sequence[int] = (28, 28, 1),
     num_classes: int = 10,
     width: float = 1.0,
+    clip_outputs: bool = True,
     **kernel_options: object,
 ) -> keras.Model:
     """Builds LeNet-5; its outputs are quantized (Q_A, then Q_E). Arguments as in `models.build`."""
@@ -23,4 +24,4 @@ def lenet5(
     x = blocks.conv(x, "conv2", 64, 5, padding="valid", pool=2)
     x = keras.layers.Flatten(name="flatten")(x)
     x = blocks.dense(x, "fc1", 512)
-    return keras.Model(image, blocks.clipped_scores(x, "fc2", num_classes), name="lenet5")
+    return keras.Model(image, blocks.scores(x, "fc2", num_classes, clip_outputs), name="lenet5")

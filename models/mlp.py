@@ -6,7 +6,7 @@ from collections.abc import Sequence
 
 import keras
 
-from models.blocks import Bits, Blocks
+from .blocks import Bits, Blocks
 
 
 def mlp(
@@ -14,6 +14,7 @@ def mlp(
     input_shape: Sequence[int] = (28, 28, 1),
     num_classes: int = 10,
     width: float = 1.0,
+    clip_outputs: bool = True,
     **kernel_options: object,
 ) -> keras.Model:
     """Builds the perceptron; its outputs are quantized as LeNet-5's. Arguments as in `models.build`."""
@@ -22,4 +23,4 @@ def mlp(
     x = keras.layers.Flatten(name="flatten")(x)
     x = blocks.dense(x, "fc1", 512)
     x = blocks.dense(x, "fc2", 512)
-    return keras.Model(image, blocks.clipped_scores(x, "fc3", num_classes), name="mlp")
+    return keras.Model(image, blocks.scores(x, "fc3", num_classes, clip_outputs), name="mlp")

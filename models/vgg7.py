@@ -6,7 +6,7 @@ from collections.abc import Sequence
 
 import keras
 
-from models.blocks import Bits, Blocks
+from .blocks import Bits, Blocks
 
 
 def vgg7(
@@ -14,6 +14,7 @@ def vgg7(
     input_shape: Sequence[int] = (32, 32, 3),
     num_classes: int = 10,
     width: float = 1.0,
+    clip_outputs: bool = False,
     **kernel_options: object,
 ) -> keras.Model:
     """Builds VGG7; after the last layer only the error is quantized. Arguments as in `models.build`."""
@@ -24,4 +25,4 @@ def vgg7(
         x = blocks.conv(x, f"conv{2 * stage + 2}", filters, 3, pool=2)
     x = keras.layers.Flatten(name="flatten")(x)
     x = blocks.dense(x, "fc1", 1024)
-    return keras.Model(image, blocks.scores(x, "fc2", num_classes), name="vgg7")
+    return keras.Model(image, blocks.scores(x, "fc2", num_classes, clip_outputs), name="vgg7")

@@ -274,6 +274,62 @@ class Network:
         return sum_squared_error(scores, targets)
 
 
+class ResidualNetwork:
+    """A convolution, a residual block of two, the average over all positions, a dense layer with Q_E behind it.
+
+    The block's sum is not quantized; ReLU, Q_A and Q_E follow it. The average has Q_A and Q_E without ReLU.
+
+    Args:
+        widths: (kW, kA, kG, kE).
+        channels: Channels of the images and of the convolutions.
+        classes: Number of outputs.
+        seed: Seed of the stochastic rounding.
+    """
+
+    def __init__(self, widths, channels=(3, 4), classes=10, seed=0):
+        self.k_w, self.k_a, self.k_g, self.k_e = widths
+        colours, filters = channels
+        hidden = (3, 3, filters, filters)
+        self.shapes = [(3, 3, colours, filters), hidden, hidden, (filters, classes)]
+        self.alphas = [layer_alpha(shape, self.k_w) for shape in self.shapes]
+        self.weights = [initial_weights(s, self.k_w, i).astype(np.float64) for i, s in enumerate(self.shapes)]
+        self.seed, self.step = seed, 0
+
+    def train_step(self, pixels, targets, learning_rate):
+        """Forward, backward and update; returns the scores before the update."""
+        k = [quantize_weight(w, self.k_w, alpha) for w, alpha in zip(self.weights, self.alphas, strict=True)]
+        a0 = quantize_activation(pixels / 128.0 - 1.0, self.k_a)
+        p1 = conv2d(a0, k[0], padding="same")
+        a1 = quantize_activation(relu(p1), self.k_a)
+        p2 = conv2d(a1, k[1], padding="same")
+        a2 = quantize_activation(relu(p2), self.k_a)
+        p3 = conv2d(a2, k[2], padding="same") + a1
+        a3 = quantize_activation(relu(p3), self.k_a)
+        average = a3.mean(axis=(1, 2))
+        a4 = quantize_activation(average, self.k_a)
+        scores = a4 @ k[3]
+
+        e4 = error_backward(scores - targets, self.k_e)
+        e = error_backward(activation_backward(e4 @ k[3].T, average, self.k_a), self.k_e)
+        area = a3.shape[1] * a3.shape[2]
+        e3 = self._through_relu(np.broadcast_to(e[:, None, None], a3.shape) / area, p3)
+        e, g2 = conv2d_backward(e3, a2, k[2], padding="same")
+        e2 = self._through_relu(e, p2)
+        e, g1 = conv2d_backward(e2, a1, k[1], padding="same")
+        e1 = self._through_relu(e + e3, p1)
+        _, g0 = conv2d_backward(e1, a0, k[0], padding="same")
+        for index, gradient in enumerate((g0, g1, g2, a4.T @ e4)):
+            seed = variable_seed(self.seed, index, self.step)
+            updated = self.weights[index] - quantize_gradient(gradient, self.k_g, learning_rate, seed)
+            self.weights[index] = np.clip(updated, -limit(self.k_w), limit(self.k_w))
+        self.step += 1
+        return scores
+
+    def _through_relu(self, error, pre):
+        error = error_backward(activation_backward(error, relu(pre), self.k_a), self.k_e)
+        return np.where(pre > 0, error, 0.0)
+
+
 def lenet5(widths, input_shape, num_classes, channels=(32, 64), units=512, **kwargs):
     """Two VALID 5x5 convolutions with pooling, a hidden dense layer, outputs with Q_A and Q_E."""
     side = ((input_shape[0] - 4) // 2 - 4) // 2

@@ -1,11 +1,12 @@
 import dataclasses
+import json
 
 import hypothesis.strategies as st
 import pytest
 from hypothesis import given
 
 from wage_tf import BitWidths
-from wage_tf.bits import width_of
+from wage_tf.bits import NetworkBits, width_of
 
 operand_widths = st.one_of(st.none(), st.integers(2, 16))
 
@@ -130,3 +131,45 @@ def test_binary_is_for_weights_only():
     for operand in "age":
         with pytest.raises(ValueError, match=f"received {operand.upper()} = 1"):
             width_of(1, operand)
+
+
+PATTERNS = st.builds(
+    BitWidths,
+    st.none() | st.integers(1, 16),
+    *[st.none() | st.integers(2, 16)] * 3,
+)
+MAPPINGS = st.dictionaries(st.text(min_size=1, max_size=8), PATTERNS, min_size=1, max_size=5)
+
+
+@given(MAPPINGS)
+def test_patterns_of_a_network_round_trip_through_json(mapping):
+    bits = NetworkBits.parse(mapping)
+    assert NetworkBits.parse(json.loads(json.dumps(bits.as_json()))) == bits
+    assert NetworkBits.parse({name: str(pattern) for name, pattern in mapping.items()}) == bits
+    assert NetworkBits.parse(bits) is bits
+    assert sorted(map(str, bits.patterns)) == sorted(map(str, mapping.values()))
+
+
+@given(MAPPINGS, st.text(min_size=1, max_size=8))
+def test_a_block_has_its_own_pattern_or_that_of_the_rest(mapping, block):
+    bits = NetworkBits.parse(mapping)
+    for name in {block, *mapping} - {"*"}:
+        if name in mapping or "*" in mapping:
+            assert bits.of(name) == mapping.get(name, mapping.get("*"))
+        else:
+            with pytest.raises(ValueError, match="no pattern for the layer"):
+                bits.of(name)
+
+
+@given(PATTERNS)
+def test_one_pattern_is_that_of_every_block(pattern):
+    bits = NetworkBits.parse(pattern)
+    assert bits.of("anything") is pattern
+    assert bits.as_json() == str(bits) == str(pattern)
+    assert bits.patterns == (pattern,)
+
+
+@pytest.mark.parametrize("wrong", [{}, {1: "2-8-8-8"}, {"*": 3}, {"fc1": "2-8-8"}, None, 5, [], "2-8-8-f-8"])
+def test_wrong_patterns_of_a_network(wrong):
+    with pytest.raises(ValueError, match="bits: "):
+        NetworkBits.parse(wrong)

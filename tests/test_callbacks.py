@@ -13,6 +13,7 @@ from tensorboard.backend.event_processing.event_accumulator import TENSORS, Even
 import models
 from wage_tf import callbacks, losses, metrics, ops, optimizers, quantizers
 from wage_tf.bits import BitWidths
+from wage_tf.layers import QActivation, QDense, QError, QRescaling
 from wage_tf.probe import Probe
 
 
@@ -160,3 +161,101 @@ class TestGuards:
         guard.on_train_batch_end(0, {"loss": 1.0})
         with pytest.raises(callbacks.Diverged, match="the loss is nan"):
             guard.on_train_batch_end(1, {"loss": float("nan")})
+
+
+class Hidden(keras.layers.Layer):
+    """A block without a graph around it."""
+
+    def __init__(self, units, **kwargs):
+        super().__init__(**kwargs)
+        self.kernel_layer = QDense(units, name="dense")
+        self.activation = QActivation(name="relu")
+
+    def call(self, inputs):
+        return self.activation(self.kernel_layer(inputs))
+
+
+class Subclassed(keras.Model):
+    """Two blocks, the second called twice, with batch normalization and dropout on the way."""
+
+    def __init__(self):
+        super().__init__()
+        self.rescaling = QRescaling(1 / 256, name="rescale")
+        self.flatten = keras.layers.Flatten()
+        self.normalization = keras.layers.BatchNormalization()
+        self.dropout = keras.layers.Dropout(0.1)
+        self.one, self.two = Hidden(12, name="one"), Hidden(12, name="two")
+        self.scores = QDense(4, name="scores")
+        self.error = QError(name="error")
+
+    def call(self, images, training=False):
+        hidden = self.one(self.flatten(self.rescaling(images)))
+        hidden = self.dropout(self.normalization(self.two(hidden)), training=training)
+        return self.error(self.scores(self.two(hidden)))
+
+
+class TestSubclassedModels:
+    def test_histograms_of_every_layer_and_call(self, batch, tmp_path):
+        model = compiled(Subclassed())
+        callback = callbacks.QuantizationHistograms(tmp_path, *batch)
+        model.fit(*batch, epochs=1, verbose=0, callbacks=[callback])
+        tags = set(read_events(tmp_path).Tags()["tensors"])
+        one, two = model.one.activation.path, model.two.activation.path
+        dense = [model.one.kernel_layer.path, model.two.kernel_layer.path]
+        for layer in (*dense, "scores"):
+            assert {f"{operand}/{layer}" for operand in ("W", "W_stored", "G", "G_raw")} <= tags
+        for call in (one, two, f"{two}_2"):
+            assert {f"{operand}/{call}" for operand in ("A", "E", "E_raw", "E_shift")} <= tags
+        assert {"A/rescale", "E/error"} <= tags
+
+    def test_counts_are_those_of_the_functional_model(self, batch):
+        functional = lenet()
+        expected = Probe(functional, *batch).measure()
+        inside = keras.models.clone_model(functional)
+        inside.set_weights(functional.get_weights())
+        found = Probe(compiled(Around(inside)), *batch).measure()
+        assert found.scalars == expected.scalars
+        for name, histogram in expected.histograms.items():
+            np.testing.assert_array_equal(found.histograms[name].counts, histogram.counts)
+
+    def test_nothing_changes(self, batch):
+        model = compiled(Subclassed())
+        model.train_on_batch(*batch)
+        before = [np.asarray(variable) for variable in [*model.variables, *model.optimizer.variables]]
+        Probe(model, *batch).measure()
+        for one, other in zip(before, [*model.variables, *model.optimizer.variables], strict=True):
+            np.testing.assert_array_equal(one, np.asarray(other))
+        assert all("call" not in vars(layer) for layer in model._flatten_layers())
+
+    def test_frozen_kernels_have_weights_and_no_update(self, batch):
+        model = lenet()
+        model.get_layer("conv1").trainable = False
+        found = Probe(compiled(model), *batch).measure()
+        assert {"W/conv1", "W/conv2", "G/conv2"} <= set(found.histograms)
+        assert "G/conv1" not in found.histograms
+
+    def test_a_function_inside_the_model_is_refused(self, batch):
+        model = lenet()
+        around = Around(model)
+        around.inside = tf.function(model)
+        with pytest.raises(ValueError, match=r"inside of a tf\.function"):
+            Probe(compiled(around), *batch).measure()
+
+    def test_a_model_without_an_optimizer_is_refused(self, batch):
+        with pytest.raises(ValueError, match="model: has to be compiled"):
+            Probe(Subclassed(), *batch)
+
+
+class Around(keras.Model):
+    def __init__(self, model):
+        super().__init__()
+        self.model = model
+        self.inside = model
+
+    def call(self, images, training=False):
+        return self.inside(images, training=training)
+
+
+def compiled(model):
+    model.compile(optimizers.IntegerSGD(8.0, 8, seed=3), losses.SumSquaredError())
+    return model

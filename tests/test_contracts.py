@@ -1,5 +1,6 @@
-import contracts
 import pytest
+
+from support import contracts
 
 BY_CLASS = sorted({type(case.make()) for case in contracts.CASES}, key=lambda cls: cls.__name__)
 each_case = pytest.mark.parametrize("case", contracts.CASES, ids=lambda case: case.name)

@@ -6,9 +6,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 import models
-from wage_tf import costs
+from wage_tf import costs, initializers
 from wage_tf.bits import BitWidths
-from wage_tf.layers import QActivation, QConv2D, QDense, QError, QRescaling
+from wage_tf.layers import QActivation, QConv2D, QDense, QDepthwiseConv2D, QError, QRescaling
 
 INT8_MULTIPLY, INT32_ADD = 0.2, 0.1  # pJ
 FLOAT_MULTIPLY, FLOAT_ADD = 3.7, 0.9
@@ -149,6 +149,15 @@ def test_groups_and_strides():
     assert conv.macs == 5 * 5 * 8 * 3 * 3 * 2
 
 
+def test_depthwise():
+    """Each of 2·3 outputs of 6×6 positions adds 3·3 products up; α is that of a fan-in of nine."""
+    image = keras.Input((6, 6, 3))
+    layer = QDepthwiseConv2D(3, padding="same", depth_multiplier=2, bits="8-8-8-8", name="depthwise")
+    cost = costs.model_costs(keras.Model(image, layer(image))).total
+    assert (cost.parameters, cost.macs) == (9 * 6, 6 * 6 * 6 * 9)
+    assert layer.alpha == initializers.layer_alpha((3, 3, 1, 6), "8-8-8-8")
+
+
 def test_activation_width_is_that_of_the_quantizer_before_the_layer():
     model = chain(
         QRescaling(1 / 128, -1.0, "2-6-8-8"),
@@ -270,7 +279,7 @@ def test_table_has_a_row_per_layer_and_the_total():
     ],
 )
 def test_human_units(value, unit, text):
-    assert costs._human(value, unit) == text
+    assert costs.human(value, unit) == text
 
 
 class Subclassed(keras.Model):

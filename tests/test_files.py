@@ -11,8 +11,9 @@ import hypothesis.strategies as st
 import numpy as np
 import pytest
 
-from wage_tf import checkpoints, files
-from wage_tf.checkpoints import State
+from wage_tf import files
+from wage_tf.runs import checkpoints
+from wage_tf.runs.checkpoints import State
 
 
 def test_a_failure_leaves_the_old_file(tmp_path):

@@ -8,10 +8,10 @@ import json
 from pathlib import Path
 
 import numpy as np
-import oracle
 import pytest
 
 import models
+import oracle
 from wage_tf.losses import SumSquaredError
 from wage_tf.optimizers import IntegerSGD
 
@@ -71,15 +71,9 @@ def test_golden_run(name, run, digits):
     actual = run(name, digits)
     assert actual["weights"] == expected["weights"]
     assert actual["losses"] == expected["losses"]
-
-
-@pytest.mark.parametrize("name", list(RUNS))
-def test_golden_run_learns(name):
-    expected = json.loads((GOLDEN / f"{name}.json").read_text())
-    losses = [float.fromhex(loss) for loss in expected["losses"]]
-    assert len(losses) == STEPS
+    losses = [float.fromhex(loss) for loss in actual["losses"]]
     assert np.mean(losses[-5:]) < 0.8 * np.mean(losses[:3])
-    assert len(set(expected["weights"])) == STEPS + 1
+    assert len(set(actual["weights"])) == STEPS + 1
 
 
 if __name__ == "__main__":

@@ -1,13 +1,16 @@
 import math
 
+import hypothesis
 import keras
 import numpy as np
-import oracle
 import pytest
-from hyp_helper import assert_equal, assert_same_bits
+import tensorflow as tf
 
 import models
-from wage_tf import constraints, initializers
+import oracle
+from support import tensors
+from support.tensors import assert_equal, assert_same_bits
+from wage_tf import constraints, initializers, ops
 from wage_tf.layers import QConv2D, QDense
 
 
@@ -155,3 +158,40 @@ def test_clip_to_grid(k, bound):
 def test_clip_to_grid_rejects(k):
     with pytest.raises(ValueError, match="k: a bit width"):
         constraints.ClipToGrid(k)
+
+
+@hypothesis.given(tensors.finite_floats.filter(lambda x: x > 0))
+def test_nearest_power_of_two_is_shift(x):
+    assert initializers.nearest_power_of_two(x) == float(ops.shift(x))
+
+
+@pytest.mark.parametrize("exponent", [-126, -30, -1, 0, 1, 30, 126])
+def test_nearest_power_of_two_turns_at_the_root_of_two(exponent):
+    below = np.float32(1.4142135)
+    above = np.nextafter(below, np.float32(2))
+    for x, expected in ((below, exponent), (above, exponent + 1), (np.float32(1.0), exponent)):
+        x = float(np.ldexp(x, exponent))
+        assert initializers.nearest_power_of_two(x) == float(ops.shift(x)) == 2.0**expected
+    root = math.ldexp(math.sqrt(2.0), exponent)  # the double is above the root itself
+    assert initializers.nearest_power_of_two(root) == 2.0 ** (exponent + 1)
+    assert initializers.nearest_power_of_two(math.nextafter(root, 0.0)) == 2.0**exponent
+
+
+@pytest.mark.parametrize("x", [0.0, -1.0, math.inf, math.nan])
+def test_nearest_power_of_two_rejects(x):
+    with pytest.raises(ValueError, match="x: a positive finite number; received"):
+        initializers.nearest_power_of_two(x)
+
+
+def test_weights_drawn_inside_a_traced_function_are_those_drawn_outside():
+    draws = []
+    for mode in ({}, {"jit_compile": False}, {"jit_compile": True}):
+        keras.utils.set_random_seed(3)
+        initializer = initializers.ClampedUniform("4-8-8-8")
+
+        def draw(initializer=initializer):
+            return initializer((40, 30))
+
+        draws.append(tf.function(draw, **mode)() if mode else draw())
+    assert_same_bits(draws[1], draws[0])
+    assert_same_bits(draws[2], draws[0])

@@ -1,10 +1,10 @@
 import keras
 import numpy as np
-import oracle
 import pytest
 import tensorflow as tf
-from hyp_helper import assert_equal, assert_same_bits
 
+import oracle
+from support.tensors import assert_equal, assert_same_bits
 from wage_tf import BitWidths
 from wage_tf.constraints import ClipToGrid
 from wage_tf.initializers import ClampedUniform
@@ -132,7 +132,7 @@ def test_wrong_bits_are_refused_by_every_layer(make, bits):
         make(bits)
 
 
-def test_bias_is_added_unquantized():
+def test_bias_is_added():
     conv, dense = QConv2D(4, (3, 2), use_bias=True, bias_initializer="ones"), QDense(4, use_bias=True)
     conv.build(X.shape)
     without = oracle.conv2d(X, oracle.quantize_weight(conv.kernel, 2, conv.alpha))
@@ -142,7 +142,26 @@ def test_bias_is_added_unquantized():
     x = np.array([[0.5, 0.25, -1.0], [0.0, 0.0, 0.0]], np.float32)
     product = x @ oracle.quantize_weight(dense.kernel, 2, dense.alpha)
     assert_equal(dense(x), product + np.array([0.25, -1.0, 3.0, 0.0]))
-    assert not hasattr(dense.bias, "bits")
+
+
+@pytest.mark.parametrize(("bits", "step", "trained"), [("2-8-8-8", 2.0**-10, 8), ("4-6-f-8", 2.0**-10, None)])
+def test_bias_lies_on_the_grid_of_the_sums(bits, step, trained):
+    """σ(k_A)·σ(k_W)/α = 2^-7·2^-1/4 and 2^-5·2^-3/4; within ±8, and Q_G's where it has a width."""
+    layer = QDense(4, bits=bits, alpha=4.0, use_bias=True)
+    layer.build((2, 3))
+    layer.bias.assign([0.3, -1.5 * step, 9.0, -1.0])
+    assert_equal(layer(np.zeros((1, 3), np.float32)), [[np.rint(np.float32(0.3) / step) * step, -2 * step, 8.0, -1.0]])
+    assert getattr(getattr(layer.bias, "bits", None), "g", None) == trained
+    assert_equal(layer.bias.constraint(layer.bias), [np.float32(0.3), -1.5 * step, 8.0, -1.0])
+
+
+@pytest.mark.parametrize("bits", ["f-8-8-8", "2-f-8-8"])
+def test_bias_of_float_sums_is_float(bits):
+    layer = QDense(2, bits=bits, use_bias=True)
+    layer.build((2, 3))
+    layer.bias.assign([0.3, 9.0])
+    assert_equal(layer(np.zeros((1, 3), np.float32)), [[np.float32(0.3), 9.0]])
+    assert not hasattr(layer.bias, "bits")
 
 
 def test_activation_argument():
@@ -202,7 +221,7 @@ def test_last_layer_order_is_error_then_mask():
     """QActivation without Q_E, then QError: the 64 counts for Shift, though Q_A's mask drops it afterwards."""
     clipped = keras.Sequential([QActivation("2-8-8-f", activation=None), QError("2-8-8-8")])
     _, gradient = gradients(clipped, np.array([[2.0, 0.5]], np.float32), np.array([[64.0, 16.0]]))
-    assert_equal(gradient, [[0.0, 0.25]])
+    assert_equal(gradient, [[0.0, 16.0]])
 
 
 def test_error_layer():
@@ -241,7 +260,7 @@ def test_an_empty_batch_passes():
     assert QActivation()(QConv2D(4, 3)(images)).shape == keras.layers.Conv2D(4, 3, use_bias=False)(images).shape
 
 
-@pytest.mark.parametrize("policy", ["mixed_bfloat16", "mixed_float16", "float64"])
+@pytest.mark.parametrize("policy", ["mixed_bfloat16", "mixed_float16", "float64", "int8_from_float32"])
 @pytest.mark.parametrize(
     "make",
     [lambda **k: QDense(2, **k), lambda **k: QConv2D(2, 3, **k), QActivation, QError, lambda **k: QRescaling(1.0, **k)],
@@ -263,3 +282,43 @@ def test_other_policies_than_float32_are_refused(make, policy):
 def test_wrong_constants_are_refused(arguments, message):
     with pytest.raises(ValueError, match=message):
         QDense(2, **arguments).build((None, 3))
+
+
+@pytest.mark.parametrize(
+    ("positional", "keras_class"),
+    [
+        (QDense(3, "relu", True, "zeros"), keras.layers.Dense(3, "relu", True, "zeros")),
+        (
+            QConv2D(3, 2, (1, 2), "same", None, 1, 1, "relu", True, "zeros"),
+            keras.layers.Conv2D(3, 2, (1, 2), "same", None, 1, 1, "relu", True, "zeros"),
+        ),
+    ],
+)
+def test_positions_of_arguments_are_keras(positional, keras_class):
+    expected = keras_class.get_config()
+    config = positional.get_config()
+    different = {"name", "kernel_constraint", "bias_constraint", "registered_name"}
+    assert {k: v for k, v in config.items() if k in expected and k not in different} == {
+        k: v for k, v in expected.items() if k not in different
+    }
+    assert isinstance(positional.kernel_constraint, ClipToGrid)
+
+
+def test_arguments_that_are_none_or_unknown_are_refused():
+    with pytest.raises(TypeError, match="too many positional arguments"):
+        QDense(*range(1, 30))
+    with pytest.raises(TypeError, match="multiple values for argument 'units'"):
+        QDense(3, units=4)
+    with pytest.raises(ValueError, match="colour"):
+        QDense(3, colour=4)
+
+
+@pytest.mark.parametrize("make", [lambda **k: QConv2D(4, 3, **k), lambda **k: QDense(4, **k)])
+@pytest.mark.parametrize("bits", ["2-8-8-8", "f-8-8-8"])
+def test_lora_is_refused(make, bits):
+    layer = make(bits=bits)
+    layer.build((None, 8, 8, 3))
+    with pytest.raises(ValueError, match=r"lora: Q\w+ has an integer kernel, .* the rank 4 .*freeze"):
+        layer.enable_lora(4)
+    with pytest.raises(ValueError, match=r"lora: .* received the rank 2"):
+        make(bits=bits, lora_rank=2)

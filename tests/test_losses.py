@@ -2,8 +2,8 @@ import keras
 import numpy as np
 import pytest
 import tensorflow as tf
-from hyp_helper import assert_equal
 
+from support.tensors import assert_equal
 from wage_tf.losses import SumSquaredError
 from wage_tf.metrics import ErrorRate
 
@@ -43,14 +43,50 @@ def test_other_target_dtypes():
         assert float(SumSquaredError()(T.astype(dtype), Y)) == 2.6875
 
 
-@pytest.mark.parametrize(
-    "targets", [np.array([0, 1]), np.array([[0], [1]]), np.array([0.0, 1.0]), np.zeros((2, 4)), np.zeros((2, 3, 1))]
-)
-def test_labels_are_refused(targets):
-    with pytest.raises(ValueError, match="targets are one-hot") as caught:
-        SumSquaredError()(targets, Y)
-    assert str(tuple(targets.shape)) in str(caught.value)
-    assert "to_categorical" in str(caught.value)
+LABELS = [
+    np.array([0, 1]),
+    np.array([[0], [1]]),
+    np.array([0.0, 1.0]),
+    np.array([0, 1], np.uint8),
+    np.array([[0], [1]], np.int64),
+]
+
+
+@pytest.mark.parametrize("labels", LABELS)
+@pytest.mark.parametrize("mode", [{}, {"jit_compile": False}, {"jit_compile": True}])
+def test_labels_are_their_one_hot_targets(labels, mode):
+    def loss_and_gradient(targets, y):
+        with tf.GradientTape() as tape:
+            tape.watch(y)
+            loss = SumSquaredError()(targets, y)
+        return loss, tape.gradient(loss, y)
+
+    function = tf.function(loss_and_gradient, **mode) if mode else loss_and_gradient
+    loss, gradient = function(tf.constant(labels), tf.constant(Y))
+    assert float(loss) == 2.6875
+    assert_equal(gradient, Y - T)
+    assert_equal(SumSquaredError(reduction="none")(labels, Y), 0.5 * np.sum((Y - T) ** 2, axis=1))
+
+
+@pytest.mark.parametrize("labels", [np.array([0, 3]), np.array([-1, 1])])
+def test_a_label_that_is_no_class_gives_nan(labels):
+    assert np.isnan(float(SumSquaredError()(labels, Y)))
+
+
+def test_labels_of_every_position():
+    y = np.arange(24, dtype=np.float32).reshape(2, 2, 2, 3)
+    labels = np.array([[[0, 1], [2, 0]], [[1, 1], [2, 2]]])
+    assert float(SumSquaredError()(labels, y)) == float(SumSquaredError()(np.eye(3, dtype=np.float32)[labels], y))
+
+
+@pytest.mark.parametrize("targets", [np.zeros((2, 4)), np.zeros((2, 3, 1)), np.zeros(3), np.zeros((2, 2))])
+def test_targets_of_another_shape_are_refused(targets):
+    for use in (SumSquaredError(), ErrorRate()):
+        with pytest.raises(
+            ValueError, match=r"targets are one-hot, of the outputs' shape \(2, 3\), or integer"
+        ) as caught:
+            use(targets, Y)
+        assert f"received {tuple(targets.shape)}" in str(caught.value)
 
 
 def test_targets_of_another_batch_size_are_refused():
@@ -59,12 +95,17 @@ def test_targets_of_another_batch_size_are_refused():
         SumSquaredError()(T[:1], Y)
 
 
-@pytest.mark.parametrize("labels", [np.array([0, 1, 2, 0]), np.array([[0], [1], [2], [0]])])
-def test_labels_are_refused_in_fit(labels):
-    model = keras.Sequential([keras.Input((4,)), keras.layers.Dense(3)])
-    model.compile("sgd", SumSquaredError())
-    with pytest.raises(ValueError, match="targets are one-hot"):
-        model.fit(np.ones((4, 4), np.float32), labels, verbose=0)
+def test_fit_and_evaluate_take_labels_as_one_hot_targets():
+    labels = np.array([0, 1, 2, 0] * 3)
+    inputs = np.random.default_rng(0).standard_normal((12, 4)).astype(np.float32)
+    found = []
+    for targets in (labels, labels[:, None], np.eye(3, dtype=np.float32)[labels]):
+        keras.utils.set_random_seed(1)
+        model = keras.Sequential([keras.Input((4,)), keras.layers.Dense(3)])
+        model.compile("sgd", SumSquaredError(), metrics=[ErrorRate()])
+        history = model.fit(inputs, targets, batch_size=5, epochs=2, verbose=0).history
+        found.append([history, model.evaluate(inputs, targets, verbose=0)])
+    assert found[0] == found[1] == found[2]
 
 
 def test_error_rate():
@@ -80,10 +121,11 @@ def test_error_rate():
     assert ErrorRate(name="test_error").name == "test_error"
 
 
-@pytest.mark.parametrize("labels", [np.array([0, 1]), np.array([[0], [1]])])
-def test_error_rate_refuses_labels(labels):
-    with pytest.raises(ValueError, match="ErrorRate: targets are one-hot"):
-        ErrorRate()(labels, Y)
+@pytest.mark.parametrize("labels", LABELS)
+def test_error_rate_takes_labels(labels):
+    metric = ErrorRate()
+    metric.update_state(labels, Y)
+    assert float(metric.result()) == 50.0
 
 
 def test_error_rate_needs_an_output_for_each_class():

@@ -1,15 +1,15 @@
 import re
 from fractions import Fraction
 
-import hyp_helper
 import hypothesis.strategies as st
 import numpy as np
-import oracle
 import pytest
 import tensorflow as tf
-from hyp_helper import assert_equal, assert_same_bits
 from hypothesis import given
 
+import oracle
+from support import tensors
+from support.tensors import assert_equal, assert_same_bits
 from wage_tf import ops
 
 WIDTHS = range(1, 17)
@@ -87,15 +87,15 @@ def test_quantize_rejects(k):
         ops.quantize([0.5], k)
 
 
-@given(st.data(), hyp_helper.widths)
+@given(st.data(), tensors.widths)
 def test_quantize_equals_the_oracle(data, k):
-    x = data.draw(hyp_helper.arrays(hyp_helper.any_floats(k)))
+    x = data.draw(tensors.arrays(tensors.any_floats(k)))
     assert_equal(ops.quantize(x, k), oracle.quantize(x, k))
 
 
-@given(st.data(), hyp_helper.widths)
+@given(st.data(), tensors.widths)
 def test_quantize_properties(data, k):
-    x = data.draw(hyp_helper.arrays(hyp_helper.any_floats(k), shape=24))
+    x = data.draw(tensors.arrays(tensors.any_floats(k), shape=24))
     q = np.asarray(ops.quantize(x, k), np.float64)
     sigma, largest = ops.step_size(k), ops.largest_value(k)
     codes = q / sigma
@@ -112,9 +112,9 @@ def test_quantize_properties(data, k):
         assert set(np.abs(q)) == {1.0}
 
 
-@given(st.data(), hyp_helper.widths)
+@given(st.data(), tensors.widths)
 def test_clip(data, k):
-    x = data.draw(hyp_helper.arrays(hyp_helper.any_floats(k)))
+    x = data.draw(tensors.arrays(tensors.any_floats(k)))
     bound = 1.0 if k == 1 else 1 - 2.0 ** (1 - k)
     assert_same_bits(ops.clip(x, k), np.minimum(np.maximum(x, np.float32(-bound)), np.float32(bound)))
 
@@ -168,7 +168,7 @@ def test_shift_of_subnormals_is_zero():
     assert_equal(ops.shift(from_bits(1, 0x400000, 0x7FFFFF)), [0, 0, 0])
 
 
-@given(hyp_helper.arrays(st.floats(2.0**-126, 2.0**126, width=32)))
+@given(tensors.arrays(st.floats(2.0**-126, 2.0**126, width=32)))
 def test_shift_equals_the_oracle(x):
     assert_equal(ops.shift(x), np.vectorize(oracle.shift, otypes=[float])(x))
 
@@ -189,7 +189,7 @@ def test_max_magnitude():
     assert float(ops.max_magnitude(-5.0)) == 5.0
 
 
-@given(hyp_helper.scaled_arrays((3, 4)))
+@given(tensors.scaled_arrays((3, 4)))
 def test_scale_by_shift(x):
     scaled = np.asarray(ops.scale_by_shift(x))
     assert_equal(scaled, oracle.scale_by_shift(x))
@@ -304,7 +304,7 @@ def test_random_bits_are_the_documented_sequence(seed, width):
     assert_equal(oracle.random_bits((60,), seed, width), expected)
 
 
-@given(hyp_helper.seed_words, hyp_helper.seed_words, st.integers(1, 24))
+@given(tensors.seed_words, tensors.seed_words, st.integers(1, 24))
 def test_random_bits_equal_numpy(first, second, width):
     assert_equal(ops.random_bits((5, 7), (first, second), width), oracle.random_bits((5, 7), (first, second), width))
 
@@ -347,9 +347,9 @@ def test_neighbouring_seeds_are_independent():
     assert np.max(np.abs(correlation)) < 0.03
 
 
-@given(st.data(), hyp_helper.seed_words, st.sampled_from([4, 8, 16, 24]))
+@given(st.data(), tensors.seed_words, st.sampled_from([4, 8, 16, 24]))
 def test_stochastic_round_equals_the_oracle(data, word, width):
-    x = data.draw(hyp_helper.arrays(st.floats(-200, 200, width=32, allow_subnormal=False)))
+    x = data.draw(tensors.arrays(st.floats(-200, 200, width=32, allow_subnormal=False)))
     rounded = np.asarray(ops.stochastic_round(x, (word, 3), width))
     assert_equal(rounded, oracle.stochastic_round(x, (word, 3), width))
     assert np.all(np.abs(rounded - x) < 1)
@@ -357,7 +357,7 @@ def test_stochastic_round_equals_the_oracle(data, word, width):
     assert np.all(rounded * x >= 0)
 
 
-@given(hyp_helper.arrays(st.integers(-(2**20), 2**20).map(float)), hyp_helper.seed_words)
+@given(tensors.arrays(st.integers(-(2**20), 2**20).map(float)), tensors.seed_words)
 def test_stochastic_round_leaves_integers(x, word):
     assert_equal(ops.stochastic_round(x, (word, 0)), x)
 

@@ -2,13 +2,13 @@
 
 import keras
 import numpy as np
-import oracle
 import pytest
 import tensorflow as tf
-from hyp_helper import assert_equal
 
 import models
-from wage_tf.layers import QActivation, QConv2D, QDense, QError
+import oracle
+from support.tensors import assert_equal
+from wage_tf.layers import QActivation, QConv2D, QDense, QError, QRescaling
 from wage_tf.losses import SumSquaredError
 from wage_tf.optimizers import IntegerSGD
 
@@ -139,6 +139,34 @@ def test_random_width_reaches_the_rounding(digits):
     reference.train_step(images, targets, 8.0)
     for actual, expected in zip(model.get_weights(), reference.weights, strict=True):
         assert_equal(actual, expected)
+
+
+@pytest.mark.parametrize("pattern", ["2-8-8-8", "8-8-8-8", "4-6-12-4"])
+def test_branches_equal_the_oracle(pattern):
+    """A residual block: where its two errors meet, both have their true size."""
+    reference = oracle.ResidualNetwork(widths_of(pattern), seed=SEED)
+    model = residual_network(pattern)
+    model.set_weights([w.astype(np.float32) for w in reference.weights])
+    assert [layer.alpha for layer in kernel_layers(model)] == reference.alphas
+    model.compile(IntegerSGD(8.0, reference.k_g, SEED), SumSquaredError())
+    for images, targets in random_batches((8, 8, 3), 4):
+        scores = model(images)
+        model.train_on_batch(images, targets)
+        assert_equal(scores, reference.train_step(images, targets, 8.0))
+        for actual, expected in zip(model.get_weights(), reference.weights, strict=True):
+            assert_equal(actual, expected)
+    assert np.any(scores != 0)
+
+
+def residual_network(bits):
+    image = keras.Input((8, 8, 3), dtype="uint8")
+    x = QRescaling(1 / 128, -1.0, bits)(image)
+    x = QActivation(bits)(QConv2D(4, 3, padding="same", bits=bits)(x))
+    branch = QActivation(bits)(QConv2D(4, 3, padding="same", bits=bits)(x))
+    branch = QConv2D(4, 3, padding="same", bits=bits)(branch)
+    x = QActivation(bits)(keras.layers.Add()([branch, x]))
+    x = QActivation(bits, activation=None)(keras.layers.GlobalAveragePooling2D()(x))
+    return keras.Model(image, QError(bits)(QDense(10, bits=bits)(x)))
 
 
 @pytest.mark.parametrize(

@@ -1,12 +1,12 @@
-import hyp_helper
 import hypothesis.strategies as st
 import numpy as np
-import oracle
 import pytest
 import tensorflow as tf
-from hyp_helper import assert_equal, assert_same_bits, plain_operations
 from hypothesis import given
 
+import oracle
+from support import tensors
+from support.tensors import assert_equal, assert_same_bits, plain_operations
 from wage_tf import BitWidths, quantizers
 
 NAN, INF = float("nan"), float("inf")
@@ -23,14 +23,14 @@ def forward_and_backward(function, x, upstream):
 
 
 def values(k):
-    spread = st.builds(hyp_helper.spread_array, st.just(SHAPE), st.integers(0, 2**32 - 1))
-    return st.one_of(spread, hyp_helper.arrays(hyp_helper.any_floats(k), SHAPE))
+    spread = st.builds(tensors.spread_array, st.just(SHAPE), st.integers(0, 2**32 - 1))
+    return st.one_of(spread, tensors.arrays(tensors.any_floats(k), SHAPE))
 
 
 # Q_W
 @given(st.data(), st.sampled_from([1, 2, 8, 16]), st.sampled_from([1.0, 2.0, 16.0]))
 def test_weight(data, k, alpha):
-    w, upstream = data.draw(values(k)), data.draw(hyp_helper.scaled_arrays(SHAPE))
+    w, upstream = data.draw(values(k)), data.draw(tensors.scaled_arrays(SHAPE))
     y, gradient = forward_and_backward(lambda w: quantizers.quantize_weight(w, k, alpha), w, upstream)
     assert_equal(y, oracle.quantize_weight(w, k, alpha))
     assert_same_bits(gradient, upstream)
@@ -57,7 +57,7 @@ def test_error_goes_back_through_the_quantized_weight():
 # Q_A
 @given(st.data(), K)
 def test_activation(data, k):
-    a, upstream = data.draw(values(k)), data.draw(hyp_helper.scaled_arrays(SHAPE))
+    a, upstream = data.draw(values(k)), data.draw(tensors.scaled_arrays(SHAPE))
     y, gradient = forward_and_backward(lambda a: quantizers.quantize_activation(a, k), a, upstream)
     assert_equal(y, oracle.quantize_activation(a, k))
     assert_equal(gradient, oracle.activation_backward(upstream, a, k))
@@ -73,7 +73,7 @@ def test_activation_mask_is_closed_at_the_limit():
 # Q_E
 @given(st.data(), K)
 def test_error(data, k):
-    x, upstream = data.draw(values(k)), data.draw(hyp_helper.scaled_arrays(SHAPE))
+    x, upstream = data.draw(values(k)), data.draw(tensors.scaled_arrays(SHAPE))
     y, gradient = forward_and_backward(lambda x: quantizers.quantize_error(x, k), x, upstream)
     assert_same_bits(y, x)
     assert_equal(gradient, oracle.error_backward(upstream, k))
@@ -83,33 +83,50 @@ def test_error_by_hand():
     _, gradient = forward_and_backward(
         lambda x: quantizers.quantize_error(x, 3), np.zeros((2, 2)), [[6.0, -3.0], [1.0, 0.4]]
     )
-    assert_equal(gradient, [[0.75, -0.5], [0.0, 0.0]])  # Shift(6) = 8; 1/8 is a tie between 0 and 1/4
+    assert_equal(gradient, [[6.0, -4.0], [0.0, 0.0]])  # Shift(6) = 8; 1/8 is a tie between 0 and 1/4
 
 
 def test_error_maximum_is_over_the_whole_batch():
     upstream = np.array([[1.0, 1.0], [64.0, 64.0]])
     _, gradient = forward_and_backward(lambda x: quantizers.quantize_error(x, 8), np.zeros((2, 2)), upstream)
-    assert_equal(gradient, [[1 / 64, 1 / 64], [127 / 128, 127 / 128]])
+    assert_equal(gradient, [[1.0, 1.0], [63.5, 63.5]])
 
 
-@given(st.integers(-100, 100), hyp_helper.scaled_arrays(SHAPE), K)
-def test_error_does_not_depend_on_a_power_of_two(exponent, upstream, k):
+@given(st.integers(-100, 100), tensors.scaled_arrays(SHAPE), K)
+def test_error_keeps_its_scale(exponent, upstream, k):
+    """A power of two passes through: the codes do not depend on it."""
     upstream = np.where(np.abs(upstream) < 2**-20, 0, np.clip(upstream, -(2**20), 2**20)).astype(np.float32)
     scaled = np.ldexp(upstream, exponent).astype(np.float32)
-    assert_same_bits(quantizers.error_backward(scaled, k=k), quantizers.error_backward(upstream, k=k))
+    expected = np.ldexp(quantizers.error_backward(upstream, k=k), exponent if k > 1 or upstream.any() else 0)
+    assert_same_bits(quantizers.error_backward(scaled, k=k), expected)
 
 
-@pytest.mark.parametrize("largest", [2.0**-125, 1e-37, 1e37, 1.4 * 2.0**127])
+@pytest.mark.parametrize("largest", [2.0**-119, 1e-35, 1e37, 1.4 * 2.0**127])
 def test_error_at_the_ends_of_float32(largest):
+    """From where a step of the grid, 2^-7 of Shift, is no subnormal."""
     e = np.array([largest, -largest / 2, 0.0], np.float32)
     assert_equal(quantizers.error_backward(e, k=8), oracle.error_backward(e, 8))
+
+
+@pytest.mark.parametrize("gamma", [0.5, 2.0, 8.0])
+def test_gamma_shifts_the_upper_bound(gamma):
+    """γ·e / Shift is quantized: from 2 on the largest errors are clipped, small ones rounded more finely."""
+    e = np.random.default_rng(0).normal(size=(4, 9)).astype(np.float32)
+    shift = float(oracle.shift(np.abs(e).max()))
+    expected = oracle.quantize(np.float32(gamma) * e / np.float32(shift), 8) * np.float32(shift / gamma)
+    assert_equal(quantizers.error_backward(e, k=8, gamma=gamma), expected)
+
+
+def test_gamma_is_a_power_of_two():
+    with pytest.raises(ValueError, match=r"gamma: a positive power of two; received 3"):
+        quantizers.check_gamma(3)
 
 
 # ReLU, Q_E and Q_A in one
 @given(st.data(), st.sampled_from(["2-8-8-8", "2-2-8-4", "2-4-8-12"]))
 def test_quantized_relu_equals_the_composition(data, pattern):
     bits = BitWidths.parse(pattern)
-    x, upstream = data.draw(values(bits.a)), data.draw(hyp_helper.scaled_arrays(SHAPE))
+    x, upstream = data.draw(values(bits.a)), data.draw(tensors.scaled_arrays(SHAPE))
     y, gradient = forward_and_backward(lambda x: quantizers.quantized_relu(x, bits), x, upstream)
     y2, gradient2 = forward_and_backward(
         lambda x: quantizers.quantize_activation(quantizers.quantize_error(tf.nn.relu(x), bits), bits), x, upstream
@@ -126,7 +143,7 @@ def test_quantized_relu_order_by_hand():
     _, gradient = forward_and_backward(
         lambda x: quantizers.quantized_relu(x, "2-8-8-8"), [2.0, -1.0, 0.5, 0.0], [64.0, 8.0, 1.0, 1.0]
     )
-    assert_equal(gradient, [0, 0, 1 / 8, 0])
+    assert_equal(gradient, [0, 0, 1, 0])
 
 
 def test_quantized_relu_edges():
@@ -139,10 +156,10 @@ def test_quantized_relu_edges():
 
 # Q_G
 @given(
-    hyp_helper.scaled_arrays(SHAPE),
+    tensors.scaled_arrays(SHAPE),
     st.sampled_from([2, 8, 12]),
     st.sampled_from([0.125, 0.5, 1.0, 8.0, 128.0]),
-    hyp_helper.seed_words,
+    tensors.seed_words,
     st.sampled_from([8, 16, 24]),
 )
 def test_gradient(g, k, learning_rate, word, width):

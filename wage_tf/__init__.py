@@ -1,21 +1,32 @@
 """Training and inference with low-bit integers (WAGE, Wu et al., ICLR 2018) on TensorFlow 2 and Keras 3.
 
 On a machine without TensorFlow only `wage_tf.integer` and `wage_tf.export` are there, which read packed files and run
-them in NumPy.
+them in NumPy. In a process that runs one of our own commands nothing is imported here: a command reads its arguments
+first, then imports what it needs.
 """
 
-import os as _os
-
-from wage_tf import integer, quiet
+from wage_tf._program import is_ours
 from wage_tf.bits import BitWidths
 
-_os.environ.setdefault("KERAS_BACKEND", "tensorflow")
+if not is_ours():
+    import os as _os
 
-with quiet.importing_tensorflow():
+    from wage_tf import export, integer
+
+    _os.environ.setdefault("KERAS_BACKEND", "tensorflow")
     try:
+        import tensorflow as _tensorflow  # noqa: F401  without it a backend does not matter
+        from keras.config import backend as _backend
+
+        if _backend() != "tensorflow":
+            raise ImportError(
+                f"wage_tf needs Keras on TensorFlow, but Keras runs on {_backend()}: set "
+                "KERAS_BACKEND=tensorflow before the first import of Keras"
+            )
         from wage_tf import (
             callbacks,
             constraints,
+            convert,
             costs,
             datasets,
             initializers,
@@ -27,6 +38,9 @@ with quiet.importing_tensorflow():
             quantizers,
             recipes,
         )
+        from wage_tf.convert import quantize_model
+        from wage_tf.integer.verify import verify
+        from wage_tf.model_summary import summary
     except ModuleNotFoundError as _error:
         if _error.name not in ("tensorflow", "keras"):
             raise
@@ -36,8 +50,10 @@ __all__ = [
     "BitWidths",
     "callbacks",
     "constraints",
+    "convert",
     "costs",
     "datasets",
+    "export",
     "initializers",
     "integer",
     "layers",
@@ -45,6 +61,9 @@ __all__ = [
     "metrics",
     "ops",
     "optimizers",
+    "quantize_model",
     "quantizers",
     "recipes",
+    "summary",
+    "verify",
 ]

@@ -1,8 +1,11 @@
-"""Bit widths of the four operands of WAGE: weights, activations, gradients and errors."""
+"""Bit widths of the four operands of WAGE (weights, activations, gradients, errors), of a layer or a whole network."""
 
 from __future__ import annotations
 
 import dataclasses
+from collections.abc import Mapping
+
+from wage_tf.errors import UserError
 
 _PATTERN = (
     "a pattern is four widths W-A-G-E such as '2-8-8-8' or '2,8,f,f': "
@@ -68,6 +71,76 @@ class BitWidths:
 
     def __str__(self) -> str:
         return "-".join("f" if width is None else str(width) for width in (self.w, self.a, self.g, self.e))
+
+
+@dataclasses.dataclass(frozen=True)
+class NetworkBits:
+    """The patterns of a network: one of all blocks, or one per block.
+
+    Args:
+        rest: Pattern of every block that is not named; None where all have to be named.
+        blocks: (name, pattern) of the blocks that have one of their own.
+
+    Raises:
+        ValueError: If there is no pattern at all.
+
+    Examples:
+        >>> bits = NetworkBits.parse({"conv1": "8-8-8-8", "*": "2-8-8-8"})
+        >>> str(bits.of("conv1")), str(bits.of("fc2"))
+        ('8-8-8-8', '2-8-8-8')
+    """
+
+    rest: BitWidths | None
+    blocks: tuple[tuple[str, BitWidths], ...] = ()
+
+    def __post_init__(self) -> None:
+        if self.rest is None and not self.blocks:
+            raise ValueError("bits: a pattern, or at least one block with a pattern; received none")
+
+    @classmethod
+    def parse(cls, bits: str | BitWidths | Mapping[str, str | BitWidths] | NetworkBits) -> NetworkBits:
+        """Reads a pattern, or a mapping from block names to patterns with "*" for the rest.
+
+        Raises:
+            ValueError: If a pattern is malformed, a name is no text, or the mapping is empty.
+        """
+        if isinstance(bits, cls):
+            return bits
+        if not isinstance(bits, Mapping):
+            return cls(BitWidths.parse(bits))
+        unnamed = [name for name in bits if not isinstance(name, str)]
+        if unnamed:
+            raise ValueError(f"bits: blocks are named by text; received {unnamed[0]!r}")
+        patterns = {name: BitWidths.parse(pattern) for name, pattern in bits.items()}
+        return cls(patterns.pop("*", None), tuple(patterns.items()))
+
+    def of(self, block: str) -> BitWidths:
+        """The pattern of a block.
+
+        Raises:
+            UserError: If the block is not named and there is no pattern for the rest.
+        """
+        found = dict(self.blocks).get(block, self.rest)
+        if found is None:
+            raise UserError(f"bits: no pattern for the layer {block!r} and no '*' for the rest; received {self}")
+        return found
+
+    @property
+    def patterns(self) -> tuple[BitWidths, ...]:
+        """Every pattern that occurs, in order."""
+        named = tuple(pattern for _, pattern in self.blocks)
+        return named if self.rest is None else (*named, self.rest)
+
+    def as_json(self) -> str | dict[str, str]:
+        """What `parse` reads: the pattern, or the mapping."""
+        if not self.blocks:
+            return str(self.rest)
+        rest = {} if self.rest is None else {"*": str(self.rest)}
+        return {**{name: str(pattern) for name, pattern in self.blocks}, **rest}
+
+    def __str__(self) -> str:
+        found = self.as_json()
+        return found if isinstance(found, str) else ", ".join(f"{name}: {pattern}" for name, pattern in found.items())
 
 
 def width_of(bits: BitWidths | str | int | None, operand: str) -> int | None:

@@ -19,10 +19,11 @@ ACCUMULATOR_BITS = 32
 CYCLES_PER_IMAGE = 1_000_000
 MEASURES = tuple(f"{what}_{use}" for what in ("memory", "energy", "area") for use in ("inference", "training"))
 _FLOAT = BitWidths(None, None, None, None)
-_KERNEL_LAYERS = (keras.layers.Conv2D, keras.layers.Dense)
+_KERNEL_LAYERS = (keras.layers.Conv2D, keras.layers.DepthwiseConv2D, keras.layers.Dense)
 _KEEPS_GRID = (
     *(keras.layers.Flatten, keras.layers.Permute, keras.layers.Reshape, QError),
     *(keras.layers.MaxPooling2D, keras.layers.GlobalMaxPooling2D, keras.layers.ZeroPadding2D),
+    *(keras.layers.ReLU, keras.layers.Dropout, keras.layers.Identity),
 )
 
 
@@ -149,9 +150,10 @@ class ModelCosts:
 def model_costs(model: keras.Model) -> ModelCosts:
     """Counts a Sequential or Functional model that has been built with a fixed image size.
 
-    Counted are QConv2D, QDense, and Keras' Conv2D and Dense as float32. W, G and E are the layer's own `bits`. A is the
-    width of the QActivation or QRescaling before it, found through layers that stay on its grid (pooling by maximum,
-    reshaping, padding, QError); where anything else is between, such as a merge, the layer's own `bits.a`.
+    Counted are QConv2D, QDepthwiseConv2D, QDense, and Keras' own as float32. W, G and E are the layer's own `bits`. A
+    is the width of the QActivation or QRescaling before it, found through layers that stay on its grid (pooling by
+    maximum, reshaping, padding, ReLU, Dropout, QError); where anything else is between, such as a merge, the layer's
+    own `bits.a`.
     Its output is stored at the width of the QActivation that follows, else as 32-bit sums. Layers in a nested model
     count as preceded by other layers. A layer used in several places counts once, as at its first call.
 
@@ -190,18 +192,18 @@ def format_table(costs: ModelCosts) -> str:
     lines = ["  ".join(f"{t:{side}{w}}" for t, side, w in zip(row, sides, widths, strict=True)) for row in rows]
     for use in ("inference", "training"):
         memory, energy, area = (getattr(costs.total, f"{measure}_{use}") for measure in ("memory", "energy", "area"))
-        lines.append(f"{use} of an image: {_human(memory, 'B')}, {_human(energy * 1e-6, 'J')}, {area:.3g} mm² at 45 nm")
+        lines.append(f"{use} of an image: {human(memory, 'B')}, {human(energy * 1e-6, 'J')}, {area:.3g} mm² at 45 nm")
     return "\n".join(lines)
 
 
 def _cells(cost: Cost) -> tuple[str, ...]:
-    counts = (_human(count) for count in (cost.parameters, cost.macs))
-    sizes = (_human(size, "B") for size in (cost.weight_bytes, cost.stored_bytes, cost.activation_bytes))
-    energies = (_human(energy * 1e-6, "J") for energy in (cost.energy_inference, cost.energy_training))
+    counts = (human(count) for count in (cost.parameters, cost.macs))
+    sizes = (human(size, "B") for size in (cost.weight_bytes, cost.stored_bytes, cost.activation_bytes))
+    energies = (human(energy * 1e-6, "J") for energy in (cost.energy_inference, cost.energy_training))
     return (*counts, *sizes, *energies)
 
 
-def _human(value: float, unit: str = "") -> str:
+def human(value: float, unit: str = "") -> str:
     """Three significant digits with a decimal prefix: 14.2 M, 3.54 MB, 62.1 µJ."""
     exponent = min(max(int(f"{value:.2e}".split("e")[1]) // 3, -4), 4)
     return f"{value / 1000**exponent:.3g} {('p', 'n', 'µ', 'm', '', 'k', 'M', 'G', 'T')[exponent + 4]}{unit}".rstrip()
@@ -269,7 +271,7 @@ def _layer_cost(place: _Place) -> LayerCost:
     layer, bits = place.layer, place.bits
     kernel, biases = math.prod(layer.kernel.shape), 0 if layer.bias is None else math.prod(layer.bias.shape)
     inputs, outputs = math.prod(layer.input.shape[1:]), math.prod(layer.output.shape[1:])
-    macs = outputs * math.prod(layer.kernel.shape[:-1])
+    macs = outputs * _terms(layer)
     stored_width = None if bits.w is None or bits.g is None else max(bits.w, bits.g)
     prices = {
         "forward": (macs, mac_price(bits.w, bits.a)),
@@ -297,6 +299,12 @@ def _layer_cost(place: _Place) -> LayerCost:
         area_inference=area["forward"],
         area_training=sum(area.values()),
     )
+
+
+def _terms(layer: keras.layers.Layer) -> int:
+    """Products that one sum adds up."""
+    is_depthwise = isinstance(layer, keras.layers.DepthwiseConv2D)
+    return math.prod(layer.kernel.shape[:2] if is_depthwise else layer.kernel.shape[:-1])
 
 
 def _bytes(count: int, width: int | None) -> int:

@@ -3,18 +3,27 @@
 from __future__ import annotations
 
 import contextlib
+import errno
+import glob
 import json
 import os
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from pathlib import Path
+
+from wage_tf.errors import UserError
+
+try:
+    import fcntl
+except ImportError:
+    fcntl = None
 
 _PREFIX = ".writing-"
 
 
 @contextlib.contextmanager
 def replacing(path: Path) -> Iterator[Path]:
-    """Yields a temporary path in the same folder, with the same suffix, that takes `path`'s place at the end.
+    """Yields a temporary path in the same folder, whose name ends alike, that takes `path`'s place at the end.
 
     The file is flushed to the disk before it is renamed, so a crash leaves the old file or the new one. If the block
     raises, the temporary file is removed and `path` stays as it was.
@@ -22,7 +31,7 @@ def replacing(path: Path) -> Iterator[Path]:
     Raises:
         OSError: Names `path`, where a failed write would name no file.
     """
-    handle, name = tempfile.mkstemp(prefix=_PREFIX, suffix=path.suffix, dir=path.parent)
+    handle, name = tempfile.mkstemp(prefix=_PREFIX, suffix=f"-{path.name}", dir=path.parent)
     os.close(handle)
     temporary = Path(name)
     try:
@@ -39,14 +48,45 @@ def replacing(path: Path) -> Iterator[Path]:
         temporary.unlink(missing_ok=True)
 
 
+@contextlib.contextmanager
+def locked(folder: Path) -> Iterator[None]:
+    """Makes a folder where it is missing, and keeps other processes out of it.
+
+    The lock ends with the process, however that ends. File systems and systems without locks let everybody in.
+
+    Raises:
+        UserError: If another process holds the lock, or the folder cannot be made.
+    """
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise UserError(f"run directory {folder} cannot be written: {error.strerror}") from error
+    if fcntl is None:
+        yield
+        return
+    handle = os.open(folder, os.O_RDONLY)
+    try:
+        try:
+            fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            raise UserError(f"another process uses {folder}: wait for its end, or give another directory") from None
+        except OSError as error:
+            if error.errno not in (errno.ENOLCK, errno.ENOTSUP, errno.EINVAL):
+                raise
+        yield
+    finally:
+        os.close(handle)
+
+
 def is_unfinished(path: Path) -> bool:
     """Whether `path` is a temporary file that a killed process left."""
     return path.name.startswith(_PREFIX)
 
 
-def remove_unfinished(folder: Path) -> None:
-    """Removes the temporary files that a killed process left in a folder."""
-    for path in folder.glob(f"{_PREFIX}*"):
+def remove_unfinished(folder: Path, name: str = "") -> None:
+    """Removes the temporary files that a killed process left in a folder: all, or those of one file name."""
+    pattern = f"{_PREFIX}????????-{glob.escape(name)}" if name else f"{_PREFIX}*"
+    for path in folder.glob(pattern):
         path.unlink(missing_ok=True)
 
 
@@ -54,6 +94,30 @@ def write_bytes(path: Path, content: bytes) -> None:
     """Writes `content` to `path` atomically."""
     with replacing(path) as temporary:
         temporary.write_bytes(content)
+
+
+def write_all(contents: Mapping[Path, bytes]) -> None:
+    """Writes files of which none takes its place before all are on the disk.
+
+    Whatever goes wrong before that, a full disk or SystemExit, leaves the targets as they were and no temporary file;
+    what a killed process left of the same targets is removed.
+
+    Args:
+        contents: The content of every file by its path.
+
+    Raises:
+        UserError: If a path is a folder.
+    """
+    for path in contents:
+        if path.is_dir():
+            raise UserError(f"{path} is a folder: a file of that name is to be written")
+        remove_unfinished(path.parent, path.name)
+    with contextlib.ExitStack() as stack:
+        for path, content in contents.items():
+            with open(stack.enter_context(replacing(path)), "wb") as file:
+                file.write(content)
+                file.flush()
+                os.fsync(file.fileno())
 
 
 def write_json(path: Path, value: object) -> None:

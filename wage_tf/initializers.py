@@ -64,7 +64,22 @@ def layer_alpha(shape: Sequence[int], bits: BitWidths | str, beta: float | None 
     k = BitWidths.parse(bits).w
     if k is None:
         return 1.0
-    return max(float(ops.shift(grid_limit(k, beta) / fan_in_limit(shape, factor))), 1.0)
+    return max(nearest_power_of_two(grid_limit(k, beta) / fan_in_limit(shape, factor)), 1.0)
+
+
+def nearest_power_of_two(x: float) -> float:
+    """Shift(x) of `ops.shift` for one positive number, in Python: Keras may build a layer while it traces a graph.
+
+    Args:
+        x: A positive finite number.
+
+    Raises:
+        ValueError: If `x` is another.
+    """
+    if not 0 < x < math.inf:
+        raise ValueError(f"x: a positive finite number; received {x!r}")
+    mantissa, exponent = math.frexp(x)
+    return math.ldexp(1.0, exponent if mantissa >= math.sqrt(0.5) else exponent - 1)
 
 
 @keras.saving.register_keras_serializable(package="wage_tf")
@@ -97,8 +112,27 @@ class ClampedUniform(keras.initializers.Initializer):
         k = self.bits.w
         if k is not None:
             limit = max(limit, grid_limit(k, self.beta))
-        weights = keras.random.uniform(shape, -limit, limit, dtype="float32", seed=self._generator)
-        return weights if k is None else ops.quantize(weights, k)
+        with tf.init_scope():  # a layer may be built inside of a traced step: its weights are a constant there
+            weights = keras.random.uniform(shape, -limit, limit, dtype="float32", seed=self._generator)
+            weights = weights if k is None else ops.quantize(weights, k)
+        return tf.constant(weights.numpy())
 
     def get_config(self) -> dict:
         return {"bits": str(self.bits), "beta": self.beta, "factor": self.factor, "seed": self.seed}
+
+
+@keras.saving.register_keras_serializable(package="wage_tf")
+class DepthwiseUniform(ClampedUniform):
+    """`ClampedUniform` for a depthwise kernel [height, width, channels, multiplier], whose fan-in is height × width.
+
+    Args:
+        bits: BitWidths or pattern of the layer.
+        beta: See `grid_limit`.
+        factor: See `fan_in_limit`: 1 in the authors' code, 2 in the paper.
+        seed: Integer; None draws from Keras' global seed.
+    """
+
+    def __call__(self, shape: Sequence[int], dtype: str | None = None) -> tf.Tensor:
+        """Returns a float32 tensor of `shape`."""
+        height, width, channels, multiplier = shape
+        return tf.reshape(super().__call__((height, width, 1, channels * multiplier), dtype), shape)

@@ -114,17 +114,18 @@ def scale_by_shift(x: tf.Tensor) -> tf.Tensor:
     return x / _scale(max_magnitude(x))
 
 
-def quantize_by_shift(x: tf.Tensor, k: int, magnitude: tf.Tensor | None = None) -> tf.Tensor:
-    """Rounds to the k-bit grid stretched by the tensor's own power of two: Shift·Q(x / Shift, k), Shift = Shift(max|x|).
+def quantize_by_shift(x: tf.Tensor, k: int, magnitude: tf.Tensor | None = None, gamma: float = 1.0) -> tf.Tensor:
+    """Rounds to the k-bit grid stretched by the tensor's own power of two: s·Q(x / s, k) with s = Shift(max|x|)/γ.
 
-    A zero tensor stays zero.
+    A zero tensor stays zero. The stretched step σ(k)·Shift must be a normal number: a maximum of 2^(k−127) at least.
 
     Args:
         x: Float32 tensor of any shape.
         k: Bit width.
         magnitude: max|x| where `x` is one part of a larger tensor, the maximum over the whole; None takes it of `x`.
+        gamma: γ, a power of two: from 2 on, the largest values are clipped and small ones rounded more finely.
     """
-    scale = _scale(max_magnitude(x) if magnitude is None else magnitude)
+    scale = _scale(max_magnitude(x) if magnitude is None else magnitude) / gamma
     return quantize(x / scale, k) * scale
 
 

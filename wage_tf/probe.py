@@ -6,7 +6,12 @@ state changes; the update is computed as the optimizer would make it at its next
 
 from __future__ import annotations
 
+import collections
+import contextlib
 import dataclasses
+import functools
+import itertools
+from collections.abc import Callable, Iterator
 
 import keras
 import numpy as np
@@ -14,6 +19,7 @@ import tensorflow as tf
 
 from wage_tf import ops
 from wage_tf.layers import QActivation, QError, QRescaling
+from wage_tf.layers.base import QuantizedKernel
 from wage_tf.optimizers import IntegerSGD
 
 _FLOAT_BINS = 61
@@ -56,30 +62,31 @@ class Measurement:
 
 
 class Probe:
-    """Measures a Functional or Sequential model on one batch.
+    """Measures a model of any kind, subclassed and nested ones too, on one batch.
+
+    A layer goes by its name, or by its path where two have the same name; its second call in a model that calls it
+    several times by `name_2`.
 
     Args:
-        model: A built and compiled model.
+        model: A compiled model.
         images: Batch of inputs.
         targets: Their targets, as the model's loss takes them.
+
+    Raises:
+        ValueError: If the model is not compiled, or calls layers inside of a function that TensorFlow compiles apart.
     """
 
     def __init__(self, model: keras.Model, images: np.ndarray, targets: np.ndarray):
+        if getattr(model, "optimizer", None) is None:
+            raise ValueError(f"model: has to be compiled to be measured; received {model.name!r} without an optimizer")
         self.model = model
         self.images = tf.convert_to_tensor(images)
         self.targets = tf.convert_to_tensor(targets)
-        self._kernels = [layer for layer in model.layers if hasattr(layer, "quantized_kernel")]
-        self._activations = [layer for layer in model.layers if isinstance(layer, (QActivation, QRescaling))]
-        self._errors = [layer for layer in model.layers if isinstance(layer, (QActivation, QError)) and layer.bits.e]
-        self._tapped = keras.Model(
-            model.inputs,
-            {
-                "scores": model.outputs[0],
-                "activations": [layer.output for layer in self._activations],
-                "before": [layer.input for layer in self._errors],
-                "after": [layer.output for layer in self._errors],
-            },
-        )
+        if not model.built:
+            model(self.images[:1])
+        layers = model._flatten_layers(include_self=False)
+        names = collections.Counter(layer.name for layer in layers)
+        self._names = [(layer.name if names[layer.name] == 1 else layer.path, layer) for layer in layers]
         if not model.optimizer.built:
             model.optimizer.build(model.trainable_variables)
         self._measure = tf.function(self._run, autograph=False)
@@ -91,40 +98,81 @@ class Probe:
         return Measurement(histograms, {name: float(value) for name, value in scalars.items()})
 
     def _run(self) -> tuple[dict, dict]:
-        with tf.GradientTape() as tape:
-            taps = self._tapped([self.images], training=True)
-            loss = self.model.compute_loss(self.images, self.targets, taps["scores"])
-        kernels = [layer.kernel.value for layer in self._kernels]
-        gradients, incoming = tape.gradient(loss, (kernels, taps["after"]))
+        with tf.GradientTape() as tape, keras.StatelessScope(collect_losses=True), _recorded(self._names) as calls:
+            scores = self.model(self.images, training=True)
+            loss = self.model.compute_loss(self.images, self.targets, scores)
+        for call in calls:
+            if call.outputs.graph is not loss.graph:
+                raise ValueError(f"model: {call.name} is called inside of a tf.function, where it cannot be measured")
+        kernels = [(name, layer) for name, layer in self._names if isinstance(layer, QuantizedKernel)]
+        errors = [call for call in calls if not isinstance(call.layer, QRescaling) and call.layer.bits.e]
+        gradients, incoming = tape.gradient(
+            loss, ([layer.kernel.value for _, layer in kernels], [call.outputs for call in errors])
+        )
         found = _Findings()
-        for layer, activation in zip(self._activations, taps["activations"], strict=True):
-            found.add("A", layer.name, activation, layer.bits.a)
-        for layer, x, upstream in zip(self._errors, taps["before"], incoming, strict=True):
-            found.add("E_raw", layer.name, upstream, None)
-            scale = ops.shift(ops.max_magnitude(_passed_by_mask(layer, x, upstream)))
-            found.add("E", layer.name, tf.math.divide_no_nan(_error_of(layer, x, upstream), scale), layer.bits.e)
-            found.scalars[f"E_shift/{layer.name}"] = _exponent(scale)
-        for layer, gradient in zip(self._kernels, gradients, strict=True):
-            self._add_kernel(found, layer, gradient)
+        for call in calls:
+            if not isinstance(call.layer, QError):
+                found.add("A", call.name, call.outputs, call.layer.bits.a)
+        for call, upstream in zip(errors, incoming, strict=True):
+            found.add("E_raw", call.name, upstream, None)
+            scale = ops.shift(ops.max_magnitude(_passed_by_mask(call, upstream)))
+            found.add("E", call.name, tf.math.divide_no_nan(_error_of(call, upstream), scale), call.layer.bits.e)
+            found.scalars[f"E_shift/{call.name}"] = _exponent(scale)
+        for (name, layer), gradient in zip(kernels, gradients, strict=True):
+            found.add_weights(name, layer)
+            if layer.kernel.trainable:
+                self._add_update(found, name, layer, gradient)
         return found.counted, found.scalars
 
-    def _add_kernel(self, found: _Findings, layer: keras.layers.Layer, gradient: tf.Tensor) -> None:
+    def _add_update(self, found: _Findings, name: str, layer: keras.layers.Layer, gradient: tf.Tensor) -> None:
         kernel, bits = tf.convert_to_tensor(layer.kernel), layer.bits
-        stored_width = max(bits.w, bits.g) if bits.w and bits.g else None
-        found.add("W_stored", layer.name, kernel, stored_width)
-        if bits.w:
-            found.add("W", layer.name, ops.quantize(kernel, bits.w), bits.w)
-        found.add("G_raw", layer.name, gradient, None)
+        found.add("G_raw", name, gradient, None)
         optimizer = self.model.optimizer
         if not (bits.g and isinstance(optimizer, IntegerSGD)):
             return
-        found.scalars[f"G_shift/{layer.name}"] = _shift_exponent(gradient)
+        found.scalars[f"G_shift/{name}"] = _shift_exponent(gradient)
         delta = optimizer.quantized_step(gradient, layer.kernel, optimizer.learning_rate)
-        found.add("G", layer.name, delta, bits.g)
+        found.add("G", name, delta, bits.g)
         if bits.w:
             updated = layer.kernel.constraint(kernel - delta)
             changed = ops.quantize(updated, bits.w) != ops.quantize(kernel, bits.w)
-            found.scalars[f"W_changed/{layer.name}"] = _share(changed)
+            found.scalars[f"W_changed/{name}"] = _share(changed)
+
+
+@dataclasses.dataclass(frozen=True)
+class _Call:
+    """One call of a layer, by the name it goes by: what went in and what came out."""
+
+    name: str
+    layer: keras.layers.Layer
+    inputs: tf.Tensor
+    outputs: tf.Tensor
+
+
+@contextlib.contextmanager
+def _recorded(names: list[tuple[str, keras.layers.Layer]]) -> Iterator[list[_Call]]:
+    """Records every call of a QActivation, QRescaling or QError, in the order in which they end."""
+    calls: list[_Call] = []
+
+    def recorder(name: str, layer: keras.layers.Layer) -> Callable:
+        call, numbers = layer.call, itertools.count(1)
+
+        @functools.wraps(call)
+        def recording(inputs: tf.Tensor) -> tf.Tensor:
+            outputs, number = call(inputs), next(numbers)
+            calls.append(_Call(name if number == 1 else f"{name}_{number}", layer, inputs, outputs))
+            return outputs
+
+        return recording
+
+    watched = [(name, layer) for name, layer in names if isinstance(layer, (QActivation, QRescaling, QError))]
+    for name, layer in watched:
+        vars(layer)["call"] = recorder(name, layer)
+    try:
+        yield calls
+    finally:
+        for _, layer in watched:
+            del vars(layer)["call"]
 
 
 class _Findings:
@@ -139,6 +187,12 @@ class _Findings:
         if k is not None and operand in ("W", "A", "E", "G"):
             self.scalars[f"{operand}_zeros/{layer}"] = _share(x == 0)
             self.scalars[f"{operand}_saturated/{layer}"] = _share(tf.abs(x) >= ops.largest_value(k))
+
+    def add_weights(self, name: str, layer: keras.layers.Layer) -> None:
+        kernel, bits = tf.convert_to_tensor(layer.kernel), layer.bits
+        self.add("W_stored", name, kernel, max(bits.w, bits.g) if bits.w and bits.g else None)
+        if bits.w:
+            self.add("W", name, ops.quantize(kernel, bits.w), bits.w)
 
 
 def _count_codes(x: tf.Tensor, k: int) -> tuple[np.ndarray, tf.Tensor, bool]:
@@ -170,16 +224,17 @@ def _exponent(power: tf.Tensor) -> tf.Tensor:
     return tf.bitwise.right_shift(tf.bitcast(power, tf.int32), 23) - 127
 
 
-def _error_of(layer: keras.layers.Layer, x: tf.Tensor, upstream: tf.Tensor) -> tf.Tensor:
+def _error_of(call: _Call, upstream: tf.Tensor) -> tf.Tensor:
     """The error that a layer alone passes to its input, which other layers may read too."""
     with tf.GradientTape() as tape:
-        tape.watch(x)
-        y = layer(x)
-    return tape.gradient(y, x, upstream)
+        tape.watch(call.inputs)
+        outputs = call.layer(call.inputs)
+    return tape.gradient(outputs, call.inputs, upstream)
 
 
-def _passed_by_mask(layer: keras.layers.Layer, x: tf.Tensor, upstream: tf.Tensor) -> tf.Tensor:
+def _passed_by_mask(call: _Call, upstream: tf.Tensor) -> tf.Tensor:
     """The error that Q_E sees: what Q_A's mask lets through."""
-    if not isinstance(layer, QActivation) or layer.bits.a is None:
+    if not isinstance(call.layer, QActivation) or call.layer.bits.a is None:
         return upstream
-    return tf.where(tf.abs(layer.activation(x)) > ops.largest_value(layer.bits.a), 0.0, upstream)
+    activation = call.layer.activation(call.inputs)
+    return tf.where(tf.abs(activation) > ops.largest_value(call.layer.bits.a), 0.0, upstream)

@@ -12,12 +12,13 @@ from collections.abc import Callable
 
 import tensorflow as tf
 
-from wage_tf import ops
+from wage_tf import ops, replicas
 from wage_tf.bits import BitWidths, width_of
-from wage_tf.distribution import replicas
 from wage_tf.fusion import fused
 
 Bits = BitWidths | str | int | None
+BIAS_LIMIT = 8.0
+"""Largest bias: activations end at ±1, and a sum far beyond the limit is clipped whatever is added to it."""
 
 
 def quantize_weight(w: tf.Tensor, bits: Bits, alpha: float = 1.0) -> tf.Tensor:
@@ -40,6 +41,22 @@ def quantize_weight(w: tf.Tensor, bits: Bits, alpha: float = 1.0) -> tf.Tensor:
     check_alpha(alpha)
     w = ops.as_float32(w, "w")
     return w if k is None else _straight_through(_weight_forward(w, k=k, alpha=float(alpha)), w)
+
+
+def quantize_bias(b: tf.Tensor, step: float) -> tf.Tensor:
+    """A bias on the grid of the sums that it is added to; the paper has none.
+
+    Forward: b_q = clip(step·round(b / step), ±8), half to even. Backward: straight-through.
+
+    Args:
+        b: Float32 stored bias, any shape.
+        step: Distance of two neighbouring sums, a power of two.
+
+    Returns:
+        Float32 tensor of the same shape.
+    """
+    b = ops.as_float32(b, "b")
+    return _straight_through(_bias_forward(b, step=float(step)), b)
 
 
 def quantize_activation(a: tf.Tensor, bits: Bits) -> tf.Tensor:
@@ -66,17 +83,19 @@ def quantize_activation(a: tf.Tensor, bits: Bits) -> tf.Tensor:
     return quantized(a)
 
 
-def quantize_error(x: tf.Tensor, bits: Bits) -> tf.Tensor:
+def quantize_error(x: tf.Tensor, bits: Bits, gamma: float = 1.0) -> tf.Tensor:
     """Q_E: the identity, whose backward pass puts the error on the k_E-bit grid (paper, eq. 12).
 
     Forward: x. Backward: e_q = Shift·Q(e / Shift, k_E), Shift = Shift(max|e|), the maximum over the whole tensor, batch
-    included; under a `tf.distribute` strategy over the whole global batch. Errors that are all zero stay zero. The paper
-    prints no factor Shift in front: in a chain it changes no code, since every later maximum absorbs it; where errors of
-    branches meet, and for float parameters, it keeps their true size.
+    included; under a `tf.distribute` strategy over the whole global batch. Errors that are all zero stay zero. The
+    paper prints no factor Shift in front: in a chain it changes no code, since every later maximum absorbs it; where
+    errors of branches meet, and for float parameters, it keeps their true size.
 
     Args:
         x: Float32 tensor, any shape.
         bits: Pattern or width of E.
+        gamma: γ, a power of two that shifts the errors' upper bound, s·Q(e / s, k_E) with s = Shift/γ: the paper's
+            section 4.4 finds that 1 is best.
 
     Returns:
         `x` unchanged.
@@ -88,7 +107,7 @@ def quantize_error(x: tf.Tensor, bits: Bits) -> tf.Tensor:
 
     @tf.custom_gradient
     def quantized(x: tf.Tensor) -> tuple[tf.Tensor, Callable]:
-        return tf.identity(x), lambda upstream: error_backward(upstream, k=k)
+        return tf.identity(x), lambda upstream: error_backward(upstream, k=k, gamma=gamma)
 
     return quantized(x)
 
@@ -149,9 +168,22 @@ def check_alpha(alpha: float) -> float:
     Raises:
         ValueError: If it is not.
     """
-    if isinstance(alpha, bool) or not isinstance(alpha, numbers.Real) or alpha <= 0 or math.frexp(alpha)[0] != 0.5:
-        raise ValueError(f"alpha: a positive power of two; received {alpha!r}")
-    return float(alpha)
+    return _power_of_two("alpha", alpha)
+
+
+def check_gamma(gamma: float) -> float:
+    """Returns γ, which shifts the errors' upper bound, if it is one: a positive power of two.
+
+    Raises:
+        ValueError: If it is not.
+    """
+    return _power_of_two("gamma", gamma)
+
+
+def _power_of_two(name: str, value: float) -> float:
+    if isinstance(value, bool) or not isinstance(value, numbers.Real) or value <= 0 or math.frexp(value)[0] != 0.5:
+        raise ValueError(f"{name}: a positive power of two; received {value!r}")
+    return float(value)
 
 
 @tf.custom_gradient
@@ -166,6 +198,11 @@ def _weight_forward(w: tf.Tensor, *, k: int, alpha: float) -> tf.Tensor:
 
 
 @fused
+def _bias_forward(b: tf.Tensor, *, step: float) -> tf.Tensor:
+    return tf.clip_by_value(tf.round(b * (1.0 / step)) * step, -BIAS_LIMIT, BIAS_LIMIT)
+
+
+@fused
 def _activation_forward(a: tf.Tensor, *, k: int) -> tf.Tensor:
     return ops.quantize(a, k)
 
@@ -175,9 +212,9 @@ def _activation_backward(upstream: tf.Tensor, a: tf.Tensor, *, k: int) -> tf.Ten
     return tf.where(tf.abs(a) > ops.largest_value(k), tf.zeros_like(upstream), upstream)
 
 
-def error_backward(upstream: tf.Tensor, *, k: int) -> tf.Tensor:
-    """Q_E itself: Shift·Q(e / Shift(max|e|), k), float32 of the same shape; max|e| is over the tensors of all replicas."""
-    return _error_backward(upstream, *_shared_magnitude(_max_magnitude, upstream), k=k)
+def error_backward(upstream: tf.Tensor, *, k: int, gamma: float = 1.0) -> tf.Tensor:
+    """Q_E itself, Shift·Q(e / Shift, k), float32 of the same shape; Shift = Shift(max|e|) over all replicas."""
+    return _error_backward(upstream, *_shared_magnitude(_max_magnitude, upstream), k=k, gamma=gamma)
 
 
 def _shared_magnitude(magnitude_of: Callable, *tensors: tf.Tensor) -> list[tf.Tensor]:
@@ -186,8 +223,8 @@ def _shared_magnitude(magnitude_of: Callable, *tensors: tf.Tensor) -> list[tf.Te
 
 
 @fused
-def _error_backward(upstream: tf.Tensor, magnitude: tf.Tensor | None = None, *, k: int) -> tf.Tensor:
-    return ops.quantize_by_shift(upstream, k, magnitude)
+def _error_backward(upstream: tf.Tensor, magnitude: tf.Tensor | None = None, *, k: int, gamma: float) -> tf.Tensor:
+    return ops.quantize_by_shift(upstream, k, magnitude, gamma)
 
 
 @fused

@@ -13,17 +13,21 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-import train
-from wage_tf import checkpoints
-from wage_tf.checkpoints import State
+from wage_tf import recipes
+from wage_tf.cli import parsers, train
 from wage_tf.distribution.agreement import check_same_arguments, on_every_worker, open_together
 from wage_tf.distribution.devices import Devices, WorkerLost
 from wage_tf.distribution.trainer import replicate, single
 from wage_tf.errors import UserError
 from wage_tf.optimizers import IntegerSGD
-from wage_tf.runs import RunConfig
+from wage_tf.runs import checkpoints
+from wage_tf.runs.checkpoints import State
+from wage_tf.runs.config import Data, resolve
+from wage_tf.runs.signals import Signals
 
-CONFIG = RunConfig("mnist", None, "2-8-8-8", None, "mlp", 1.0, 96, 3, "8@0", 0, None, None, 0, 0)
+DATA = Data(classes=("0", "1"), input_shape=(28, 28, 1), train_size=9, test_size=0, digest="0")
+CONFIG = resolve(DATA, recipes.get("mnist"), dataset="mnist")
+LOST = r"^another worker was lost \(no answer from worker 1\); start all of them again with --resume$"
 STATE = State(7, ({"epoch": 1},), 1.5, [np.ones(3, np.float32)], [np.array(7)], [])
 
 
@@ -115,8 +119,14 @@ def test_where_all_can_start_they_do():
 
 
 def test_data_may_lie_elsewhere():
-    other = dataclasses.replace(CONFIG, data_dir="x")
+    other = resolve(DATA, recipes.get("mnist"), dataset="mnist", data_dir="x")
     assert on_threads(*[lambda devices, c=c: check_same_arguments(devices, c) for c in (CONFIG, other)]) == [None, None]
+
+
+def started(devices, arguments):
+    args = train.parser().parse_args(arguments)
+    parsers.parse_values(args)
+    train._train_on(devices, args, Signals())
 
 
 @pytest.mark.parametrize(
@@ -124,13 +134,10 @@ def test_data_may_lie_elsewhere():
     [("--width=0.5", "width 0.5"), ("--model=lenet5", "model lenet5"), ("--bits=3,8,8,8", "bits 3-8-8-8")],
 )
 def test_workers_with_other_arguments_end_before_the_model_is_built(flag, message, monkeypatch):
-    monkeypatch.setattr("wage_tf.training.prepare", never)
+    monkeypatch.setattr("wage_tf.runs.training.prepare", never)
     arguments = ["--dataset=digits", "--model=mlp", "--width=0.25"]
     chiefs, others, same = on_threads(
-        *[
-            lambda devices, more=more: train.train_on(devices, train.parser().parse_args([*arguments, *more]))
-            for more in ([], [flag], [])
-        ]
+        *[lambda devices, more=more: started(devices, [*arguments, *more]) for more in ([], [flag], [])]
     )
     assert f"worker 1 was started with {message}, the chief with" in str(others)
     for found in (chiefs, same):
@@ -144,7 +151,7 @@ def test_the_lost_worker_is_named():
         "/job:worker/replica:0/task:1\nThe error could be from a previous operation."
     )
     devices = Devices(tf.distribute.get_strategy(), workers=3)
-    with pytest.raises(WorkerLost, match=r"^no answer from worker 1$"), devices.reporting_lost_workers():
+    with pytest.raises(WorkerLost, match=LOST), devices.reporting_lost_workers():
         raise tf.errors.UnavailableError(None, None, report)
 
 

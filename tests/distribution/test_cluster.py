@@ -7,9 +7,9 @@ import signal
 import socket
 
 import pytest
-from workers_helper import free_ports, tf_config
 
-import train
+from support.workers import free_ports, tf_config
+from wage_tf.cli import train
 from wage_tf.distribution import cluster
 from wage_tf.errors import UserError
 

@@ -10,7 +10,9 @@ from pathlib import Path
 
 import pytest
 
-import train
+from wage_tf.cli import train
+
+pytestmark = pytest.mark.slow
 
 ROOT = Path(__file__).resolve().parents[2]
 

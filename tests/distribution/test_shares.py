@@ -8,8 +8,8 @@ import itertools
 import numpy as np
 import pytest
 import tensorflow as tf
-from datasets_helper import assert_same, numbered, take
 
+from support.batches import assert_same, numbered, take
 from wage_tf.datasets import Augmentation
 from wage_tf.datasets.splits import RecordSplit, Shard, Share
 

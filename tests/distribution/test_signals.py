@@ -8,14 +8,16 @@ import signal
 import keras
 import pytest
 import tensorflow as tf
-from workers_helper import free_ports
 
-from wage_tf import checkpoints
-from wage_tf.callbacks import Interrupted, RunRecorder, StopOnSignal
+from support.workers import free_ports
 from wage_tf.distribution import devices
 from wage_tf.distribution.cluster import Cluster
 from wage_tf.errors import UserError
-from wage_tf.runs import RunDirectory
+from wage_tf.runs import checkpoints
+from wage_tf.runs.directory import RunDirectory
+from wage_tf.runs.guards import StopOnSignal
+from wage_tf.runs.recorder import RunRecorder
+from wage_tf.runs.signals import Signals, Stopped
 
 
 def recorder_of(run):
@@ -28,7 +30,7 @@ def recorder_of(run):
 
 def train_until(recorder, error):
     """Two steps with a SIGTERM in the first, then an error."""
-    with StopOnSignal(recorder) as stop:
+    with Signals() as signals, StopOnSignal(recorder, signals) as stop:
         os.kill(os.getpid(), signal.SIGTERM)
         stop.on_train_batch_end(0)
         stop.on_test_batch_end(0)
@@ -38,19 +40,19 @@ def train_until(recorder, error):
 def test_the_chief_stops_with_a_checkpoint(tmp_path):
     run = RunDirectory(tmp_path)
     run.checkpoints.mkdir()
-    with pytest.raises(Interrupted):
+    with pytest.raises(Stopped):
         train_until(recorder_of(run), AssertionError("not reached"))
     assert len(checkpoints.paths(run.checkpoints)) == 1
 
 
 def test_another_worker_goes_on_until_the_chief_is_gone():
-    with pytest.raises(Interrupted) as stopped:
+    with pytest.raises(Stopped) as stopped:
         train_until(recorder_of(None), tf.errors.UnavailableError(None, None, "the chief is gone"))
     assert stopped.value.signum == signal.SIGTERM
 
 
 def test_without_a_signal_a_lost_worker_is_no_interruption():
-    with pytest.raises(tf.errors.UnavailableError), StopOnSignal(recorder_of(None)):
+    with pytest.raises(tf.errors.UnavailableError), Signals() as signals, StopOnSignal(recorder_of(None), signals):
         raise tf.errors.UnavailableError(None, None, "a worker is gone")
 
 

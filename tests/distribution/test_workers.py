@@ -6,11 +6,13 @@ import shutil
 import time
 
 import pytest
-from run_helper import assert_same_run
-from workers_helper import output, start_workers
 
-import train
-from wage_tf import checkpoints
+from support.runs import assert_same_run
+from support.workers import output, start_workers
+from wage_tf.cli import train
+from wage_tf.runs import checkpoints
+
+pytestmark = pytest.mark.slow
 
 SETTINGS = ["--dataset", "mnist", "--model", "mlp", "--width", "0.1", "--limit", "613", "--batch-size", "96"]
 SETTINGS += ["--learning-rate", "8", "--histogram-freq", "0", "--checkpoint-steps", "1", "--epochs"]

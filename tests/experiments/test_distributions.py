@@ -40,7 +40,7 @@ def test_before_and_after_the_quantizer_have_one_unit(measured, raw, quantized, 
 
 
 def test_the_picture_has_a_row_for_each_operand_and_a_column_for_each_layer(measured):
-    variant = spec.Variant("v", "2-8-8-8", None, "", {"epochs": 1}, {})
+    variant = spec.Variant(name="v", label="2-8-8-8", settings={"epochs": 1})
     outcome = Outcome(variant, ({"status": "done", "distributions": measured},))
     figure = figures.distributions(None, [outcome])
     assert len(figure.axes) == 4 * 3

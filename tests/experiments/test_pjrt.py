@@ -17,8 +17,8 @@ from PIL import Image
 
 import train
 from experiments import pjrt, pjrt_run
-from wage_tf import checkpoints
 from wage_tf.datasets import Augmentation, Dataset
+from wage_tf.runs import checkpoints
 
 RUNNER = Path(pjrt_run.__file__)
 FORBIDDEN = ("tensorflow", "keras", "wage_tf", "models", "train")

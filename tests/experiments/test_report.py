@@ -53,7 +53,7 @@ def write(folder, experiment, variant, seed=0, status="done", **figures):
         "epochs": len(errors),
         "seconds": 90.0,
         "versions": {"tensorflow": "2.21.0", "keras": "3.15.1"},
-        "sittings": [{"started": "2026-11-23T00:00:00+00:00", "commit": "abcdef", "hardware": HERE}],
+        "sessions": [{"started": "2026-11-23T00:00:00+00:00", "commit": "abcdef", "hardware": HERE}],
         "metrics": {"epoch": list(range(1, len(errors) + 1)), **metrics} if errors else {},
         **figures,
     }
@@ -107,7 +107,7 @@ def test_a_section_says_where_its_figures_come_from(tmp_path):
 
 
 def test_what_is_unknown_of_a_record_is_said(tmp_path):
-    write(tmp_path, TINY, "plain", sittings=[], note="started by hand")
+    write(tmp_path, TINY, "plain", sessions=[], note="started by hand")
     assert "Hardware: unknown. Commit unknown." in (text := report.section(TINY, outcomes(TINY, tmp_path)))
     assert "Started by hand." in text
 
@@ -143,28 +143,31 @@ def frame(tmp_path):
 def test_benchmarks_have_a_row_for_every_machine(frame, tmp_path):
     (tmp_path / "benchmarks").mkdir()
     empty = ["How fast?", "not run yet", "2", "`go`"]
-    assert rows(report.page(tmp_path, frame))[2:] == [empty]
+    assert rows(report.page("results", tmp_path, frame))[2:] == [empty]
     for name, ms, commit in (("a", 3.25, None), ("b", 1.5, "abcdef")):
         record = {"command": f"go {name}", "started": "2026-11-22", "commit": commit, "hardware": HERE}
         record["figures"] = {"ms": ms}
         record |= {"load": 3.5} if commit else {}
         (tmp_path / "benchmarks" / f"fast@{name}.json").write_text(json.dumps(record))
     where = "Some CPU, 1 of 4 cores, AVX-512; 2026-11-22"
-    assert rows(report.page(tmp_path, frame))[0] == ["question", "measured", "bar", "where and when", "command"]
-    assert rows(report.page(tmp_path, frame))[2:] == [
+    text = report.page("results", tmp_path, frame)
+    assert rows(text)[0] == ["question", "measured", "bar", "where and when", "command"]
+    assert rows(text)[2:] == [
         ["How fast?", "3.2 ms", "2", f"{where}, commit unknown", "`go a`"],
         ["", "1.5 ms", "", f"{where}, `abcdef`, load 3.5", "`go b`"],
     ]
-    assert report.page(tmp_path, frame).endswith("\n\nThe end.\n")
+    assert text.endswith("\n\nThe end.\n")
 
 
-def test_the_page_is_what_the_report_writes_from_the_committed_records():
-    assert report.PAGE.read_text() == report.page(), "run `python -m experiments.report`"
+@pytest.mark.parametrize("name", report.PAGES)
+def test_a_page_is_what_the_report_writes_from_the_committed_records(name):
+    assert (report.DOCS / f"{name}.md").read_text() == report.page(name), "run `python -m experiments.report`"
 
 
-def test_every_picture_is_linked_and_every_link_is_a_picture():
-    linked = set(re.findall(r"\]\((images/results-[\w.-]+)\)", report.PAGE.read_text()))
-    kept = {f"images/{path.name}" for path in (report.PAGE.parent / "images").glob("results-*.png")}
+@pytest.mark.parametrize("name", report.PAGES)
+def test_every_picture_is_linked_and_every_link_is_a_picture(name):
+    linked = set(re.findall(rf"\]\((images/{name}-[\w.-]+)\)", (report.DOCS / f"{name}.md").read_text()))
+    kept = {f"images/{path.name}" for path in (report.DOCS / "images").glob(f"{name}-*.png")}
     assert linked == kept
 
 

@@ -1,20 +1,19 @@
 """The runner as a person uses it, on the embedded digits."""
 
+import fcntl
 import json
 import os
 import shutil
 import signal
 import subprocess
 import sys
-import time
 from pathlib import Path
 
 import pytest
-from run_helper import wait_for
 
 from experiments import run, spec
-from experiments.claims import claim
-from wage_tf import checkpoints
+from support.runs import wait_for
+from wage_tf.runs import checkpoints
 
 ROOT = Path(__file__).resolve().parent.parent.parent
 TINY = str(Path(__file__).with_name("tiny.toml"))
@@ -50,9 +49,9 @@ def test_a_record_says_what_was_run_where_and_what_came_out(done):
     assert {name: found[name] for name in ("test_error", "seconds", "versions")}.items() <= results.items()
     assert found["metrics"]["epoch"] == [1, 2, 3]
     assert found["metrics"]["test_error"][-1] == found["test_error"]
-    (sitting,) = found["sittings"]
-    assert sitting["hardware"]["usable_cores"] >= 1
-    assert set(sitting) == {"started", "commit", "hardware"}
+    (session,) = found["sessions"]
+    assert session["hardware"]["usable_cores"] >= 1
+    assert set(session) == {"started", "commit", "hardware"}
 
 
 def test_what_is_done_is_not_trained_again(done, monkeypatch, capsys):
@@ -66,7 +65,7 @@ def test_a_run_finished_by_hand_is_recorded_with_its_provenance_unknown(done, tm
     shutil.copytree(done / "runs/tiny/plain-s0", tmp_path / "runs/tiny/plain-s0")
     monkeypatch.setattr(subprocess, "Popen", None)
     assert run.main(arguments(tmp_path, "--record")) == 0
-    assert record(tmp_path) == {**record(done), "sittings": []}
+    assert record(tmp_path) == {**record(done), "sessions": []}
 
 
 def test_other_settings_than_those_recorded_are_to_be_trained(done, tmp_path, capsys):
@@ -77,7 +76,7 @@ def test_other_settings_than_those_recorded_are_to_be_trained(done, tmp_path, ca
 
 
 def test_a_run_of_more_epochs_is_not_recorded_as_a_shorter_one(done, tmp_path, capsys, monkeypatch):
-    monkeypatch.setattr(run.Runner, "_follow", lambda *_: 0)
+    monkeypatch.setattr(run.Runner, "_train", lambda *_: None)
     shutil.copytree(done / "runs/tiny", tmp_path / "runs/shorter")
     (tmp_path / "shorter.toml").write_text(Path(TINY).read_text().replace("epochs = 3", "epochs = 2"))
     assert run.main([str(tmp_path / "shorter.toml"), *arguments(tmp_path, "plain")[1:]]) == 1
@@ -85,28 +84,31 @@ def test_a_run_of_more_epochs_is_not_recorded_as_a_shorter_one(done, tmp_path, c
     assert not (tmp_path / "results").exists()
 
 
-def test_stopped_then_killed_it_goes_on_to_the_same_figures(done, tmp_path):
+def test_stopped_then_killed_it_goes_on_to_the_same_figures(done, tmp_path, capsys):
     directory = tmp_path / "runs/tiny/plain-s0"
     process = start(tmp_path, "plain")
     wait_for(lambda: checkpoints_of(directory), process, 120)
     process.send_signal(signal.SIGINT)
-    _, errors = process.communicate(timeout=60)
-    assert (process.returncode, errors.strip()) == (130, "stopped by SIGINT; the same command goes on")
-    assert "stopped by SIGINT; go on with" in directory.with_name("plain-s0.log").read_text()
+    printed, errors = process.communicate(timeout=60)
+    assert (process.returncode, errors) == (130, "")
+    assert "stopped by SIGINT; go on with: python train.py" in printed
+    assert "stopped by SIGINT; go on with: python -m experiments.run" in printed
 
     before = checkpoints_of(directory)
     process = start(tmp_path, "plain")
     wait_for(lambda: checkpoints_of(directory) - before, process, 120)
     (training,) = children(process.pid)
     process.kill()
+    process.wait()
+    assert run.main(arguments(tmp_path, "plain")) == 0
+    assert "another process trains it" in capsys.readouterr().out, "the training keeps the lock"
     os.kill(training, signal.SIGKILL)
     process.communicate()
-    wait_until_free(directory.with_name("plain-s0.lock"))
     assert not (tmp_path / "results").exists()
 
     assert run.main(arguments(tmp_path, "plain")) == 0
     assert record(tmp_path)["metrics"] == record(done)["metrics"]
-    assert len(record(tmp_path)["sittings"]) == 3
+    assert len(record(tmp_path)["sessions"]) == 3
 
 
 def test_the_same_training_of_another_experiment_is_not_repeated(done, tmp_path, monkeypatch, capsys):
@@ -129,9 +131,10 @@ def test_the_same_training_of_another_experiment_is_not_repeated(done, tmp_path,
 
 def test_a_run_that_another_process_has_is_left_to_it(tmp_path, capsys):
     (tmp_path / "runs/tiny").mkdir(parents=True)
-    with claim(tmp_path / "runs/tiny/plain-s0.lock"):
+    with open(tmp_path / "runs/tiny/plain-s0.lock", "w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
         assert run.main(arguments(tmp_path, "plain")) == 0
-    assert "1 runs are in the hands of another process" in capsys.readouterr().out
+    assert "another process trains it" in capsys.readouterr().out
     assert not (tmp_path / "results").exists()
 
 
@@ -155,7 +158,7 @@ def test_what_needs_rare_data_is_trained_only_by_name(tmp_path, capsys):
 def test_a_failure_is_told_and_not_recorded(tmp_path, capsys):
     (tmp_path / "bad.toml").write_text(Path(TINY).read_text().replace("batch_size = 32", "batch_size = 0"))
     assert run.main([str(tmp_path / "bad.toml"), *arguments(tmp_path, "plain")[1:]]) == 1
-    assert "failed with exit code 2: train.py: error: argument --batch-size: an integer" in capsys.readouterr().err
+    assert "failed: exit code 2: train.py: error: argument --batch-size: an integer" in capsys.readouterr().err
     assert not (tmp_path / "results/bad").exists()
 
 
@@ -194,13 +197,3 @@ def checkpoints_of(directory):
 
 def children(pid):
     return [int(child) for child in Path(f"/proc/{pid}/task/{pid}/children").read_text().split()]
-
-
-def wait_until_free(path):
-    deadline = time.monotonic() + 30
-    while True:
-        with claim(path) as lock:
-            if lock is not None:
-                return
-        assert time.monotonic() < deadline
-        time.sleep(0.05)

@@ -7,7 +7,7 @@ import keras
 import numpy as np
 import pytest
 
-from tests.integer.runs_helper import write_run
+from support.written_runs import write_run
 from wage_tf import layers
 
 pytest.importorskip("ai_edge_litert")

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 import models
-from tests.integer.helpers import random_images, real_images
+from support.images import random_images, real_images
 from wage_tf import integer, layers
 from wage_tf.errors import UserError
 from wage_tf.export import Card, write_litert

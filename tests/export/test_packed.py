@@ -12,7 +12,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 import models
-from tests.integer.helpers import random_images
+from support.images import random_images
 from wage_tf import integer
 from wage_tf.errors import UserError
 from wage_tf.export import Card, bitpack, packed, read_packed, write_packed

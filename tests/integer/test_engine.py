@@ -7,7 +7,7 @@ import tensorflow as tf
 
 import models
 import wage_tf
-from tests.integer.helpers import random_images, real_images
+from support.images import random_images, real_images
 from wage_tf import integer
 from wage_tf.errors import UserError
 from wage_tf.export import Card, packed

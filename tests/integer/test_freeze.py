@@ -5,7 +5,8 @@ import numpy as np
 import pytest
 
 import models
-from tests.integer.helpers import random_images
+import wage_tf
+from support.images import random_images
 from wage_tf import constraints, integer, layers
 from wage_tf.errors import UserError
 
@@ -34,10 +35,19 @@ def test_the_table_of_pixels_covers_every_preprocessing():
 @pytest.mark.parametrize(
     ("layer", "message"),
     [
-        (keras.layers.Dropout(0.5, name="odd"), "layer odd: Dropout has no integer node; the kinds supported are QRes"),
+        (
+            keras.layers.UnitNormalization(name="odd"),
+            "layer odd: UnitNormalization has no integer node; the kinds supp",
+        ),
         (keras.layers.Conv2D(2, 3, name="odd"), "layer odd: Conv2D has no integer node"),
-        (layers.QConv2D(2, 3, name="odd", use_bias=True), "layer odd: .* without bias"),
-        (layers.QConv2D(2, 3, name="odd", activation="relu"), "layer odd: .* without activation"),
+        (
+            layers.QConv2D(2, 3, name="odd", use_bias=True, bits="2-f-8-8"),
+            "layer odd: its activations.* bias .*float32",
+        ),
+        (layers.QConv2D(2, 3, name="odd", activation="tanh"), "layer odd: activation 'tanh'"),
+        (keras.layers.AveragePooling2D(3, name="odd"), r"odd: an average takes 2\^n values; received \(3, 3\)"),
+        (keras.layers.AveragePooling2D(2, 1, "same", name="odd"), "odd: an average takes whole windows"),
+        (keras.layers.ReLU(6.0, name="odd"), "layer odd: a ReLU with a limit"),
         (layers.QConv2D(2, 3, name="odd", bits="f-8-8-8"), "layer odd: its weights are float32"),
         (layers.QActivation("2-f-8-8", name="odd"), "layer odd: its activations are float32"),
         (layers.QActivation(activation="tanh", name="odd"), "layer odd: activation 'tanh'"),
@@ -103,12 +113,84 @@ def test_a_sequential_is_read_as_it_is_now(tmp_path, build):
     assert (model(images).numpy() * 2.0**graph.output.fraction == integer.infer(graph, images)).all()
 
 
-def test_a_branch_is_refused():
+def assert_infers_alike(model, graph, images):
+    assert (model(images, training=False).numpy() * 2.0**graph.output.fraction == integer.infer(graph, images)).all()
+
+
+def scored(x):
+    """A hidden convolution and the scores."""
+    x = layers.QActivation()(layers.QConv2D(4, 3, activation="relu", use_bias=True)(x))
+    return layers.QError()(layers.QDense(10)(keras.layers.Flatten()(x)))
+
+
+def test_dropout_and_augmentation_are_the_identity_in_inference():
     image = keras.Input((8, 8, 1), dtype="uint8")
-    x = layers.QRescaling(1 / 256)(image)
-    y = layers.QConv2D(1, 3, padding="same")(x)
-    with pytest.raises(UserError, match="no integer node"):
-        integer.freeze(keras.Model(image, keras.layers.Add()([x, y])))
+    x = layers.QRescaling(1 / 256)(keras.layers.RandomFlip(name="flip")(image))
+    model = keras.Model(image, scored(keras.layers.Dropout(0.5, name="drop")(x)))
+    graph = integer.freeze(model)
+    images = random_images((8, 8, 1), 4)
+    assert_infers_alike(model, graph, images)
+    compared = wage_tf.verify(model, images, np.arange(4))
+    assert compared.equal
+    assert compared.steps.done == 0
+    with pytest.raises(UserError, match="flip: RandomFlip has no integer training; drop: Dropout has no integer train"):
+        integer.train_step(graph, images, np.arange(4), 3, 0, 0)
+
+
+def test_the_global_maximum_of_keras_is_for_inference():
+    """It divides an error among equal maxima, by no power of two."""
+    model = chain(keras.layers.GlobalMaxPooling2D(name="top"), layers.QDense(4), layers.QError())
+    graph = integer.freeze(model)
+    images = random_images((8, 8, 1), 4)
+    assert_infers_alike(model, graph, images)
+    with pytest.raises(UserError, match="GlobalMaxPooling2D has no integer training"):
+        integer.train_step(graph, images, np.arange(4), 3, 0, 0)
+
+
+def test_nested_models_are_flattened():
+    inner_image = keras.Input((8, 8, 2))
+    inner = keras.Model(inner_image, layers.QActivation(name="act")(inner_image), name="inner")
+    body = keras.Sequential(
+        [keras.Input((8, 8, 1)), layers.QConv2D(2, 3, padding="same", name="conv"), inner], name="body"
+    )
+    image = keras.Input((8, 8, 1), dtype="uint8")
+    model = keras.Model(image, scored(body(layers.QRescaling(1 / 256)(image))))
+    graph = integer.freeze(model)
+    assert "body/conv" in graph.kernels
+    assert "body/inner/act" in graph.signals
+    assert_infers_alike(model, graph, random_images((8, 8, 1), 4))
+
+
+@pytest.mark.parametrize("shape", [(12,), (3, 4)])
+def test_flat_inputs(shape):
+    image = keras.Input(shape, dtype="uint8")
+    x = keras.layers.Reshape((2, 6, 1))(layers.QRescaling(1 / 256)(image))
+    x = layers.QActivation()(layers.QConv2D(3, 2)(x))
+    model = keras.Model(image, layers.QDense(4)(keras.layers.Flatten()(x)))
+    assert_infers_alike(model, integer.freeze(model), random_images(shape, 4))
+
+
+def test_a_pipeline_that_shapes_its_pixels_first():
+    """Flatten and zero padding stand before the QRescaling."""
+    image = keras.Input((4, 4, 1), dtype="uint8")
+    x = layers.QRescaling(1 / 128, -1.0)(keras.layers.Flatten()(keras.layers.ZeroPadding2D(1)(image)))
+    model = keras.Model(image, layers.QDense(4)(x))
+    assert_infers_alike(model, integer.freeze(model), random_images((4, 4, 1), 4))
+
+
+@pytest.mark.parametrize("bits", ["2-8-f-f", "2-8-8-f", "8-8-f-8"])
+def test_float_gradients_freeze_for_inference(bits):
+    """Trained with Adam, no stored weight lies on a grid."""
+    image = keras.Input((8, 8, 1), dtype="uint8")
+    x = keras.layers.Flatten()(layers.QRescaling(1 / 256)(image))
+    model = keras.Model(image, layers.QDense(4, bits=bits, use_bias=True, name="fc")(x))
+    model.compile("adam", "mse")
+    images = random_images((8, 8, 1), 8)
+    model.fit(images, np.eye(4)[np.arange(8) % 4], epochs=2, verbose=0)
+    graph = integer.freeze(model)
+    assert graph.kernels["fc"].accumulators is None
+    assert graph.parameters["fc/bias"].accumulators is None
+    assert_infers_alike(model, graph, images)
 
 
 def test_a_layer_used_twice_is_refused():

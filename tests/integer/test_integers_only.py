@@ -16,7 +16,7 @@ import numpy as np
 import pytest
 
 import models
-from tests.integer.helpers import random_images
+from support.images import random_images
 from wage_tf import export, integer
 from wage_tf.integer import arithmetic, engine, graph, linear, nodes, tensors
 

@@ -7,14 +7,15 @@ import keras
 import numpy as np
 import pytest
 
-from tests.integer.helpers import random_images
-from tests.integer.runs_helper import write_run
+from support.images import random_images
+from support.written_runs import write_run
 from wage_tf import datasets, integer, layers
 from wage_tf.errors import UserError
-from wage_tf.integer import exactness, linear
-from wage_tf.integer import nodes
+from wage_tf.integer import exactness, linear, nodes
 from wage_tf.integer.__main__ import main
 from wage_tf.integer.verify import Comparison
+
+pytestmark = pytest.mark.slow
 
 
 def verify(folder, capsys, *options):

@@ -4,9 +4,9 @@ import hypothesis
 import hypothesis.strategies as st
 import numpy as np
 import pytest
+
 from support import native_layers
 from support.native_layers import CLIPPED, OPEN, PLACE, Case, Layer, cases
-
 from wage_tf import native
 from wage_tf.integer import arithmetic
 from wage_tf.integer.linear import Window

@@ -5,6 +5,7 @@ from __future__ import annotations
 import pytest
 
 import models
+from wage_tf.bits import BitWidths, NetworkBits
 from wage_tf.errors import UserError
 from wage_tf.search import candidates
 from wage_tf.search.candidates import Candidates
@@ -47,7 +48,7 @@ def test_wrong_learning_rates(text):
 def test_a_pattern_of_the_whole_network():
     space = Candidates(WIDTHS)
     pattern = space.pattern({"weights": "4", "activations": "f"})
-    assert (pattern.name, pattern.bits) == ("4-f-8-8", "4-f-8-8")
+    assert (pattern.name, pattern.bits) == ("4-f-8-8", NetworkBits.parse("4-f-8-8"))
     assert space.size == 6
     assert space.pattern(space.narrowest()).name == "2-4-8-8"
     assert space.pattern(space.widest()).name == "4-f-8-8"
@@ -80,6 +81,6 @@ def test_the_name_of_a_per_layer_pattern_lists_the_blocks_in_order():
         {"weights/fc1": "4", "weights/fc2": "2", "activations/rescale": "8", "activations/fc1": "4"}
     )
     assert pattern.name == "4.2-8.4-8-8"
-    assert pattern.bits["fc1"] == "4-4-8-8"
-    assert pattern.bits["rescale"].split("-")[1] == "8"
-    assert pattern.bits["fc2"].split("-")[0] == "2"
+    assert pattern.bits.of("fc1") == BitWidths(4, 4, 8, 8)
+    assert pattern.bits.of("rescale").a == 8
+    assert pattern.bits.of("fc2").w == 2

@@ -5,14 +5,15 @@ from __future__ import annotations
 import errno
 import json
 import logging
+import signal
 
 import pytest
-from hparams_helper import assert_hparams_view_is_complete
-from search_helper import TINY, read_csv, search
 
-import models
-import tuner
+from support.hparams import assert_hparams_view_is_complete
+from support.searches import TINY, read_csv, search
 from wage_tf import datasets
+from wage_tf.bits import NetworkBits
+from wage_tf.cli import startup, tune
 from wage_tf.errors import UserError
 from wage_tf.search import candidates, session, tensorboard, trials
 from wage_tf.search.directory import SearchDirectory
@@ -75,6 +76,7 @@ def test_what_costs_too_much_is_not_trained(tmp_path):
         (["--learning-rates", "0"], "--learning-rates"),
         (["--max-cost", "0.01"], "cheapest"),
         (["--model", "resnet"], "resnet"),
+        (["--oracle", "annealing"], "annealing"),
         (["--validation", "5000"], "validation"),
         (["--dataset", "no-such-data"], "no-such-data"),
         (["--weights", "2,8", "--oracle", "hyperband", "--epochs", "3"], "--oracle grid"),
@@ -82,20 +84,20 @@ def test_what_costs_too_much_is_not_trained(tmp_path):
     ],
 )
 def test_wrong_input_is_one_line(tmp_path, arguments, word, capsys):
-    assert tuner.main([*TINY, "--run-dir", str(tmp_path / "run"), *arguments]) == 2
+    assert tune.main([*TINY, "--run-dir", str(tmp_path / "run"), *arguments]) == 2
     (line,) = capsys.readouterr().err.strip().splitlines()
     assert word in line
     assert not (tmp_path / "run").exists()
 
 
 @pytest.mark.parametrize(
-    "arguments", [["--max-error", "0"], ["--max-error", "100"], ["--oracle", "annealing"], ["--max-trials", "0"],
+    "arguments", [["--max-error", "0"], ["--max-error", "100"], ["--max-trials", "0"],
                   ["--max-cost", "1", "--max-error", "1"], ["--workers", "0"], ["--seed", "4294967296"],
                   ["--seed", "4294967295", "--oracle", "bayesian"], ["--width", "1e30"], ["--width", "101"]]
 )  # fmt: skip
 def test_wrong_arguments_are_one_line(arguments, capsys):
     with pytest.raises(SystemExit) as stop:
-        tuner.main(arguments)
+        tune.main(arguments)
     assert stop.value.code == 2
     assert len(capsys.readouterr().err.strip().splitlines()) == 1
 
@@ -120,12 +122,12 @@ def test_an_incomplete_environment_is_one_line(tmp_path, environment, monkeypatc
 
 def opened(path, *arguments):
     """A session of a new search."""
-    args = tuner.parser().parse_args([*TINY, *arguments])
+    args = tune.parser().parse_args([*TINY, *arguments])
     dataset = datasets.load(args.dataset)
-    config = tuner.configure(args, dataset)
+    config = tune.configuration_of(args, dataset)
     directory = SearchDirectory(path)
     directory.create(config)
-    current = session.Session(Study(config, dataset, models.build), directory, print)
+    current = session.Session(Study(config, dataset), directory, print)
     current._open()
     return current
 
@@ -149,8 +151,11 @@ def recorded(current, trial, values, **found):
 )  # fmt: skip
 def test_a_damaged_record_is_named(tmp_path, wrong):
     directory = SearchDirectory(tmp_path)
-    sound = TrialRecord("0", {"weights": "2"}, "2-8-8-8", {"*": "2-8-8-8"}, "8@0", 1, "completed", "", [30.0],
-                        {"energy": 0.5}, 0.5, 30.5, 1, 1.0)  # fmt: skip
+    sound = TrialRecord(
+        trial="0", values={"weights": "2"}, pattern="2-8-8-8", bits=NetworkBits.parse({"*": "2-8-8-8"}),
+        schedule=((0, 8.0),), epochs=1, status="completed", reason="", errors=(30.0,), costs={"energy": 0.5}, cost=0.5,
+        score=30.5, seconds=1, training_seconds=1.0,
+    )  # fmt: skip
     directory.write_record(sound)
     assert directory.record("0") == sound
     path = directory.trial("0") / "record.json"
@@ -198,7 +203,7 @@ def test_a_model_that_a_worse_longer_training_brings_back_to_the_front_is_still_
     """Weights of 2 bits cost the same with 4 and 8 bits of activations, so the smaller error beats the larger."""
     current = opened(tmp_path / "run", *HYPERBAND, "--activations", "4,8")
     for trial, activations, error, epochs in (("0", "4", 30.0, 1), ("1", "8", 25.0, 1), ("2", "8", 33.0, 3)):
-        recorded(current, trial, {"weights": "2", "activations": activations}, errors=[error], epochs=epochs)
+        recorded(current, trial, {"weights": "2", "activations": activations}, errors=(error,), epochs=epochs)
         current.directory.model(trial).write_bytes(b"no model")
         current.oracle.end_order.append(trial)
         current._report(1)
@@ -207,11 +212,11 @@ def test_a_model_that_a_worse_longer_training_brings_back_to_the_front_is_still_
 
 
 def test_the_model_of_a_trial_that_has_not_ended_stays(tmp_path):
-    """A worker saves it before the trial's next training, or its record, while the chief tells of another's end."""
+    """A worker saves it before the trial's next training, or its record, while the chief reports another's end."""
     current = opened(tmp_path / "run", "--weights", "2,8")
     current.directory.trial("1").mkdir(parents=True)
     current.directory.model("1").write_bytes(b"a model")
-    recorded(current, "0", {"weights": "2"}, errors=[30.0])
+    recorded(current, "0", {"weights": "2"}, errors=(30.0,))
     current.oracle.end_order.append("0")
     current._report(2)
     assert current.directory.model("1").exists()
@@ -219,8 +224,8 @@ def test_the_model_of_a_trial_that_has_not_ended_stays(tmp_path):
 
 def test_a_damaged_or_missing_model_of_the_front_has_no_test_error(tmp_path):
     current = opened(tmp_path / "run", "--weights", "2,8")
-    recorded(current, "0", {"weights": "2"}, errors=[30.0])
-    recorded(current, "1", {"weights": "8"}, errors=[20.0])
+    recorded(current, "0", {"weights": "2"}, errors=(30.0,))
+    recorded(current, "1", {"weights": "8"}, errors=(20.0,))
     current.directory.model("0").write_bytes(b"no model")
     with pytest.warns(UserWarning, match="model.keras") as warned:
         outcome = current.finish("", 0.0)
@@ -232,7 +237,7 @@ def test_a_damaged_or_missing_model_of_the_front_has_no_test_error(tmp_path):
 
 def test_a_continued_trial_whose_state_is_gone_trains_from_the_beginning(tmp_path):
     current = opened(tmp_path / "run", *HYPERBAND)
-    recorded(current, "0", {"weights": "2"}, errors=[30.0])
+    recorded(current, "0", {"weights": "2"}, errors=(30.0,))
     record = trials.run(current.study, current.directory, "1", {"weights": "2"}, 2, continued="0", keep_state=True)
     assert (record.status, record.epochs) == ("completed", 2)
     metrics = read_csv(current.directory.trial("1") / "execution_0" / "metrics.csv")
@@ -241,7 +246,7 @@ def test_a_continued_trial_whose_state_is_gone_trains_from_the_beginning(tmp_pat
 
 def test_a_trial_that_continues_a_failed_one_fails_for_the_same_reason(tmp_path):
     current = opened(tmp_path / "run", *HYPERBAND)
-    recorded(current, "0", {"weights": "2"}, errors=[], status="failed", reason="stuck at chance")
+    recorded(current, "0", {"weights": "2"}, errors=(), status="failed", reason="stuck at chance")
     record = trials.run(current.study, current.directory, "1", {"weights": "2"}, 3, continued="0", keep_state=True)
     assert (record.status, record.reason) == ("failed", "stuck at chance")
 
@@ -249,8 +254,8 @@ def test_a_trial_that_continues_a_failed_one_fails_for_the_same_reason(tmp_path)
 @pytest.mark.parametrize(
     ("place", "error", "named"),
     [("keras.Model.save", (OSError, errno.ENOSPC, "No space left"), "model.keras: No space left"),
-     ("wage_tf.training.fit", (OSError, errno.ENOSPC, "No space left", "metrics.csv"), "metrics.csv: No space left"),
-     ("wage_tf.training.fit", (UserError, "an image is damaged"), "an image is damaged")],
+     ("wage_tf.runs.training.fit", (OSError, errno.ENOSPC, "No space left", "metrics.csv"), "metrics.csv: No space left"),
+     ("wage_tf.runs.training.fit", (UserError, "an image is damaged"), "an image is damaged")],
 )  # fmt: skip
 def test_a_full_disk_ends_the_search_and_resume_runs_the_trial_again(
     tmp_path, place, error, named, monkeypatch, capsys
@@ -296,10 +301,10 @@ def test_a_budget_is_spent_on_what_can_be_trained(tmp_path):
 
 def test_an_interrupted_import_is_one_line(monkeypatch, capsys):
     def interrupted(verbose):
-        raise KeyboardInterrupt
+        signal.raise_signal(signal.SIGINT)
 
-    monkeypatch.setattr(tuner, "quiet_tensorflow", interrupted)
-    assert tuner.main(["--weights", "2,8", "--resume"]) == 130
+    monkeypatch.setattr(startup, "importing_tensorflow", interrupted)
+    assert tune.main(["--weights", "2,8", "--resume"]) == 130
     out, err = capsys.readouterr()
     assert out.strip() == "stopped by SIGINT; go on with: python tuner.py --weights 2,8 --resume"
     assert not err
@@ -311,4 +316,4 @@ def test_warnings_of_the_libraries_stay_off_the_terminal(tmp_path):
 
 
 def test_the_help_counts_the_trials_of_its_example():
-    assert "six trials on scikit-learn's digits" in tuner.parser().format_help()
+    assert "six trials on scikit-learn's digits" in tune.parser().format_help()

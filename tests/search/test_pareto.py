@@ -3,28 +3,30 @@
 from __future__ import annotations
 
 import pytest
-import search_helper
 
+from support import searches
+from wage_tf.bits import NetworkBits
 from wage_tf.search import pareto, records
 from wage_tf.search.records import TrialRecord
 
 
 def trial(name, error, cost, status="completed", epochs=1, score=None):
+    errors = () if error is None else tuple(error) if isinstance(error, list) else (error,)
     return TrialRecord(
-        trial=name, values={}, pattern=name, bits=name, schedule="8@0", epochs=epochs, status=status, reason="",
-        errors=[] if error is None else error if isinstance(error, list) else [error], costs={}, cost=cost,
+        trial=name if name.isdigit() else str(ord(name)), values={}, pattern=name, bits=NetworkBits.parse("2-8-8-8"), schedule=((0, 8.0),), epochs=epochs, status=status, reason="",
+        errors=errors, costs={}, cost=cost,
         score=score if score is not None else (0 if error is None else 1), seconds=1.0, training_seconds=1.0,
     )  # fmt: skip
 
 
 def test_the_front_holds_what_nothing_beats_in_both():
     found = [trial("a", 5.0, 0.2), trial("b", 3.0, 0.4), trial("c", 4.0, 0.5), trial("d", 1.0, 1.0)]
-    assert [record.trial for record in pareto.front(found)] == ["a", "b", "d"]
+    assert [record.pattern for record in pareto.front(found)] == ["a", "b", "d"]
 
 
 def test_equals_and_failures_are_left_out():
     found = [trial("a", 5.0, 0.2), trial("b", 5.0, 0.2), trial("c", None, 0.1, "failed")]
-    assert [record.trial for record in pareto.front(found)] == ["a"]
+    assert [record.pattern for record in pareto.front(found)] == ["a"]
     assert pareto.best([found[2]]) is None
     assert pareto.front([]) == []
 
@@ -52,7 +54,7 @@ def test_of_trainings_that_none_continues_the_front_alone_is_kept():
 
 def test_the_best_has_the_smallest_score_and_of_equals_costs_less():
     found = [trial("a", 5.0, 0.4, score=2.0), trial("b", 5.0, 0.2, score=2.0), trial("c", 5.0, 0.1, score=3.0)]
-    assert pareto.best(found).trial == "b"
+    assert pareto.best(found).pattern == "b"
 
 
 def test_mean_and_spread():
@@ -64,5 +66,5 @@ def test_mean_and_spread():
 
 def test_the_table_reads_back(tmp_path):
     records.write_table(tmp_path / "t.csv", [trial("0", [1.0, 3.0], 0.25)], {"0": 1.5})
-    (row,) = search_helper.read_csv(tmp_path / "t.csv")
+    (row,) = searches.read_csv(tmp_path / "t.csv")
     assert (row["pattern"], row["error_mean"], row["test_error"]) == ("0", "2.0000", "1.5000")

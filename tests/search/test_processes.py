@@ -17,12 +17,14 @@ from types import SimpleNamespace
 import grpc
 import pytest
 from keras_tuner.src import protos
-from search_helper import TINY, ongoing_trials, processes_of, read_csv, start, wait_until, worker_in_trial
 
-import tuner
+from support.searches import TINY, ongoing_trials, processes_of, read_csv, start, wait_until, worker_in_trial
+from wage_tf.cli import tune
 from wage_tf.errors import UserError
 from wage_tf.search.processes import ChiefLost, Workers, WorkersFailed, serve
 from wage_tf.search.tuner import WageTuner
+
+pytestmark = pytest.mark.slow
 
 # A worker of this machine may miss its parent process or the answer of the chief first.
 CHIEF_IS_LOST = re.compile("error: the chief .*(is gone|was lost)")
@@ -79,7 +81,7 @@ def test_a_search_outlives_a_killed_worker_and_three_ways_to_stop_it(run_dir, ca
 
     stop = threading.Thread(target=stop_this_process, args=(run_dir, signal.SIGTERM))
     stop.start()
-    assert tuner.main([*TINY, *arguments, "--workers", "1", "--resume"]) == 128 + signal.SIGTERM
+    assert tune.main([*TINY, *arguments, "--workers", "1", "--resume"]) == 128 + signal.SIGTERM
     stop.join()
     assert "--resume" in capsys.readouterr().out
     assert not processes_of(run_dir)
@@ -93,7 +95,7 @@ def test_a_search_outlives_a_killed_worker_and_three_ways_to_stop_it(run_dir, ca
     found = records(run_dir)
 
     begun = len(list(run_dir.glob("oracle/trial_*")))
-    assert tuner.main([*TINY, *arguments, "--resume", "--max-trials", str(begun)]) == 0
+    assert tune.main([*TINY, *arguments, "--resume", "--max-trials", str(begun)]) == 0
     rows = read_csv(run_dir / "trials.csv")
     assert len({row["pattern"] for row in rows}) == len(rows) == begun
     assert found.items() <= records(run_dir).items()
@@ -216,6 +218,6 @@ def test_a_port_in_use_is_one_line(run_dir, monkeypatch, capsys):
         monkeypatch.setenv("KERASTUNER_TUNER_ID", "chief")
         monkeypatch.setenv("KERASTUNER_ORACLE_IP", "127.0.0.1")
         monkeypatch.setenv("KERASTUNER_ORACLE_PORT", str(listener.getsockname()[1]))
-        assert tuner.main([*TINY, "--weights", "2,8", "--run-dir", str(run_dir)]) == 2
+        assert tune.main([*TINY, "--weights", "2,8", "--run-dir", str(run_dir)]) == 2
     (line,) = capsys.readouterr().err.strip().splitlines()
     assert "in use" in line

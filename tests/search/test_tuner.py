@@ -7,12 +7,14 @@ import shutil
 
 import numpy as np
 import pytest
-from hparams_helper import assert_hparams_view_is_complete
 from PIL import Image
-from search_helper import read_csv, search
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
-import train
+from support.hparams import assert_hparams_view_is_complete
+from support.searches import read_csv, search
+from wage_tf.cli import train
+
+pytestmark = pytest.mark.slow
 
 BAYESIAN = ["--oracle", "bayesian", "--max-trials", "4"]
 MOST_ERROR = 35
@@ -104,9 +106,8 @@ def test_a_found_pattern_trains_in_full(found, tmp_path):
     args = ["--limit", "64", "--epochs", "1", "--histogram-freq", "0"]
     assert train.main(["--bits-from", str(run_dir / "best.json"), *args, "--run-dir", str(tmp_path / "best")]) == 0
     config = json.loads((tmp_path / "best" / "config.json").read_text())
-    assert {name: config[name] for name in ("dataset", "model", "width", "bits", "schedule")} == {
-        name: best[name] for name in ("dataset", "model", "width", "bits", "schedule")
-    }
+    same = ("dataset", "model", "width", "bits", "schedule", "augmentation", "loss", "clip_outputs")
+    assert {name: config[name] for name in same} == {name: best["config"][name] for name in same}
     other = next(row for row in read_csv(run_dir / "trials.csv") if row["trial"] == "1")
     asked = ["--bits-from", str(run_dir), "--pattern", other["pattern"], *args, "--run-dir", str(tmp_path / "other")]
     assert train.main(asked) == 0
@@ -187,4 +188,4 @@ def test_a_search_on_real_images(tmp_path, tfds_data_dir):
     rows = read_csv(tmp_path / "run" / "trials.csv")
     assert [row["pattern"] for row in rows] == ["2-8-8-8", "8-8-8-8"]
     assert min(float(row["error_mean"]) for row in rows) < 60
-    assert json.loads((tmp_path / "run" / "best.json").read_text())["dataset"] == "mnist"
+    assert json.loads((tmp_path / "run" / "best.json").read_text())["config"]["dataset"] == "mnist"

@@ -150,7 +150,7 @@ class Layer:
     # Memory
 
     def block(self, size):
-        """Bytes at a multiple of 64 between guards of random ones, and a function that says whether those are intact."""
+        """Bytes at a multiple of 64 between random guards, and a function that says whether those are intact."""
         whole = np.random.default_rng(1).integers(0, 256, size + 3 * GUARD).astype(np.uint8)
         begin = GUARD + -whole.ctypes.data % GUARD
         before, after = whole[:begin].copy(), whole[begin + size :].copy()
@@ -281,9 +281,7 @@ class Layer:
         raw, intact = self.block(int(np.prod(shape)) * dtype.itemsize)
         workspace = self.workspace()
         largest = self.run(
-            lambda team: self.table.gradient(
-                self.layer, *images, self.pointer(raw), case.count, workspace, team
-            )
+            lambda team: self.table.gradient(self.layer, *images, self.pointer(raw), case.count, workspace, team)
         )
         assert intact()
         return raw.view(dtype).reshape(shape), max(largest)
@@ -298,9 +296,7 @@ class Layer:
         block.view(self.sum)[...] = sums.reshape(-1)
         gates = self.ffi.NULL if gate is None else self.ffi.from_buffer("uint8_t[]", gate)
         self.run(
-            lambda team: self.table.round_errors(
-                self.layer, rounding, self.pointer(block), gates, e, case.count, team
-            )
+            lambda team: self.table.round_errors(self.layer, rounding, self.pointer(block), gates, e, case.count, team)
         )
         if self.wide:
             return inner

@@ -7,7 +7,6 @@ from pathlib import Path
 import keras
 import numpy as np
 import tensorflow as tf
-from tensorboard.plugins.histogram import metadata
 
 from wage_tf.probe import Histogram, Probe
 
@@ -21,7 +20,7 @@ class QuantizationHistograms(keras.callbacks.Callback):
     Bins fall on the integer grid: a ternary weight shows three bars.
 
     Args:
-        log_dir: Directory of the event files; the runs of one experiment side by side for `tensorboard --logdir`.
+        log_dir: Directory of the event files; the runs of one experiment side by side for TensorBoard.
         images: The fixed batch, as the model takes it.
         targets: Its targets, as the loss takes them.
         freq: Epochs from one measurement to the next.
@@ -55,6 +54,8 @@ class QuantizationHistograms(keras.callbacks.Callback):
 
 def _write_histogram(name: str, histogram: Histogram) -> None:
     """Writes TensorBoard's rows (left edge, right edge, count)."""
+    from tensorboard.plugins.histogram import metadata
+
     tf.summary.write(name, _buckets(histogram), metadata=metadata.create_summary_metadata(None, None))
 
 

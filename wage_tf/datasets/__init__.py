@@ -6,18 +6,20 @@ step alone, so that a resumed run sees what an uninterrupted one would have seen
 
 import os
 
-from wage_tf.datasets import sources
 from wage_tf.datasets.augmentation import Augmentation
+from wage_tf.datasets.catalog import CATALOG
 from wage_tf.datasets.folder import load_folder
 from wage_tf.datasets.pipeline import Dataset
 from wage_tf.errors import UserError
 
 __all__ = ["Augmentation", "Dataset", "load", "names"]
 
+_LARGEST_IMAGE_SIZE = 8192
+
 
 def names() -> tuple[str, ...]:
     """Returns the names that `load` knows; it takes paths to image folders as well."""
-    return sources.NAMES
+    return tuple(CATALOG)
 
 
 def load(
@@ -44,11 +46,12 @@ def load(
         UserError: unknown name, unusable argument, or data that is missing, cannot be fetched or is damaged.
     """
     name = os.fspath(name)
-    for argument, value in (("limit", limit), ("image_size", image_size)):
-        if value is not None and value < 1:
-            raise UserError(f"{argument} must be at least 1, received {value}")
-    if name in sources.NAMES:
-        return sources.load_named(name, data_dir, limit, image_size)
+    if limit is not None and limit < 1:
+        raise UserError(f"limit must be at least 1, received {limit}")
+    if image_size is not None and not 1 <= image_size <= _LARGEST_IMAGE_SIZE:
+        raise UserError(f"image_size must be 1 to {_LARGEST_IMAGE_SIZE}, received {image_size}")
+    if name in CATALOG:
+        return CATALOG[name].source.load(name, data_dir, limit, image_size)
     if os.path.isdir(name) or any(separator in name for separator in (os.sep, os.altsep) if separator):
         return load_folder(name, limit, image_size)
-    raise UserError(f"unknown data set {name!r}: choose one of {', '.join(sources.NAMES)}, or give a folder's path")
+    raise UserError(f"unknown data set {name!r}: choose one of {', '.join(CATALOG)}, or give a folder's path")

@@ -6,21 +6,28 @@ A camera's orientation (EXIF) is applied. Images are ordered so that classes mix
 represent all classes.
 """
 
+from __future__ import annotations
+
+import math
 import os
 import struct
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
-from PIL import Image, ImageOps
 
 from wage_tf.datasets.pipeline import Dataset
 from wage_tf.errors import UserError
 
+if TYPE_CHECKING:
+    from PIL import Image
+
 EXTENSIONS = (".bmp", ".gif", ".jpeg", ".jpg", ".pgm", ".png", ".ppm", ".tif", ".tiff", ".webp")
 CHANNELS = {"L": 1, "RGB": 3}
+_FORMATS = ("BMP", "GIF", "JPEG", "PNG", "PPM", "TIFF", "WEBP")
+"""What Pillow may take a file for, whatever its name says; it starts a program to read some others."""
 
 
 class ImageFile(NamedTuple):
@@ -104,7 +111,7 @@ def _common_shape(files: Sequence[ImageFile], image_size: int | None) -> tuple[i
         if image_size is None and shape != shapes[0]:
             raise UserError(
                 f"{file.path} is {shape[1]}x{shape[0]} pixels, {first} is {width}x{height}:"
-                " resize the images, or give --image-size"
+                " resize the images, or give image_size"
             )
     return (image_size, image_size, channels) if image_size else (height, width, channels)
 
@@ -128,6 +135,8 @@ def _read(files: Sequence[ImageFile], shape: tuple[int, int, int], size: int | N
 
 
 def _central_square(image: Image.Image, size: int) -> Image.Image:
+    from PIL import Image
+
     side = min(image.size)
     left, top = (image.width - side) // 2, (image.height - side) // 2
     square = image.crop((left, top, left + side, top + side))
@@ -136,12 +145,29 @@ def _central_square(image: Image.Image, size: int) -> Image.Image:
 
 def _open(path: Path, use: Callable[[Image.Image], Any]) -> Any:
     """Returns `use(image)`; whatever an image file can have wrong becomes a UserError."""
+    from PIL import Image, ImageOps
+
     try:
-        with Image.open(path) as image:
+        with Image.open(path, formats=_FORMATS) as image:
+            if _has_wide_samples(image):
+                raise UserError(f"{path} has more than 8 bits a channel: convert it to 8 bits")
             ImageOps.exif_transpose(image, in_place=True)
             return use(image)
+    except UserError:
+        raise
     except (OSError, SyntaxError, ValueError, struct.error, Image.DecompressionBombError) as error:
         raise UserError(f"{path} cannot be read as an image ({error}): replace or remove it") from error
+
+
+def _has_wide_samples(image: Image.Image) -> bool:
+    """Whether an image that is not yet decoded has samples of more than 8 bits, of which Pillow may drop the rest."""
+    for *_, arguments in image.tile:
+        raw_mode, *others = (arguments,) if isinstance(arguments, str) else arguments
+        if image.format in ("PNG", "TIFF") and ";16" in raw_mode:
+            return True
+        if image.format == "PPM" and (";16" in raw_mode or (others and others[0] > 255)):
+            return True
+    return False
 
 
 def _parallel(function: Callable[[Any], Any], items: Sequence[Any]) -> list[Any]:
@@ -151,11 +177,11 @@ def _parallel(function: Callable[[Any], Any], items: Sequence[Any]) -> list[Any]
 
 def _check_memory(root: Path, count: int, shape: tuple[int, int, int]) -> None:
     """Raises if the images, which exist twice for a moment while they become tensors, exceed the memory."""
-    needed, memory = 2 * count * int(np.prod(shape)), _physical_memory()
+    needed, memory = 2 * count * math.prod(shape), _physical_memory()
     if needed > memory:
         raise UserError(
             f"{root}: {count} images of {'x'.join(map(str, shape))} need {needed / 2**30:.1f} GiB of memory,"
-            f" this machine has {memory / 2**30:.1f} GiB: give a smaller --image-size or --limit"
+            f" this machine has {memory / 2**30:.1f} GiB: give a smaller image_size or limit"
         )
 
 

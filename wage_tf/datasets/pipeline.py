@@ -1,5 +1,7 @@
 """The data set that training sees: sizes, names, and batches as a pure function of the seed and the step."""
 
+import functools
+import hashlib
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -89,6 +91,14 @@ class Dataset:
     def test_size(self) -> int:
         """Number of test images; 0 if there is no test set."""
         return self.test.size if self.test else 0
+
+    @functools.cached_property
+    def digest(self) -> str:
+        """Hexadecimal BLAKE2 digest of the images and labels; of a streamed set, of its files' names and parts."""
+        found = hashlib.blake2b(digest_size=16)
+        for split in filter(None, (self.train, self.test)):
+            split.add_to(found)
+        return found.hexdigest()
 
     def steps_per_epoch(self, batch_size: int) -> int:
         """Returns the number of batches that show every training image once; the last may be smaller.

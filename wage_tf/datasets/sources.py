@@ -1,16 +1,18 @@
 """The data sets known by name: scikit-learn's digits, and those of TensorFlow Datasets."""
 
+import contextlib
 import os
+import re
 import tempfile
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Protocol
 from urllib.error import HTTPError
 from urllib.request import Request, urlopen
 
 import numpy as np
 import tensorflow as tf
-from PIL import Image
 
 from wage_tf.datasets.pipeline import Dataset
 from wage_tf.datasets.splits import RecordSplit, Shard, records
@@ -20,9 +22,32 @@ if TYPE_CHECKING:
     from tensorflow_datasets.core import DatasetBuilder
 
 
+STREAMED_IMAGE_SIZE = 256
+_REMOTE = re.compile(r"[A-Za-z][A-Za-z0-9+.-]*://")
+_RECORD_FRAME = 16
+"""Bytes that TFRecord adds to a record: its length and two checksums."""
+
+
+class Source(Protocol):
+    """Where the images of a data set come from."""
+
+    def load(self, name: str, data_dir: str | os.PathLike | None, limit: int | None, image_size: int | None) -> Dataset:
+        """Loads the data set; the arguments are those of `wage_tf.datasets.load`."""
+
+
 @dataclass(frozen=True)
-class TfdsSource:
-    """A data set of TensorFlow Datasets.
+class Digits:
+    """scikit-learn's digits, which need no files."""
+
+    def load(self, name: str, data_dir: str | os.PathLike | None, limit: int | None, image_size: int | None) -> Dataset:
+        """Loads them; see `load_digits`."""
+        _refuse_image_size(name, image_size)
+        return load_digits(limit)
+
+
+@dataclass(frozen=True)
+class Tfds:
+    """A data set of TensorFlow Datasets, which also names its classes.
 
     Attributes:
         site: where its downloads come from; None if the user has to bring the files.
@@ -36,30 +61,21 @@ class TfdsSource:
     test: str = "test"
     streamed: bool = False
 
+    def load(self, name: str, data_dir: str | os.PathLike | None, limit: int | None, image_size: int | None) -> Dataset:
+        """Loads prepared files, or downloads and prepares them first."""
+        if not self.streamed:
+            _refuse_image_size(name, image_size)
+        builder = prepared_builder(name, data_dir, self.site)
+        with _naming_damage(builder.data_dir):
+            train, test = _shards(builder, self.train), _shards(builder, (self.test,))
+            if self.streamed:
+                return _streamed(builder, train, test, limit, image_size or STREAMED_IMAGE_SIZE)
+            return _in_memory(builder, train, test, limit)
 
-TFDS_SOURCES = {
-    "mnist": TfdsSource("https://storage.googleapis.com/cvdf-datasets/mnist/"),
-    "fashion_mnist": TfdsSource("http://fashion-mnist.s3-website.eu-central-1.amazonaws.com/"),
-    "cifar10": TfdsSource("https://www.cs.toronto.edu/~kriz/cifar.html"),
-    "cifar100": TfdsSource("https://www.cs.toronto.edu/~kriz/cifar.html"),
-    "svhn_cropped": TfdsSource("http://ufldl.stanford.edu/housenumbers/", train=("train", "extra")),
-    "imagenet2012": TfdsSource(None, test="validation", streamed=True),
-}
-NAMES = ("digits", *TFDS_SOURCES)
-STREAMED_IMAGE_SIZE = 256
 
-
-def load_named(name: str, data_dir: str | os.PathLike | None, limit: int | None, image_size: int | None) -> Dataset:
-    """Loads one of `NAMES`; the arguments are those of `wage_tf.datasets.load`."""
-    streamed = name in TFDS_SOURCES and TFDS_SOURCES[name].streamed
-    if image_size is not None and not streamed:
+def _refuse_image_size(name: str, image_size: int | None) -> None:
+    if image_size is not None:
         raise UserError(f"image_size is for image folders and imagenet2012, not for {name}: leave it out")
-    if name == "digits":
-        return load_digits(limit)
-    builder = prepared_builder(name, data_dir)
-    if streamed:
-        return _streamed(builder, limit, image_size or STREAMED_IMAGE_SIZE)
-    return _in_memory(builder, limit)
 
 
 def load_digits(limit: int | None = None) -> Dataset:
@@ -72,6 +88,8 @@ def load_digits(limit: int | None = None) -> Dataset:
 
     digits = load_sklearn_digits()
     pixels = np.rint(digits.images * (255 / 16)).astype(np.uint8)
+    from PIL import Image
+
     images = np.stack([Image.fromarray(image).resize((28, 28), Image.Resampling.BILINEAR) for image in pixels])
     images, labels = images[..., None], digits.target.astype(np.int64)
     test = np.arange(len(labels)) % 5 == 0
@@ -85,21 +103,26 @@ def load_digits(limit: int | None = None) -> Dataset:
     )
 
 
-def prepared_builder(name: str, data_dir: str | os.PathLike | None) -> "DatasetBuilder":
+def prepared_builder(name: str, data_dir: str | os.PathLike | None, site: str | None) -> "DatasetBuilder":
     """Returns the TFDS builder of a data set whose files are ready to read, after preparing them if need be.
 
     Raises:
-        UserError: if the files are neither there nor to be had. Nothing half-written stays behind.
+        UserError: if the files are neither there nor to be had, damaged, or not on this machine. Nothing half-written
+            stays behind.
     """
+    place = os.fspath(data_dir or os.environ.get("TFDS_DATA_DIR", "the default directory of TensorFlow Datasets"))
+    if _REMOTE.match(place):
+        raise UserError(f"data_dir {place} is on another machine: copy it, and name a directory of this one")
     import tensorflow_datasets as tfds
 
-    builder = tfds.builder(name, data_dir=data_dir)
-    if builder.is_prepared():
-        return builder
+    with _naming_damage(f"{name} in {place}"):
+        builder = tfds.builder(name, data_dir=data_dir)
+        if builder.is_prepared():
+            return builder
     root = Path(builder.data_dir_root)
     existing = [folder for folder in (root / name, root) if folder.exists()]
     try:
-        _check_site(TFDS_SOURCES[name].site)
+        _check_site(site)
         root.mkdir(parents=True, exist_ok=True)
         with tempfile.TemporaryDirectory(prefix=f".{name}-download-", dir=root) as downloads:
             config = tfds.download.DownloadConfig(manual_dir=root / "downloads" / "manual")
@@ -116,6 +139,17 @@ def prepared_builder(name: str, data_dir: str | os.PathLike | None) -> "DatasetB
     return builder
 
 
+@contextlib.contextmanager
+def _naming_damage(place: str) -> Iterator[None]:
+    """Turns what TensorFlow Datasets raises over damaged files, which can be anything, into a UserError."""
+    try:
+        yield
+    except (UserError, ImportError, MemoryError, tf.errors.ResourceExhaustedError):
+        raise
+    except Exception as error:
+        raise UserError(f"{place} is damaged ({type(error).__name__}): delete it and prepare it again") from error
+
+
 def _check_site(url: str | None) -> None:
     """Raises at once where a download would fail only after minutes of retries."""
     if url is None:
@@ -128,16 +162,16 @@ def _check_site(url: str | None) -> None:
         raise OSError(f"{url} cannot be reached") from error
 
 
-def _in_memory(builder: "DatasetBuilder", limit: int | None) -> Dataset:
-    source = TFDS_SOURCES[builder.name]
+def _in_memory(
+    builder: "DatasetBuilder", train: tuple[Shard, ...], test: tuple[Shard, ...], limit: int | None
+) -> Dataset:
     class_names = tuple(builder.info.features["label"].names)
-    x_train, y_train = _arrays(builder, _shards(builder, source.train), limit)
-    x_test, y_test = _arrays(builder, _shards(builder, (source.test,)))
-    return Dataset.from_arrays(builder.name, x_train, y_train, x_test, y_test, class_names)
+    return Dataset.from_arrays(builder.name, *_arrays(builder, train, limit), *_arrays(builder, test), class_names)
 
 
-def _streamed(builder: "DatasetBuilder", limit: int | None, image_size: int) -> Dataset:
-    source = TFDS_SOURCES[builder.name]
+def _streamed(
+    builder: "DatasetBuilder", train: tuple[Shard, ...], test: tuple[Shard, ...], limit: int | None, image_size: int
+) -> Dataset:
     num_classes = builder.info.features["label"].num_classes
 
     def decode(serialized: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
@@ -149,20 +183,29 @@ def _streamed(builder: "DatasetBuilder", limit: int | None, image_size: int) -> 
             return central_square(image, image_size), tf.identity(label)
 
     shape = (image_size, image_size, 3)
-    train, test = (RecordSplit(_shards(builder, names), shape, decode) for names in (source.train, (source.test,)))
+    training_images = RecordSplit(train, shape, decode)
     if limit is not None:
-        train = train.head(limit)
-    return Dataset(builder.name, tuple(builder.info.features["label"].names), train, test)
+        training_images = training_images.head(limit)
+    names = tuple(builder.info.features["label"].names)
+    return Dataset(builder.name, names, training_images, RecordSplit(test, shape, decode))
 
 
 _FEATURES = {"image": tf.io.FixedLenFeature((), tf.string), "label": tf.io.FixedLenFeature((), tf.int64)}
 
 
 def _shards(builder: "DatasetBuilder", splits: tuple[str, ...]) -> tuple[Shard, ...]:
-    """Returns the files of several splits, one split after the other."""
-    missing = [split for split in splits if split not in builder.info.splits]
-    if missing:
-        raise UserError(f"{builder.data_dir} has no split {missing[0]!r} of {builder.name}: prepare it again")
+    """Returns the files of several splits, one split after the other, with every byte that their description names."""
+    for name in splits:
+        if name not in builder.info.splits:
+            raise UserError(f"{builder.data_dir} has no split {name!r} of {builder.name}: prepare it again")
+        split = builder.info.splits[name]
+        described = int(split.num_bytes) + _RECORD_FRAME * split.num_examples
+        found = sum(os.path.getsize(file.filename) for file in split.file_instructions)
+        if found != described:
+            raise UserError(
+                f"{builder.data_dir} is damaged (split {name!r} has {found} bytes, {described} by dataset_info.json): "
+                "delete it and prepare it again"
+            )
     return tuple(
         Shard(os.fspath(file.filename), file.skip, file.examples_in_shard - file.skip if file.take < 0 else file.take)
         for split in splits
@@ -187,12 +230,7 @@ def _arrays(
 
     serialized = records(shards).take(-1 if limit is None else limit)
     batches = serialized.batch(500).map(decode, tf.data.AUTOTUNE).prefetch(tf.data.AUTOTUNE)
-    try:
-        images, labels = zip(*batches.as_numpy_iterator(), strict=True)
-    except (tf.errors.OpError, ValueError) as error:
-        raise UserError(
-            f"{builder.data_dir} is damaged ({type(error).__name__}): delete it and prepare it again"
-        ) from error
+    images, labels = zip(*batches.as_numpy_iterator(), strict=True)
     return np.concatenate(images), np.concatenate(labels)
 
 

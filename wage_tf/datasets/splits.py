@@ -4,6 +4,8 @@ Both kinds offer the same few methods, which `Dataset` builds on: `size`, `shape
 `shuffled`. Order comes from stateless operations alone: no generator's state and no global seed enters it.
 """
 
+import hashlib
+import os
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import NamedTuple, Protocol
@@ -63,6 +65,9 @@ class Split(Protocol):
     def shuffled(self, batch_size: int, key: tf.Tensor, first: tf.Tensor, share: Share = WHOLE) -> tf.data.Dataset:
         """Returns the batches of one pass in the order given by `key` (integer [2]), from batch `first` on."""
 
+    def add_to(self, digest: "hashlib._Hash") -> None:
+        """Adds to a digest what tells these images and labels from others."""
+
 
 class ArraySplit:
     """Images in memory.
@@ -102,6 +107,12 @@ class ArraySplit:
         """Returns the batches of one pass in the order given by `key` (integer [2]), from batch `first` on."""
         order = tf.random.experimental.stateless_shuffle(tf.range(self.size), key)
         return self._batches(order, batch_size, first, share)
+
+    def add_to(self, digest: "hashlib._Hash") -> None:
+        """Adds shapes and contents."""
+        for part in (self._images, self._labels):
+            digest.update(repr(tuple(part.shape)).encode())
+            digest.update(np.ascontiguousarray(part))
 
     def _batches(self, order: tf.Tensor, batch_size: int, first: int | tf.Tensor, share: Share) -> tf.data.Dataset:
         def batch(index: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
@@ -161,6 +172,11 @@ class RecordSplit:
             lambda index, block: tf.random.experimental.stateless_shuffle(block, tf.random.fold_in(key, index))
         )
         return self._batches(shuffled.unbatch().skip(first * batch_size), batch_size, share)
+
+    def add_to(self, digest: "hashlib._Hash") -> None:
+        """Adds the files' names, sizes and the records taken of each: their contents would take too long to read."""
+        for path, skip, take in self.shards:
+            digest.update(repr((os.path.basename(path), os.path.getsize(path), skip, take)).encode())
 
     def _batches(self, serialized: tf.data.Dataset, batch_size: int, share: Share) -> tf.data.Dataset:
         if share.count == 1:

@@ -2,16 +2,15 @@
 
 from __future__ import annotations
 
-import dataclasses
 import json
 from collections.abc import Callable
 from typing import TypeVar
 
-from wage_tf import checkpoints
-from wage_tf.checkpoints import State
 from wage_tf.distribution.devices import Devices
 from wage_tf.errors import UserError
-from wage_tf.runs import RunConfig
+from wage_tf.runs import checkpoints
+from wage_tf.runs.checkpoints import State
+from wage_tf.runs.config import RunConfig
 
 _T = TypeVar("_T")
 
@@ -47,7 +46,7 @@ def check_same_arguments(devices: Devices, config: RunConfig) -> None:
     Raises:
         UserError: On every worker, if the configuration of one is not the chief's.
     """
-    own = json.loads(json.dumps(dataclasses.asdict(config)))
+    own = config.as_json()
     chiefs = json.loads(devices.from_chief(json.dumps(own).encode()))
 
     def compare() -> None:

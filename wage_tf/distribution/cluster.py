@@ -12,7 +12,7 @@ import socket
 import time
 from collections.abc import Iterable, Mapping
 
-from wage_tf.errors import UserError
+from wage_tf.errors import Failure, UserError
 
 PEER_SECONDS = 600.0
 OWN_SECONDS = 10.0
@@ -24,8 +24,13 @@ _short = reprlib.Repr()
 _short.maxstring = _short.maxother = 100
 
 
-class WorkerLost(Exception):
+class WorkerLost(Failure):
     """Another worker of the training ended or cannot be reached; the message says what is known."""
+
+    exit_code = 3
+
+    def __init__(self, what: str):
+        super().__init__(f"another worker was lost ({what}); start all of them again with --resume")
 
 
 @dataclasses.dataclass(frozen=True)
@@ -98,7 +103,7 @@ def parse(text: str) -> Cluster:
 def wait_for_peers(cluster: Cluster) -> None:
     """Returns once the address of every worker has accepted a connection.
 
-    TensorFlow's own wait takes an hour and cannot be interrupted, and its server shares a taken port without a word:
+    TensorFlow's own wait takes an hour and cannot be interrupted, and its server shares a taken port silently:
     so this comes first. A socket listens on this worker's port meanwhile; TensorFlow's server answers who asks later.
 
     Raises:

@@ -1,11 +1,10 @@
 """Deployable artefacts of an integer graph: a packed file, C99 source, an int8 LiteRT model.
 
-`write_*` take a graph, and with it `read_packed` needs no TensorFlow; `export_run` takes a run directory.
+`write_*` take a graph, and with it `read_packed` needs no TensorFlow; `export_model` takes a Keras model.
 """
 
 from __future__ import annotations
 
-import os
 from typing import TYPE_CHECKING
 
 from wage_tf.export.c import write_c
@@ -14,15 +13,17 @@ from wage_tf.export.litert import write_litert
 from wage_tf.export.packed import read_packed, write_packed
 
 if TYPE_CHECKING:
-    from wage_tf.export.run import Export
+    import os
 
-__all__ = ["Card", "export_run", "read_packed", "write_c", "write_litert", "write_packed"]
+    import keras
+
+    from wage_tf.export.model import Export
+
+__all__ = ["Card", "export_model", "read_packed", "write_c", "write_litert", "write_packed"]
 
 
-def export_run(
-    run_dir: str | os.PathLike, to: str, out: str | os.PathLike | None = None, accumulators: bool = False
-) -> Export:
-    """Exports the model of a run directory; see `wage_tf.export.run.export_run`."""
-    from wage_tf.export.run import export_run as export
+def export_model(model: keras.Model, path: str | os.PathLike, to: str = "litert", **options: object) -> Export:
+    """Writes a Keras model in a form that runs without Keras; see `wage_tf.export.model.export_model`."""
+    from wage_tf.export.model import export_model as export
 
-    return export(run_dir, to, out, accumulators)
+    return export(model, path, to, **options)

@@ -14,19 +14,19 @@ import textwrap
 from collections.abc import Iterable
 from pathlib import Path
 
+from wage_tf import files
 from wage_tf.errors import UserError
 from wage_tf.export import bitpack
 from wage_tf.export.c_source import HEADER, MAIN, MAKEFILE, SOURCE
 from wage_tf.export.card import Card
 from wage_tf.export.stages import Pool, Product, Stages, stages
-from wage_tf.export.whole import write_whole
 from wage_tf.integer.graph import Graph
 
 _LONGEST_LABEL = 600
 
 
 def write_c(path: str | os.PathLike, graph: Graph, card: Card) -> int:
-    """Writes wage_net.h, wage_net.c, main.c and Makefile into a folder (`write_whole`).
+    """Writes wage_net.h, wage_net.c, main.c and Makefile into a folder (`files.write_all`).
 
     Args:
         path: The folder; made if it is not there.
@@ -47,7 +47,7 @@ def write_c(path: str | os.PathLike, graph: Graph, card: Card) -> int:
     is_new = not folder.exists()
     folder.mkdir(parents=True, exist_ok=True)
     try:
-        write_whole({folder / name: text.encode("ascii") for name, text in content.items()})
+        files.write_all({folder / name: text.encode("ascii") for name, text in content.items()})
     except BaseException:
         with contextlib.suppress(OSError):
             if is_new:

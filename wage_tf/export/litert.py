@@ -25,11 +25,11 @@ from pathlib import Path
 
 import numpy as np
 
+from wage_tf import files
 from wage_tf.errors import UserError
 from wage_tf.export.card import Card
 from wage_tf.export.flatbuffer import ModelBuilder, read_metadata
 from wage_tf.export.stages import Pool, Product, Requantization, Stages, stages
-from wage_tf.export.whole import write_whole
 from wage_tf.integer.arithmetic import fraction_bits
 from wage_tf.integer.graph import Graph
 
@@ -58,7 +58,7 @@ def write_litert(path: str | os.PathLike, graph: Graph, card: Card) -> int:
             XNNPACK cannot do exactly, or ends with a convolution; or if `ai-edge-litert` is missing.
     """
     content = to_bytes(stages(graph), card)
-    write_whole({Path(path): content})
+    files.write_all({Path(path): content})
     return len(content)
 
 

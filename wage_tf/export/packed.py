@@ -25,10 +25,10 @@ from pathlib import Path
 
 import numpy as np
 
+from wage_tf import files
 from wage_tf.errors import UserError
 from wage_tf.export import bitpack
 from wage_tf.export.card import Card
-from wage_tf.export.whole import write_whole
 from wage_tf.integer.arithmetic import code_dtype, largest_code, quantize
 from wage_tf.integer.graph import IMAGES, Graph
 from wage_tf.integer.nodes import KINDS, Bias, Kernel, Node, Rescale
@@ -56,7 +56,7 @@ def write_packed(path: str | os.PathLike, graph: Graph, card: Card, accumulators
         UserError: If accumulators are wanted and the graph has none.
     """
     content = to_bytes(graph, card, accumulators)
-    write_whole({Path(path): content})
+    files.write_all({Path(path): content})
     return len(content)
 
 
@@ -215,18 +215,21 @@ _BIAS_FIELDS = ("gradient_width", "fraction", "limit", "variable")
 
 
 def _bias_to_json(name: str, bias: Bias, accumulators: bool) -> tuple[dict[str, object], bytes]:
-    del name, accumulators
-    fields = {field: getattr(bias, field) for field in _BIAS_FIELDS} | {"units": len(bias.codes)}
+    if accumulators and not bias.is_stored:
+        raise UserError(f"packed model: {name} has no accumulators to keep")
+    fields = {field: getattr(bias, field) for field in _BIAS_FIELDS}
+    fields |= {"units": len(bias.codes), "accumulators": accumulators}
     return fields, bitpack.pack(bias.codes, _accumulator_width(bias.limit))
 
 
 def _bias(fields: object, reader: _Reader) -> Bias:
-    fields = dict(_fields(fields, {*_BIAS_FIELDS, "units"}))
+    fields = dict(_fields(fields, {*_BIAS_FIELDS, "units", "accumulators"}))
     units, limit = (_typed(fields[name], int, name) for name in ("units", "limit"))
+    is_stored = _typed(fields["accumulators"], bool, "accumulators")
     if not 0 < limit < 2**31:
         raise UserError(f"a bias clipped at {limit} is out of range")
-    del fields["units"]
-    return Bias(codes=reader.take((units,), _accumulator_width(limit)).astype(code_dtype(limit)), **fields)
+    codes = reader.take((units,), _accumulator_width(limit)).astype(code_dtype(limit))
+    return Bias(codes, is_stored=is_stored, **{field: fields[field] for field in _BIAS_FIELDS})
 
 
 def _accumulator_width(limit: int) -> int:

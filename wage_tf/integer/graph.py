@@ -4,22 +4,25 @@ Every tensor is an array of integer codes c with one number of fraction bits f, 
 Forward, f is fixed by the graph. Backward it comes with the data and may be negative: the error of the loss has f of
 the scores, and Q_E keeps Shift(max|e|). An exponent is −f.
 
-| node          | forward                                    | f forward            | backward                       | f backward     |
-| ------------- | ------------------------------------------ | -------------------- | ------------------------------ | -------------- |
-| Rescale       | codes[pixel], 256 entries                  | width − 1            | none: the input                |                |
-| Conv2D, Dense | sums of products, then the bias            | f_x + f_w; see below | sums of products               | f_e + f_w      |
-| MaxPool2D     | maximum                                    | f_x                  | to the first maximum           | f_e            |
-| AveragePool2D | sum of a window of 2^n                     | f_x + n              | to all of the window           | f_e + n        |
-| Flatten       | to one axis                                | f_x                  | back                           | f_e            |
-| Reshape       | to `shape`                                 | f_x                  | back                           | f_e            |
-| ZeroPad2D     | zeros around                               | f_x                  | the inner part                 | f_e            |
-| Add           | inputs shifted left to the largest f, sum  | largest f_x          | the same to every input        | f_e            |
-| Concatenate   | the same, one after the other along `axis` | largest f_x          | its part to every input        | f_e            |
-| Activation    | max(x, 0) if `relu`; Q_A                   | width − 1            | mask, Q_E if any, ReLU's mask  | see below      |
-| Error         | identity                                   | f_x                  | Q_E                            | see below      |
+| node          | forward                            | f forward   | backward                   | f backward |
+| ------------- | ---------------------------------- | ----------- | -------------------------- | ---------- |
+| Rescale       | codes[pixel], 256 entries          | width − 1   | none: the input            |            |
+| Conv2D, Dense | sums of products; adds the bias    | f_x + f_w   | sums of products           | f_e + f_w  |
+| MaxPool2D     | maximum                            | f_x         | to the first maximum       | f_e        |
+| AveragePool2D | sum of a window of 2^n             | f_x + n     | to all of the window       | f_e + n    |
+| Flatten       | to one axis                        | f_x         | back                       | f_e        |
+| Reshape       | to `shape`                         | f_x         | back                       | f_e        |
+| ZeroPad2D     | zeros around                       | f_x         | the inner part             | f_e        |
+| Add           | all shifted to the largest f, sum  | largest f_x | the same to every input    | f_e        |
+| Concatenate   | the same, along `axis`             | largest f_x | its part to every input    | f_e        |
+| Activation    | max(x, 0) if `relu`; Q_A           | width − 1   | mask, Q_E, ReLU's mask     | Q_E's      |
+| Relu          | max(x, 0)                          | f_x         | 0 where x ≤ 0              | f_e        |
+| Error         | identity                           | f_x         | Q_E                        | Q_E's      |
+| Identity      | identity (Dropout in inference)    | f_x         | none: refused in training  |            |
 
 - f_w = k_W − 1 + log2 α (`Kernel.log2_scale`), since W_q = code·2^(1−k_W)/α. With a bias of f_b fraction bits the sums
   have f = max(f_x + f_w, f_b): both are shifted left to it and added.
+- A Conv2D's kernel is [h, w, channels/groups, filters]; depthwise, groups = channels. Padding is TensorFlow's.
 - Q_A: round_shift(x, f_x − (k_A − 1)), half to even, clipped to ±(2^(k_A−1) − 1). Its mask is |x| beyond that, compared
   exactly.
 - Q_E: with 2^p = Shift(max|codes|), codes round_shift(e, p − (k_E − 1)), clipped; f = f_e − p + (k_E − 1). A tensor of
@@ -36,9 +39,8 @@ from __future__ import annotations
 import dataclasses
 
 from wage_tf.errors import UserError
-from wage_tf.integer.nodes import Bias, Kernel, Node, Product
+from wage_tf.integer.nodes import Bias, Identity, Kernel, Node, Product
 from wage_tf.integer.nodes.base import is_int
-from wage_tf.integer.nodes.rescale import RAW, Rescale
 from wage_tf.integer.tensors import Shape, Signal
 
 IMAGES = "/images"
@@ -69,7 +71,7 @@ class Graph:
             raise UserError(f"integer graph: images have one or more positive sizes; received {self.input_shape}")
         if not self.nodes:
             raise UserError("integer graph: it has no nodes; the first is a Rescale, which turns raw pixels into codes")
-        signals = {IMAGES: dataclasses.replace(RAW, shape=tuple(self.input_shape))}
+        signals = {IMAGES: Signal(tuple(self.input_shape), 0, 255, is_pixels=True)}
         for node in self.nodes:
             try:
                 signals[node.name] = _signal(node, signals)
@@ -125,6 +127,8 @@ def float_operands(graph: Graph) -> list[str]:
     for node in reversed(graph.nodes):
         to_loss = node is graph.nodes[-1]
         raw[node.name] = to_loss or any(isinstance(r, Product) or _passes_raw(r, raw) for r in readers[node.name])
+        if isinstance(node, Identity):
+            lines.append(f"{node.name}: {node.layer} has no integer training")
         if isinstance(node, Product):
             if raw[node.name]:
                 lines.append(f"{node.name}: the errors that reach it are float32 (k_E = f)")
@@ -148,6 +152,6 @@ def _signal(node: Node, signals: dict[str, Signal]) -> Signal:
         raise UserError(f"its input {missing[0]!r} is no node before it")
     if (node.arity is None and len(node.inputs) < 2) or (node.arity is not None and len(node.inputs) != node.arity):
         raise UserError(f"a {type(node).__name__} does not take {len(node.inputs)} inputs")
-    if IMAGES in node.inputs and not isinstance(node, Rescale):
+    if not node.takes_pixels and any(signals[name].is_pixels for name in node.inputs):
         raise UserError("the first node is a Rescale, which turns raw pixels into codes")
     return node.signal(*(signals[name] for name in node.inputs))

@@ -32,11 +32,23 @@ class Tensor:
 
 @dataclasses.dataclass(frozen=True)
 class Signal:
-    """What a graph knows of a tensor: its shape without the batch, its fraction bits, a bound on its codes' size."""
+    """What a graph knows of a tensor.
+
+    Attributes:
+        shape: Its shape without the batch.
+        fraction: Its fraction bits.
+        largest: A bound on the size of its codes.
+        is_pixels: Whether it holds raw pixels, which only a Rescale turns into codes.
+    """
 
     shape: Shape
     fraction: int
     largest: int
+    is_pixels: bool = False
+
+    def reshaped(self, shape: Shape) -> Signal:
+        """The same numbers in another shape."""
+        return dataclasses.replace(self, shape=tuple(shape))
 
 
 def aligned(tensors: Sequence[Tensor], fraction: int) -> list[np.ndarray]:

@@ -13,16 +13,19 @@ from wage_tf.errors import UserError
 from wage_tf.integer import engine
 from wage_tf.integer.arithmetic import quantize_gradient, update_seed
 from wage_tf.integer.exactness import EXACT_SUMS, error_bounds, forward_bounds, gradient_bounds
-from wage_tf.integer.freezing import codes_of, read
-from wage_tf.integer.graph import IMAGES
-from wage_tf.integer.nodes import Activation, Node, Product, Rescale
+from wage_tf.integer.freezing import read
+from wage_tf.integer.graph import IMAGES, float_operands
+from wage_tf.integer.nodes import Activation, Identity, Node, Product, Rescale
+from wage_tf.integer.readers import codes_of
+from wage_tf.integer.report import report
 from wage_tf.integer.rows import Exactness, Row, Steps
 from wage_tf.integer.tensors import Tensor
-from wage_tf.layers import QActivation, QConv2D, QDense, QError, QRescaling
+from wage_tf.layers import QActivation, QConv2D, QDense, QDepthwiseConv2D, QError, QRescaling
 from wage_tf.losses import SumSquaredError
 from wage_tf.optimizers import IntegerSGD, gradient_bits
 
 Batches = Iterable[tuple[np.ndarray, np.ndarray]]
+_BATCH = 250
 _GRADIENT = {"kernel": "G", "bias": "bias G"}
 _STORED = {"kernel": "stored", "bias": "bias stored"}
 
@@ -43,6 +46,8 @@ class Comparison:
 
     Attributes:
         graph: The integer graph, trained as far as the model has been.
+        floats: What keeps the training from being integers, `graph.float_operands` and what a caller adds, one line
+            each.
         rows: What was compared, by (layer, operand).
         exactness: Where float32 could not be exact, by (layer, "forward", "error" or "gradient").
         images: Number of images whose codes were compared in inference.
@@ -55,6 +60,7 @@ class Comparison:
         self.exactness: dict[tuple[str, str], Exactness] = {}
         self.images = 0
         self.steps = Steps()
+        self.floats = float_operands(self.graph)
         for name, kernel in self.graph.kernels.items():
             equal = _equal(self._layers[name].quantized_kernel, Tensor(kernel.codes, kernel.log2_scale))
             self._row(name, "W", kernel.width).meet(kernel.codes, equal)
@@ -68,6 +74,9 @@ class Comparison:
             node.name: [reader for reader in self.graph.nodes if node.name in reader.inputs]
             for node in self.graph.nodes
         }
+
+    def __str__(self) -> str:
+        return report(self)
 
     @property
     def equal(self) -> bool:
@@ -199,7 +208,8 @@ class Comparison:
         values = {IMAGES: tf.convert_to_tensor(images)}
         for call in self._calls:
             inputs = [values[name] for name in call.inputs]
-            values[call.output] = call.layer(inputs[0] if len(inputs) == 1 else inputs)
+            mode = {"training": False} if isinstance(call.nodes[-1], Identity) else {}
+            values[call.output] = call.layer(inputs[0] if len(inputs) == 1 else inputs, **mode)
         del values[IMAGES]
         return values
 
@@ -220,7 +230,7 @@ class Comparison:
         for name, parameter in self.graph.parameters.items():
             node, field = name.rsplit("/", 1)
             stored = codes_of(getattr(self._layers[node], field).numpy(), parameter.fraction, name)
-            equal = bool((stored == parameter.accumulators).all())
+            equal = bool((stored.ravel() == parameter.accumulators.ravel()).all())
             row = self._row(node, _STORED[field], parameter.limit.bit_length() + 1)
             row.meet(parameter.accumulators, equal, name in excused)
             different = different or not equal
@@ -239,6 +249,56 @@ class Comparison:
         return self.rows.setdefault((layer, operand), Row(layer, operand, width))
 
 
+def verify(
+    model: keras.Model,
+    images: np.ndarray,
+    labels: np.ndarray | None = None,
+    steps: int = 5,
+    batch_size: int = 32,
+    learning_rate: float = 8.0,
+    seed: int = 0,
+) -> Comparison:
+    """Compares a model with its integer graph, code for code: inference, and training where it is integers.
+
+    Args:
+        model: A model that `integer.freeze` takes; it stays as it is.
+        images: Raw images, uint8 [count, *shape of the model's input], all of which go through inference.
+        labels: Class numbers, integers [count], for training on the sum of squared errors; None compares inference
+            alone.
+        steps: Training steps at most, on the images in order.
+        batch_size: Images of a step.
+        learning_rate: η, a power of two.
+        seed: Seed of the stochastic rounding.
+
+    Returns:
+        What was found: `.equal`, `.rows` for every operand, and as a string a table with a verdict.
+
+    Raises:
+        UserError: If the model has no integer graph, or images or labels do not fit it.
+
+    Examples:
+        print(wage_tf.verify(model, test_images[:1000], test_labels[:1000]))
+    """
+    images = np.asarray(images)
+    comparison = Comparison(model)
+    starts = range(0, len(images), _BATCH)
+    comparison.infer((images[start : start + _BATCH], None) for start in starts)
+    if labels is not None and not comparison.floats:
+        one_hot = _one_hot(np.asarray(labels), len(images), comparison.graph.output.shape[-1])
+        places = [slice(start, start + batch_size) for start in range(0, len(images), batch_size)][:steps]
+        comparison.train([(images[place], one_hot[place]) for place in places], learning_rate, seed)
+    return comparison
+
+
+def _one_hot(labels: np.ndarray, count: int, classes: int) -> np.ndarray:
+    if labels.shape != (count,) or labels.dtype.kind not in "iu" or not ((labels >= 0) & (labels < classes)).all():
+        raise UserError(
+            f"labels: class numbers 0 to {classes - 1}, integers [{count}]; "
+            f"received {labels.dtype} of shape {labels.shape}"
+        )
+    return np.eye(classes, dtype=np.float32)[labels]
+
+
 def float_layers(model: keras.Model) -> dict[str, list[str]]:
     """What a model's patterns leave in float32: "weights", "activations", "gradients", "errors" by layer."""
     operands = {"w": "weights", "a": "activations", "g": "gradients", "e": "errors"}
@@ -251,7 +311,7 @@ def float_layers(model: keras.Model) -> dict[str, list[str]]:
     return found
 
 
-_OPERANDS = {QConv2D: "wg", QDense: "wg", QActivation: "ae", QRescaling: "a", QError: "e"}
+_OPERANDS = {QConv2D: "wg", QDepthwiseConv2D: "wg", QDense: "wg", QActivation: "ae", QRescaling: "a", QError: "e"}
 
 
 def _copy_of(model: keras.Model) -> keras.Model:
@@ -261,4 +321,6 @@ def _copy_of(model: keras.Model) -> keras.Model:
 
 
 def _equal(values: tf.Tensor, codes: Tensor) -> bool:
-    return bool((np.asarray(values, np.float64) * 2.0**codes.fraction == codes.codes).all())
+    """Whether Keras' values are the integers; a depthwise kernel has another shape there, the order is the same."""
+    scaled = np.asarray(values, np.float64) * 2.0**codes.fraction
+    return bool((scaled.reshape(codes.codes.shape) == codes.codes).all())

@@ -9,7 +9,7 @@ import tensorflow as tf
 
 from wage_tf.bits import BitWidths
 from wage_tf.layers.base import check_float32
-from wage_tf.quantizers import quantize_activation, quantize_error, quantized_relu
+from wage_tf.quantizers import check_gamma, quantize_activation, quantize_error, quantized_relu
 
 
 @keras.saving.register_keras_serializable(package="wage_tf")
@@ -21,28 +21,37 @@ class QActivation(keras.layers.Layer):
     Args:
         bits: BitWidths or pattern; A and E apply here, each may be f.
         activation: Name or function; "relu" runs fused with the quantizers, None leaves only these.
+        gamma: See `quantizers.quantize_error`.
         **kwargs: Arguments of `keras.layers.Layer`.
     """
 
-    def __init__(self, bits: BitWidths | str = "2-8-8-8", activation: str | Callable | None = "relu", **kwargs: object):
+    def __init__(
+        self,
+        bits: BitWidths | str = "2-8-8-8",
+        activation: str | Callable | None = "relu",
+        gamma: float = 1.0,
+        **kwargs: object,
+    ):
         super().__init__(**kwargs)
         check_float32(self)
         self.bits = BitWidths.parse(bits)
+        self.gamma = check_gamma(gamma)
         self.activation = keras.activations.get(activation)
         self.supports_masking = True
 
     def call(self, inputs: tf.Tensor) -> tf.Tensor:
         """Maps float32 to float32 of the same shape."""
-        if self.activation is keras.activations.relu and self.bits.a is not None and self.bits.e is not None:
+        is_fused = self.activation is keras.activations.relu and self.gamma == 1
+        if is_fused and self.bits.a is not None and self.bits.e is not None:
             return quantized_relu(inputs, self.bits)
-        return quantize_activation(quantize_error(self.activation(inputs), self.bits), self.bits)
+        return quantize_activation(quantize_error(self.activation(inputs), self.bits, self.gamma), self.bits)
 
     def compute_output_shape(self, input_shape: tuple[int | None, ...]) -> tuple[int | None, ...]:
         return input_shape
 
     def get_config(self) -> dict:
         activation = keras.activations.serialize(self.activation)
-        return {**super().get_config(), "bits": str(self.bits), "activation": activation}
+        return {**super().get_config(), "bits": str(self.bits), "activation": activation, "gamma": self.gamma}
 
 
 @keras.saving.register_keras_serializable(package="wage_tf")
@@ -51,24 +60,26 @@ class QError(keras.layers.Layer):
 
     Args:
         bits: BitWidths or pattern; E applies here.
+        gamma: See `quantizers.quantize_error`.
         **kwargs: Arguments of `keras.layers.Layer`.
     """
 
-    def __init__(self, bits: BitWidths | str = "2-8-8-8", **kwargs: object):
+    def __init__(self, bits: BitWidths | str = "2-8-8-8", gamma: float = 1.0, **kwargs: object):
         super().__init__(**kwargs)
         check_float32(self)
         self.bits = BitWidths.parse(bits)
+        self.gamma = check_gamma(gamma)
         self.supports_masking = True
 
     def call(self, inputs: tf.Tensor) -> tf.Tensor:
         """Returns `inputs` unchanged."""
-        return quantize_error(inputs, self.bits)
+        return quantize_error(inputs, self.bits, self.gamma)
 
     def compute_output_shape(self, input_shape: tuple[int | None, ...]) -> tuple[int | None, ...]:
         return input_shape
 
     def get_config(self) -> dict:
-        return {**super().get_config(), "bits": str(self.bits)}
+        return {**super().get_config(), "bits": str(self.bits), "gamma": self.gamma}
 
 
 @keras.saving.register_keras_serializable(package="wage_tf")

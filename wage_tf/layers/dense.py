@@ -23,7 +23,4 @@ class QDense(QuantizedKernel, keras.layers.Dense):
 
     def call(self, inputs: tf.Tensor, training: bool | None = None) -> tf.Tensor:
         """Maps float32 [..., n_in] to [..., units]."""
-        outputs = keras.ops.matmul(inputs, self.quantized_kernel)
-        if self.bias is not None:
-            outputs = keras.ops.add(outputs, self.bias)
-        return outputs if self.activation is None else self.activation(outputs)
+        return self.finish(keras.ops.matmul(inputs, self.quantized_kernel))

@@ -10,7 +10,7 @@ from wage_tf.integer.nodes import Bias, Kernel
 from wage_tf.native.planning import needing_errors
 from wage_tf.native.program import Node, Program, Tensor
 
-_INT32 = 2**31
+_INT32 = _INT32_GRADIENTS = 2**31
 _INT62 = 2**62
 
 
@@ -52,7 +52,7 @@ def _prove_errors(program: Program, batch: int, widest: int, sums: int) -> str |
             gradient = batch * positions * node.inputs[0].largest * leaving
             if gradient >= _INT62:
                 return f"{_name(node)}: gradients"
-            layer["wide_gradient"] = int(program.wide or gradient >= _INT32)
+            layer["wide_gradient"] = int(program.wide or gradient >= _INT32_GRADIENTS)
             taps = layer["window_h"] * layer["window_w"]
             leaving *= layer["w_limit"] * taps * layer["filters"] // layer["groups"]
         elif node.kind in ("MAX_POOL", "SUM_POOL"):

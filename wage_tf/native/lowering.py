@@ -1,4 +1,4 @@
-"""An integer graph as the runtime's program: what is fused, which tensors there are, and how large their sums can be."""
+"""An integer graph as the runtime's program: what is fused, and which tensors there are."""
 
 from __future__ import annotations
 
@@ -230,8 +230,16 @@ class _Lowering:
         gain = node.log2_area if average else 0
         self.finish(Node(kind, (node.name,), (x,), (out,), layer=layer, error_fraction=gain), node.name)
 
-    def reshape(self, node: kinds.Flatten | kinds.Reshape) -> None:
+    def relu(self, node: kinds.Relu) -> None:
+        out = self.tensor(node.name, sums=True, signed=False)
+        out.gate = type(out.data)()
+        x = self.take(node.inputs[0])
+        self.finish(Node("ADD", (node.name,), (x,), (out,), layer={"relu": 1}, shifts=(0,)), node.name)
+
+    def reshape(self, node: kinds.Flatten | kinds.Reshape | kinds.Identity) -> None:
         (name,) = node.inputs
+        if self._graph.signals[name].is_pixels:
+            return
         x = self.take(name)
         if not x.sums and len(self._readers[name]) > 1:
             copy = self.tensor(name, sums=False, signed=x.signed)
@@ -241,6 +249,8 @@ class _Lowering:
         self.finish(Node("FORK", (node.name,), (x,), (out,)), node.name)
 
     def pad(self, node: kinds.ZeroPad2D) -> None:
+        if self._graph.signals[node.name].is_pixels:
+            raise UserError(f"native engine: {node.name}: padding comes after a Rescale, not before it")
         x = self.take(node.inputs[0])
         layer = {"pad_top": node.rows[0], "pad_left": node.columns[0]}
         out = self.tensor(node.name, sums=x.sums, signed=x.signed)
@@ -276,6 +286,8 @@ _RULES: dict[type, Callable] = {
     kinds.AveragePool2D: _Lowering.pool,
     kinds.Flatten: _Lowering.reshape,
     kinds.Reshape: _Lowering.reshape,
+    kinds.Identity: _Lowering.reshape,
+    kinds.Relu: _Lowering.relu,
     kinds.ZeroPad2D: _Lowering.pad,
     kinds.Add: _Lowering.add_node,
     kinds.Concatenate: _Lowering.concatenate,

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import os
 
 import numpy as np
@@ -135,7 +136,7 @@ class Network:
             if codes is not None:
                 codes[...] = parameter.codes.reshape(-1)
             if stored is not None:
-                stored[...] = parameter.accumulators.reshape(-1)
+                stored[...] = (parameter.codes if codes is None else parameter.accumulators).reshape(-1)
         self._lib.wage_pool_pack(self._pool, self._net, self._state, self.training)
 
     def values(self, tensor: Tensor, count: int) -> np.ndarray:
@@ -166,7 +167,7 @@ class Network:
     # C structures
 
     def _build(self, keep: bool) -> None:
-        ffi, lib, program = self._ffi, self._lib, self.program
+        ffi, program = self._ffi, self.program
         self._code_dtype = np.dtype(np.int16 if program.wide else np.int8)
         self._sum_dtype = np.dtype(np.int64 if program.wide else np.int32)
         nodes = self._keep(ffi.new("wage_node[]", len(program.nodes)))
@@ -175,9 +176,11 @@ class Network:
         for row, node in zip(nodes, program.nodes, strict=True):
             if node.kind == "LINEAR":
                 self._set_layer(row, node, tables)
-                workspace.size = max(workspace.size, row.kernels.workspace_size(_address(ffi, row, "layer"), self.threads))
+                workspace.size = max(
+                    workspace.size, row.kernels.workspace_size(_address(ffi, row, "layer"), self.threads)
+                )
         self.arena_bytes = planning.plan_memory(program, self.batch, workspace, self.training, sharing=not keep)
-        self._arena = self._memory(self.arena_bytes)
+        self._arena = self._memory(self._affordable(self.arena_bytes))
         places = {tensor: i for i, tensor in enumerate(program.tensors)}
         tensors = self._keep(ffi.new("wage_tensor[]", len(places)))
         for row, tensor in zip(tensors, program.tensors, strict=True):
@@ -205,7 +208,6 @@ class Network:
         self._net.wide, self._net.batch = program.wide, self.batch
         self._net.scores, self._net.classes = places[program.scores], program.scores.size
         self._net.fraction = program.scores.fraction
-        del lib
 
     def _set_layer(self, row: object, node: Node, tables: dict[str, object]) -> None:
         row.layer.batch = self.batch
@@ -253,16 +255,6 @@ class Network:
     def _set_weights(self, rule: object, weights: object, row: object, node: Node) -> None:
         name, parameter = node.parameter
         codes, stored = None, None
-        if isinstance(parameter, Kernel):
-            codes = self._array(parameter.codes, self._code_dtype)
-            weights.codes = self._pointer(codes)
-            packed = self._memory(row.kernels.packed_size(_address(self._ffi, row, "layer")))
-            weights.packed = self._pointer(packed)
-            self._packed_bytes += packed.nbytes
-        if parameter.accumulators is not None and (self.training or isinstance(parameter, Bias)):
-            stored = self._array(parameter.accumulators, code_dtype(parameter.limit))
-            weights.stored = self._pointer(stored)
-            rule.stored_bytes = stored.itemsize
         rule.size = parameter.codes.size
         rule.trained = self.training and parameter.variable is not None
         if rule.trained:
@@ -270,23 +262,41 @@ class Network:
             rule.grid = parameter.fraction - fraction_bits(parameter.gradient_width)
             rule.limit = parameter.limit
         if isinstance(parameter, Kernel):
+            codes = self._array(parameter.codes, self._code_dtype)
+            weights.codes = self._pointer(codes)
+            packed = self._memory(row.kernels.packed_size(_address(self._ffi, row, "layer")))
+            weights.packed = self._pointer(packed)
+            self._packed_bytes += packed.nbytes
             rule.code_shift = parameter.fraction - fraction_bits(parameter.width)
             rule.code_limit = largest_code(parameter.width) if parameter.width > 1 else 0
+        if isinstance(parameter, Bias):
+            stored = self._array(parameter.codes, code_dtype(parameter.limit))
+        elif parameter.accumulators is not None and self.training:
+            stored = self._array(parameter.accumulators, code_dtype(parameter.limit))
+        if stored is not None:
+            weights.stored = self._pointer(stored)
+            rule.stored_bytes = stored.itemsize
         self._parameters[name] = (parameter, (codes, stored))
 
     def _updated(self, parameter: Kernel | Bias, codes: np.ndarray | None, stored: np.ndarray | None) -> Kernel | Bias:
-        import dataclasses
-
-        changes = {}
+        """The parameter with the numbers of these arrays."""
+        shape = parameter.codes.shape
         if isinstance(parameter, Bias):
-            changes["codes"] = stored.reshape(parameter.codes.shape).copy()
-        else:
-            changes["codes"] = codes.reshape(parameter.codes.shape).astype(parameter.codes.dtype)
-            if stored is not None:
-                changes["accumulators"] = stored.reshape(parameter.codes.shape).copy()
-        return dataclasses.replace(parameter, **changes)
+            return dataclasses.replace(parameter, codes=stored.reshape(shape).copy())
+        changes = {} if stored is None else {"accumulators": stored.reshape(shape).copy()}
+        return dataclasses.replace(parameter, codes=codes.reshape(shape).astype(parameter.codes.dtype), **changes)
 
     # Memory
+
+    def _affordable(self, size: int) -> int:
+        """The size, where the machine has that much memory at all."""
+        machine = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
+        if size > machine:
+            raise UserError(
+                f"native engine: a batch of {self.batch} needs {size // 10**6} MB of memory; "
+                f"this machine has {machine // 10**6}"
+            )
+        return size
 
     def _memory(self, size: int) -> np.ndarray:
         """Bytes of zeros at a multiple of 64, with as many before and behind that kernels may read."""
@@ -315,23 +325,41 @@ class Network:
     def _checked_images(self, images: np.ndarray) -> np.ndarray:
         shape = self._graph.input_shape
         if not isinstance(images, np.ndarray) or images.dtype != np.uint8 or images.shape[1:] != shape:
-            kind = f"{images.dtype} of shape {images.shape}" if isinstance(images, np.ndarray) else type(images).__name__
+            kind = (
+                f"{images.dtype} of shape {images.shape}" if isinstance(images, np.ndarray) else type(images).__name__
+            )
             raise UserError(f"images: uint8 of shape [batch, {', '.join(map(str, shape))}]; received {kind}")
         if not 1 <= len(images) <= self.batch:
             raise UserError(f"images: 1 to {self.batch} at once; received {len(images)}")
         if not images.flags.c_contiguous:
-            raise UserError("images: one contiguous block, in C order; received a strided view (numpy.ascontiguousarray)")
+            raise UserError(
+                "images: one contiguous block, in C order; received a strided view (numpy.ascontiguousarray)"
+            )
         return images
 
     def _checked_labels(self, labels: np.ndarray, count: int) -> np.ndarray:
         classes = self.program.scores.size
         if not isinstance(labels, np.ndarray) or labels.dtype.kind not in "iu" or labels.shape != (count,):
-            kind = f"{labels.dtype} of shape {labels.shape}" if isinstance(labels, np.ndarray) else type(labels).__name__
+            kind = (
+                f"{labels.dtype} of shape {labels.shape}" if isinstance(labels, np.ndarray) else type(labels).__name__
+            )
             raise UserError(f"labels: class numbers, integers [{count}]; received {kind}")
         wrong = labels[(labels < 0) | (labels >= classes)]
         if wrong.size:
             raise UserError(f"labels: class numbers 0 to {classes - 1}; received {wrong[0]}")
         return np.ascontiguousarray(labels, np.int32)
+
+
+def infer(graph: Graph, images: np.ndarray, batch: int) -> np.ndarray:
+    """What `wage_tf.integer.infer` returns, `batch` images at a time.
+
+    Raises:
+        UserError: See `Network`.
+    """
+    if len(images) == 0:
+        return np.zeros((0, *graph.output.shape), np.int64)
+    network = Network(graph, min(batch, len(images)))
+    return np.concatenate([network.infer(images[i : i + batch]) for i in range(0, len(images), batch)])
 
 
 def proven_program(graph: Graph, batch: int, training: bool) -> Program:

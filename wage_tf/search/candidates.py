@@ -8,7 +8,7 @@ from collections.abc import Mapping, Sequence
 
 import keras
 
-from wage_tf.bits import width_of
+from wage_tf.bits import NetworkBits, width_of
 from wage_tf.costs import model_costs
 from wage_tf.errors import UserError
 from wage_tf.layers import QActivation, QRescaling
@@ -18,7 +18,6 @@ LEARNING_RATE = "learning_rate"
 _FLOAT_BITS = 32
 
 Values = Mapping[str, str]
-Bits = str | dict[str, str]
 
 
 def parse_widths(operand: str, text: str) -> tuple[str, ...]:
@@ -96,12 +95,12 @@ class Pattern:
 
     Attributes:
         name: W-A-G-E; widths that differ from layer to layer are joined by dots, as in "2.4.2-8.8.4-8-8".
-        bits: What `models.build` takes: the pattern, or a mapping from blocks to patterns.
+        bits: The patterns of the network's blocks.
         learning_rate: η at k_G = 8; None for the recipe's schedule.
     """
 
     name: str
-    bits: Bits
+    bits: NetworkBits
     learning_rate: float | None
 
 
@@ -154,10 +153,10 @@ class Candidates:
         rate = float(chosen[LEARNING_RATE]) if self.learning_rates else None
         name = "-".join(".".join(chosen[name] for name in self._names(operand)) for operand in OPERANDS)
         if not self.per_layer:
-            return Pattern(name, name, rate)
+            return Pattern(name, NetworkBits.parse(name), rate)
         blocks = dict.fromkeys(block for operand in self.per_layer for block in self.blocks[operand])
         bits = {block: self._bits_of(block, chosen) for block in (*blocks, "*")}
-        return Pattern(name, bits, rate)
+        return Pattern(name, NetworkBits.parse(bits), rate)
 
     def _names(self, operand: str) -> list[str]:
         return [f"{operand}/{block}" for block in self.blocks[operand]] if operand in self.per_layer else [operand]

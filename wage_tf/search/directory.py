@@ -8,21 +8,29 @@ workers/      logs of the worker processes
 
 from __future__ import annotations
 
-import dataclasses
-import json
-from collections.abc import Mapping, Sequence
+import re
+import warnings
+from collections.abc import Mapping
 from pathlib import Path
+from typing import Literal
+
+import pydantic
 
 from wage_tf import files
+from wage_tf.datasets.recipe import Recipe
 from wage_tf.errors import UserError
-from wage_tf.search import records
-from wage_tf.search.records import TrialRecord
+from wage_tf.runs import documents
+from wage_tf.runs.config import Data
+from wage_tf.runs.documents import Count, Document, Natural, PositiveFloat, Rate, Text, WidthMultiplier, Words
+from wage_tf.search import oracles
+from wage_tf.search.records import TrialNumber, TrialRecord
 
-_MAY_CHANGE_ON_RESUME = {"data_dir", "max_trials", "keep"}
+_MAY_CHANGE_ON_RESUME = ("data_dir", "max_trials", "keep")
+_TRIAL = re.compile(r"trial_([0-9]+)")
+_TEST_ERRORS = pydantic.TypeAdapter(dict[TrialNumber, pydantic.FiniteFloat], config=pydantic.ConfigDict(strict=True))
 
 
-@dataclasses.dataclass(frozen=True)
-class SearchConfig:
+class SearchConfig(Document):
     """Everything that decides a search.
 
     Attributes:
@@ -31,12 +39,14 @@ class SearchConfig:
         image_size: Side to which the images of a folder are scaled and cropped; None for as they are.
         limit: Number of training images; None for all that validation leaves.
         validation: Number of training images held out to compare patterns by.
+        data: What the images were.
+        recipe: How the data set is trained.
         model: Name of the network.
         width: Multiplier of the hidden layers' units.
         widths: Candidate widths of each operand.
         per_layer: Operands that may differ from layer to layer.
         learning_rates: Candidates of η at k_G = 8; empty for the recipe's schedule.
-        oracle: `"grid"`, `"random"`, `"bayesian"` or `"hyperband"`.
+        oracle: A name in `oracles.ORACLES`.
         max_trials: Most trials; None for the oracle's own number.
         epochs: Epochs of a trial, the largest number with hyperband.
         executions: Trainings of a pattern, each with a seed of its own.
@@ -50,32 +60,43 @@ class SearchConfig:
         histogram_freq: Epochs between histograms; 0 for none.
     """
 
-    dataset: str
-    data_dir: str | None
-    image_size: int | None
-    limit: int | None
-    validation: int
-    model: str
-    width: float
-    widths: Mapping[str, Sequence[str]]
-    per_layer: Sequence[str]
-    learning_rates: Sequence[float]
-    oracle: str
-    max_trials: int | None
-    epochs: int
-    executions: int
-    seed: int
-    cost: str
-    cost_of: str
-    cost_weight: float
-    max_cost: float | None
-    max_error: float | None
-    keep: str
-    histogram_freq: int
+    dataset: Text
+    data_dir: Text | None
+    image_size: Count | None
+    limit: Count | None
+    validation: Count
+    data: Data
+    recipe: Recipe
+    model: Text
+    width: WidthMultiplier
+    widths: dict[str, tuple[Words, ...]]
+    per_layer: tuple[Words, ...]
+    learning_rates: tuple[Rate, ...]
+    oracle: Literal[oracles.NAMES]
+    max_trials: Count | None
+    epochs: Count
+    executions: Count
+    seed: Natural
+    cost: Literal["energy", "memory", "area"]
+    cost_of: Literal["inference", "training"]
+    cost_weight: PositiveFloat
+    max_cost: PositiveFloat | None
+    max_error: PositiveFloat | None
+    keep: Literal["front", "all"]
+    histogram_freq: Natural
 
-    def as_json(self) -> dict[str, object]:
-        """The configuration as JSON gives it back: lists for tuples."""
-        return json.loads(json.dumps(dataclasses.asdict(self)))
+    def continuing(self, earlier: SearchConfig, model: bool, epochs: bool) -> SearchConfig:
+        """Returns the configuration that goes on with an earlier search: its recipe is that search's, not today's.
+
+        Args:
+            earlier: The search's configuration.
+            model: Whether the user decides the network.
+            epochs: Whether the user decides the epochs.
+        """
+        kept = {"recipe": earlier.recipe}
+        kept |= {} if model else {"model": earlier.model}
+        kept |= {} if epochs else {"epochs": earlier.epochs}
+        return self.model_copy(update=kept)
 
 
 class SearchDirectory:
@@ -118,7 +139,7 @@ class SearchDirectory:
             if any(not files.is_unfinished(path) for path in self.path.iterdir()):
                 raise UserError(f"run directory {self.path} is not empty and holds no search: give another --run-dir")
             self.oracle.mkdir()
-            files.write_json(self._config, config.as_json())
+            config.write(self._config)
         except OSError as error:
             raise UserError(f"run directory {self.path} cannot be written: {error.strerror}") from error
 
@@ -129,13 +150,9 @@ class SearchDirectory:
             UserError: If there is no search here, or its configuration is damaged.
         """
         try:
-            return SearchConfig(**json.loads(self._config.read_text()))
-        except FileNotFoundError:
+            return SearchConfig.read(self._config, "restore it, or give another --run-dir")
+        except (FileNotFoundError, NotADirectoryError):
             raise UserError(f"run directory {self.path} holds no search (no search.json)") from None
-        except (ValueError, TypeError) as error:
-            raise UserError(
-                f"{self._config} is damaged or of another version ({error}): restore it, or give another --run-dir"
-            ) from error
 
     def check_same_search(self, config: SearchConfig) -> None:
         """Checks that `config` is that of the search that is here.
@@ -143,11 +160,18 @@ class SearchDirectory:
         Raises:
             UserError: Names the first setting that differs, or says that there is no search.
         """
-        earlier = self.read_config().as_json()
+        earlier = self.read_config()
+        difference = config.data.difference_from(earlier.data)
+        if difference is not None and config.dataset == earlier.dataset:
+            raise UserError(
+                f"{config.dataset} is not the data that the search in {self.path} was started with: {difference}: "
+                "restore it, or give another --run-dir"
+            )
+        before = earlier.as_json()
         for name, value in config.as_json().items():
-            if name not in _MAY_CHANGE_ON_RESUME and value != earlier[name]:
+            if name not in _MAY_CHANGE_ON_RESUME and value != before[name]:
                 raise UserError(
-                    f"the search in {self.path} was started with {name.replace('_', '-')} {earlier[name]}, "
+                    f"the search in {self.path} was started with {name.replace('_', '-')} {before[name]}, "
                     f"now it is {value}: give the same arguments, or another --run-dir"
                 )
 
@@ -163,24 +187,32 @@ class SearchDirectory:
         """
         path = self.trial(trial_id) / "record.json"
         try:
-            return records.from_json(json.loads(path.read_text()))
+            record = TrialRecord.read(path, "remove it to go on without this trial")
         except FileNotFoundError:
             return None
-        except ValueError as error:
-            raise UserError(
-                f"{path} is damaged or of another version ({error}): remove it to go on without this trial"
-            ) from error
+        if record.trial != trial_id:
+            raise UserError(f"{path} is of trial {record.trial!r}: remove it to go on without this trial")
+        return record
 
     def write_record(self, record: TrialRecord) -> None:
         """Writes what a trial found."""
         folder = self.trial(record.trial)
         folder.mkdir(parents=True, exist_ok=True)
-        files.write_json(folder / "record.json", dataclasses.asdict(record))
+        record.write(folder / "record.json")
 
     def records(self) -> list[TrialRecord]:
-        """Returns the records of all trials that have ended, in the order of their numbers."""
-        names = (path.parent.name.removeprefix("trial_") for path in self.oracle.glob("trial_*/record.json"))
-        found = (self.record(name) for name in sorted(names, key=int))
+        """Returns the records of all trials that have ended, in the order of their numbers.
+
+        Folders that are no trial's, such as a copy's, are passed over with a warning.
+        """
+        numbers = []
+        for path in self.oracle.glob("trial_*/record.json"):
+            number = _TRIAL.fullmatch(path.parent.name)
+            if number is None:
+                warnings.warn(f"{path.parent} is not a folder of the search: it is left out", stacklevel=2)
+            else:
+                numbers.append(number[1])
+        found = (self.record(number) for number in sorted(numbers, key=int))
         return [record for record in found if record is not None]
 
     def test_errors(self) -> dict[str, float]:
@@ -190,12 +222,10 @@ class SearchDirectory:
             UserError: If their file is damaged.
         """
         try:
-            found = json.loads(self.tests.read_text())
-            return {trial_id: float(error) for trial_id, error in found.items()}
+            content = self.tests.read_bytes()
         except FileNotFoundError:
             return {}
-        except (ValueError, TypeError, AttributeError) as error:
-            raise UserError(f"{self.tests} is damaged ({error}): remove it to measure them again") from error
+        return documents.parse(_TEST_ERRORS, self.tests, content, "remove it to measure them again")
 
     def write_test_errors(self, errors: Mapping[str, float]) -> None:
         """Writes the test errors that have been measured."""

@@ -16,11 +16,9 @@ from typing import NoReturn
 
 import grpc
 import keras_tuner
-from keras_tuner.engine.trial import TrialStatus
-from keras_tuner.src import protos
-from keras_tuner.src.distribute.oracle_chief import OracleServicer
 
-from wage_tf.errors import UserError
+from wage_tf.errors import Failure, UserError
+from wage_tf.search.kerastuner import Servicer, Trial, TrialStatus
 
 _PARENT = "WAGE_TF_SEARCH_CHIEF"
 _POLL_SECONDS = 0.2
@@ -32,11 +30,11 @@ _MOST_DEATHS = 3
 _WRONG_INPUT = 2
 
 
-class WorkersFailed(Exception):
+class WorkersFailed(Failure):
     """The workers end before they ask for a trial; the message quotes what the last one wrote."""
 
 
-class ChiefLost(keras_tuner.errors.FatalError):
+class ChiefLost(Failure, keras_tuner.errors.FatalError):
     """The chief does not answer; fatal, or KerasTuner would take it for a failure of the trial and go on."""
 
 
@@ -126,36 +124,14 @@ class Workers:
                 start_new_session=True,
             )
 
-    def _end_trial(self, oracle: keras_tuner.Oracle, trial: keras_tuner.engine.trial.Trial, reason: str) -> None:
+    def _end_trial(self, oracle: keras_tuner.Oracle, trial: Trial, reason: str) -> None:
         self.give_up(trial.trial_id, reason)
         trial.status, trial.message = TrialStatus.FAILED, reason
         oracle.end_trial(trial)
 
     def _last_line(self, name: str) -> str:
         lines = (self.logs / f"{name}.log").read_text(errors="replace").strip().splitlines()
-        return lines[-1].partition("error: ")[2] or lines[-1] if lines else f"{name} ended without a word"
-
-
-class _Servicer(OracleServicer):
-    """KerasTuner's answers to the workers; an error in one is the chief's, not that of the worker that asked."""
-
-    failure: Exception | None = None
-
-    def CreateTrial(self, request: object, context: grpc.ServicerContext) -> object:
-        return self._answer(super().CreateTrial, request, context)
-
-    def UpdateTrial(self, request: object, context: grpc.ServicerContext) -> object:
-        return self._answer(super().UpdateTrial, request, context)
-
-    def EndTrial(self, request: object, context: grpc.ServicerContext) -> object:
-        return self._answer(super().EndTrial, request, context)
-
-    def _answer(self, method: Callable[..., object], *arguments: object) -> object:
-        try:
-            return method(*arguments)
-        except Exception as error:
-            self.failure = error
-            raise
+        return lines[-1].partition("error: ")[2] or lines[-1] if lines else f"{name} ended without a message"
 
 
 def serve(oracle: keras_tuner.Oracle, address: str, port: int, workers: Workers, watch: Callable[[], None]) -> None:
@@ -175,8 +151,8 @@ def serve(oracle: keras_tuner.Oracle, address: str, port: int, workers: Workers,
         Exception: What the oracle raises when a worker asks, such as OSError where its state cannot be written.
     """
     server = grpc.server(ThreadPoolExecutor(max_workers=1), options=[("grpc.so_reuseport", 0)])
-    servicer = _Servicer(oracle)
-    protos.get_service_grpc().add_OracleServicer_to_server(servicer, server)
+    servicer = Servicer(oracle)
+    servicer.add_to(server)
     try:
         bound = server.add_insecure_port(f"{address}:{port}")
     except RuntimeError:
@@ -217,11 +193,11 @@ def role() -> tuple[str, str, int]:
     return "chief" if "chief" in name else "worker", address, int(port)
 
 
-def end_with_parent(complain: Callable[[str], object]) -> None:
+def end_with_parent(report_error: Callable[[str], object]) -> None:
     """Ends this process when the chief that started it is gone, even by `kill -9`; elsewhere does nothing.
 
     Args:
-        complain: Takes the last words.
+        report_error: Prints the error that ends the process.
     """
     parent = os.environ.get(_PARENT)
     if parent is None:
@@ -230,13 +206,13 @@ def end_with_parent(complain: Callable[[str], object]) -> None:
     def watch() -> None:
         while os.getppid() == int(parent):
             time.sleep(_POLL_SECONDS)
-        _end(complain, "the chief that started this worker is gone")
+        _end(report_error, "the chief that started this worker is gone")
 
     threading.Thread(target=watch, daemon=True).start()
 
 
 @contextlib.contextmanager
-def talking_to_chief(address: str, port: int, complain: Callable[[str], object]) -> Iterator[None]:
+def talking_to_chief(address: str, port: int, report_error: Callable[[str], object]) -> Iterator[None]:
     """Waits for the chief, five minutes at most, before the block; ends this process if it is gone for a minute.
 
     KerasTuner would wait for an hour, and not notice before the end of the trial.
@@ -244,10 +220,10 @@ def talking_to_chief(address: str, port: int, complain: Callable[[str], object])
     Args:
         address: Where the chief listens.
         port: Its port.
-        complain: Takes the last words.
+        report_error: Prints the error that ends the process.
 
     Raises:
-        ChiefLost: If the chief does not answer, or breaks the conversation off.
+        ChiefLost: If the chief does not answer, or ends the connection.
     """
     where = f"the chief at {address}:{port} (KERASTUNER_ORACLE_IP, KERASTUNER_ORACLE_PORT)"
     if not _answers(address, port, _CHIEF_SECONDS):
@@ -260,7 +236,7 @@ def talking_to_chief(address: str, port: int, complain: Callable[[str], object])
             if _answers(address, port, _KNOCK_SECONDS):
                 heard = time.monotonic()
             elif time.monotonic() - heard > _LOST_SECONDS:
-                _end(complain, f"{where} was lost: no answer for {_LOST_SECONDS} seconds")
+                _end(report_error, f"{where} was lost: no answer for {_LOST_SECONDS} seconds")
 
     threading.Thread(target=watch, daemon=True).start()
     try:
@@ -281,36 +257,10 @@ def _answers(address: str, port: int, seconds: float) -> bool:
     return True
 
 
-def _end(complain: Callable[[str], object], message: str) -> NoReturn:
+def _end(report_error: Callable[[str], object], message: str) -> NoReturn:
     """Ends the process at once, whatever its main thread is doing."""
-    complain(message)
+    report_error(message)
     os._exit(1)
-
-
-class Stopped(KeyboardInterrupt):
-    """SIGINT or SIGTERM; `signum` is its number. No `Exception`, so that no trial takes it for a failure of its own."""
-
-    def __init__(self, signum: int):
-        super().__init__(signal.Signals(signum).name)
-        self.signum = signum
-
-
-@contextlib.contextmanager
-def stopping_on_signals() -> Iterator[None]:
-    """Turns the first SIGINT or SIGTERM into `Stopped`; those that follow are ignored while processes are ended."""
-    signals = (signal.SIGINT, signal.SIGTERM)
-
-    def stop(signum: int, frame: object) -> None:
-        for each in signals:
-            signal.signal(each, signal.SIG_IGN)
-        raise Stopped(signum)
-
-    previous = {signum: signal.signal(signum, stop) for signum in signals}
-    try:
-        yield
-    finally:
-        for signum, handler in previous.items():
-            signal.signal(signum, handler)
 
 
 def _cores() -> int:

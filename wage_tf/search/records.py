@@ -3,27 +3,30 @@
 from __future__ import annotations
 
 import csv
-import dataclasses
 import io
 import statistics
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from pathlib import Path
+from typing import Annotated, Literal
 
-from wage_tf import files
+import pydantic
+
+from wage_tf import files, schedules
 from wage_tf.costs import MEASURES
+from wage_tf.runs.documents import Bits, Document, Etas, Natural, Words
 
+TrialNumber = Annotated[str, pydantic.StringConstraints(pattern="^[0-9]+$")]
 COMPLETED, FAILED, TOO_COSTLY = "completed", "failed", "too costly"
 
 
-@dataclasses.dataclass(frozen=True)
-class TrialRecord:
+class TrialRecord(Document):
     """A trial that has ended.
 
     Attributes:
         trial: Its number.
         values: What the oracle chose.
         pattern: The pattern's name.
-        bits: What `models.build` takes for it.
+        bits: The patterns of its blocks.
         schedule: Learning rates it was trained with.
         epochs: Epochs it was trained for.
         status: `"completed"`, `"failed"`, or `"too costly"` to be trained.
@@ -36,15 +39,15 @@ class TrialRecord:
         training_seconds: Part of it spent in training and validation.
     """
 
-    trial: str
-    values: dict[str, str]
-    pattern: str
-    bits: str | dict[str, str]
-    schedule: str
-    epochs: int
-    status: str
-    reason: str
-    errors: list[float]
+    trial: TrialNumber
+    values: dict[str, Words]
+    pattern: Words
+    bits: Bits
+    schedule: Etas
+    epochs: Natural
+    status: Literal[COMPLETED, FAILED, TOO_COSTLY]
+    reason: Words
+    errors: tuple[float, ...]
     costs: dict[str, float]
     cost: float
     score: float
@@ -60,26 +63,6 @@ class TrialRecord:
     def spread(self) -> float | None:
         """Standard deviation of the validation error over the executions; None with fewer than two."""
         return statistics.stdev(self.errors) if len(self.errors) > 1 else None
-
-
-def from_json(content: object) -> TrialRecord:
-    """Returns the record that JSON gave back.
-
-    Raises:
-        ValueError: If a field is missing, unknown, or not of its type.
-    """
-    if not isinstance(content, dict):
-        raise ValueError(f"a record is an object, not {content!r}")
-    names = [field.name for field in dataclasses.fields(TrialRecord)]
-    for name in names:
-        if name not in content:
-            raise ValueError(f"it has no {name!r}")
-        if not _IS_OF_TYPE.get(name, _is_text)(content[name]):
-            raise ValueError(f"{name!r} cannot be {content[name]!r}")
-    unknown = [name for name in content if name not in names]
-    if unknown:
-        raise ValueError(f"{unknown[0]!r} is unknown")
-    return TrialRecord(**content)
 
 
 def completed(records: Sequence[TrialRecord]) -> list[TrialRecord]:
@@ -111,7 +94,7 @@ def _row(record: TrialRecord) -> dict[str, object]:
     return {
         "trial": record.trial,
         "pattern": record.pattern,
-        "schedule": record.schedule,
+        "schedule": schedules.to_text(record.schedule),
         "epochs": record.epochs,
         "status": record.status,
         "error_mean": _number(record.error, 4),
@@ -128,29 +111,3 @@ def _row(record: TrialRecord) -> dict[str, object]:
 
 def _number(value: float | None, digits: int) -> str:
     return "" if value is None else f"{value:.{digits}f}"
-
-
-def _is_text(value: object) -> bool:
-    return isinstance(value, str)
-
-
-def _is_number(value: object) -> bool:
-    return isinstance(value, (int, float)) and not isinstance(value, bool)
-
-
-def _is_list_of_numbers(value: object) -> bool:
-    return isinstance(value, list) and all(map(_is_number, value))
-
-
-def _is_mapping_to(is_of_type: Callable[[object], bool]) -> Callable[[object], bool]:
-    return lambda value: isinstance(value, dict) and all(map(is_of_type, value.values()))
-
-
-_IS_OF_TYPE: dict[str, Callable[[object], bool]] = {
-    "values": _is_mapping_to(_is_text),
-    "bits": lambda value: _is_text(value) or _is_mapping_to(_is_text)(value),
-    "status": lambda value: value in (COMPLETED, FAILED, TOO_COSTLY),
-    "errors": _is_list_of_numbers,
-    "costs": _is_mapping_to(_is_number),
-    **dict.fromkeys(("epochs", "cost", "score", "seconds", "training_seconds"), _is_number),
-}

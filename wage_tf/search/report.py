@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 
-from wage_tf.runs import versions
+from wage_tf import schedules
+from wage_tf.runs.directory import versions
 from wage_tf.search.directory import SearchConfig
 from wage_tf.search.records import COMPLETED, TrialRecord
 from wage_tf.search.scoring import Scoring
@@ -32,7 +33,7 @@ def front_table(
     rows = [
         (
             f"{record.pattern}{' *' if record is best else ''}",
-            record.schedule,
+            schedules.to_text(record.schedule),
             str(record.epochs),
             _error(record),
             f"{test_errors[record.trial]:.2f}" if record.trial in test_errors else "-",
@@ -75,7 +76,7 @@ def report(
         f"trial, {config.limit or 'all'} training images, {config.validation} validation images.",
         f"- {scoring.formula[0].upper()}{scoring.formula[1:]}.",
         f"- {len(records)} trials, {len(completed)} completed; {_duration(training)} of training, counted over all "
-        f"workers and sittings; the last sitting took {_duration(seconds)}.",
+        f"workers and sessions; the last session took {_duration(seconds)}.",
         "- Test errors are those of the models that the search trained, measured once, at its end.",
         f"- Versions: {', '.join(f'{name} {version}' for name, version in versions().items())}.",
         "",
@@ -97,9 +98,9 @@ def report(
 
 
 def _layers(record: TrialRecord) -> list[str]:
-    if isinstance(record.bits, str):
+    if not record.bits.blocks:
         return []
-    rows = [f"| {block} | {bits} |" for block, bits in record.bits.items() if block != "*"]
+    rows = [f"| {block} | {bits} |" for block, bits in record.bits.blocks]
     return ["", "| block | W-A-G-E |", "| --- | --- |", *rows]
 
 

@@ -9,7 +9,9 @@ from collections.abc import Callable, Sequence
 
 import keras
 
-from wage_tf import files, training
+from wage_tf import files
+from wage_tf.errors import Failure
+from wage_tf.runs import training
 from wage_tf.search import best, oracles, pareto, plots, records, report, tensorboard, trials
 from wage_tf.search.directory import SearchDirectory
 from wage_tf.search.processes import Workers, serve, talking_to_chief
@@ -17,7 +19,7 @@ from wage_tf.search.records import TrialRecord
 from wage_tf.search.tuner import WageTuner
 
 
-class NothingTrained(Exception):
+class NothingTrained(Failure):
     """All trials failed; the message names the commonest reason."""
 
 
@@ -37,21 +39,21 @@ class Outcome:
 
 
 class Session:
-    """One sitting of a search.
+    """One session of a search.
 
     Args:
         study: What the trials share.
         directory: The search's directory, made.
-        tell: Takes a line about every trial.
+        print_line: Prints a line about a trial.
     """
 
-    def __init__(self, study: trials.Study, directory: SearchDirectory, tell: Callable[[str], None]):
+    def __init__(self, study: trials.Study, directory: SearchDirectory, print_line: Callable[[str], None]):
         self.study = study
         self.directory = directory
-        self.tell = tell
+        self.print_line = print_line
         self.oracle = oracles.create(study.config, study.candidates, directory, study.affords)
-        self.planned = oracles.planned_trials(self.oracle, study.candidates)
-        self._told = {record.trial for record in directory.records()}
+        self.planned = self.oracle.planned_trials(study.candidates.size)
+        self._printed = {record.trial for record in directory.records()}
 
     def run_alone(self) -> None:
         """Runs all trials in this process."""
@@ -102,20 +104,20 @@ class Session:
             tensorboard.write_space(self.directory.tensorboard, self.study.candidates.choices())
 
     def _report(self, parallel: int) -> None:
-        """Tells of the trials that have ended since the last call, and drops the models that are not needed."""
-        ended = [trial_id for trial_id in list(self.oracle.end_order) if trial_id not in self._told]
+        """Prints the trials that have ended since the last call, and drops the models that are not needed."""
+        ended = [trial_id for trial_id in list(self.oracle.end_order) if trial_id not in self._printed]
         new = [record for record in map(self.directory.record, ended) if record is not None]
         if not new:
             return
-        self._told.update(record.trial for record in new)
+        self._printed.update(record.trial for record in new)
         found = self.directory.records()
         records.write_table(self.directory.trials, found)
         self._keep_models(pareto.contenders(found, self.study.config.epochs), found)
         mean = sum(record.seconds for record in found) / len(found)
-        left = mean * max(0, self.planned - len(self._told)) / parallel
-        for number, record in enumerate(new, len(self._told) - len(new) + 1):
+        left = mean * max(0, self.planned - len(self._printed)) / parallel
+        for number, record in enumerate(new, len(self._printed) - len(new) + 1):
             place = f"[{number}/{max(self.planned, number)}] "
-            self.tell(place + report.progress_line(record) + report.time_left(left))
+            self.print_line(place + report.progress_line(record) + report.time_left(left))
 
     def _give_up(self, trial_id: str, reason: str) -> None:
         """Records a trial in which workers died as failed."""
@@ -147,7 +149,7 @@ class Session:
         except Exception:
             warnings.warn(f"{path} is missing or damaged: trial {record.trial} has no test error", stacklevel=2)
             return None
-        batches = self.study.dataset.test_batches(training.TEST_BATCH, self.study.recipe.augmentation)
+        batches = self.study.dataset.test_batches(training.TEST_BATCH, self.study.config.recipe.augmentation)
         return float(model.evaluate(batches, verbose=0, return_dict=True)["error"])
 
     def _remove_states(self) -> None:
@@ -159,8 +161,8 @@ class Session:
 def run_worker(
     study: trials.Study,
     directory: SearchDirectory,
-    tell: Callable[[str], None],
-    complain: Callable[[str], object],
+    print_line: Callable[[str], None],
+    report_error: Callable[[str], object],
     address: str,
     port: int,
 ) -> None:
@@ -169,16 +171,16 @@ def run_worker(
     Args:
         study: What the trials share.
         directory: The search's directory.
-        tell: Takes a line about every trial.
-        complain: Takes the last words of a worker that ends because its chief is gone.
+        print_line: Prints a line about a trial.
+        report_error: Prints the error of a worker that ends because its chief is gone.
         address: Where the chief listens.
         port: Its port.
 
     Raises:
         UserError: If the directory is not that of the chief's search.
-        ChiefLost: If there is no chief, or it breaks the conversation off.
+        ChiefLost: If there is no chief, or it ends the connection.
     """
-    with talking_to_chief(address, port, complain):
+    with talking_to_chief(address, port, report_error):
         directory.check_same_search(study.config)
         oracle = oracles.create(study.config, study.candidates, directory, reload=False)
-        WageTuner(oracle, study, directory, lambda record: tell(report.progress_line(record))).search()
+        WageTuner(oracle, study, directory, lambda record: print_line(report.progress_line(record))).search()

@@ -7,17 +7,23 @@ import functools
 import statistics
 import time
 import warnings
-from collections.abc import Callable
 from pathlib import Path
 
 import keras
 import numpy as np
 
-from wage_tf import checkpoints, costs, datasets, files, recipes, training
-from wage_tf.callbacks import Diverged, QuantizationHistograms, RunRecorder, StopOnNonFinite
-from wage_tf.checkpoints import State
+from wage_tf import costs, files, schedules
+from wage_tf.bits import NetworkBits
+from wage_tf.callbacks import QuantizationHistograms
+from wage_tf.datasets import Dataset
 from wage_tf.errors import UserError
-from wage_tf.runs import RunConfig, RunDirectory
+from wage_tf.runs import checkpoints, training
+from wage_tf.runs.checkpoints import State
+from wage_tf.runs.config import Data, RunConfig, resolve
+from wage_tf.runs.directory import RunDirectory
+from wage_tf.runs.guards import Diverged, StopOnNonFinite
+from wage_tf.runs.recorder import RunRecorder
+from wage_tf.schedules import Schedule
 from wage_tf.search import tensorboard
 from wage_tf.search.candidates import Candidates, Pattern, Values, blocks_of
 from wage_tf.search.directory import SearchConfig, SearchDirectory
@@ -31,7 +37,7 @@ _VALIDATION_SHARE = 5
 _PROBE = 128
 
 
-def validation_size(dataset: datasets.Dataset) -> int:
+def validation_size(dataset: Dataset) -> int:
     """The number of training images held out where the user gives none: a fifth of them, 10,000 at most."""
     return min(_LARGEST_VALIDATION, max(1, dataset.train_size // _VALIDATION_SHARE))
 
@@ -42,22 +48,20 @@ class Study:
     Args:
         config: The search.
         dataset: Its data, all training images.
-        build: `models.build`, or a function of the same arguments.
 
     Raises:
         UserError: If the network cannot be built on these images, or no candidate keeps `max_cost`.
     """
 
-    def __init__(self, config: SearchConfig, dataset: datasets.Dataset, build: Callable[..., keras.Model]):
+    def __init__(self, config: SearchConfig, dataset: Dataset):
         self.config = config
-        self.build = build
         self.dataset = dataset
         split = dataset.split_validation(config.validation)
         if config.limit is not None:
             split = dataclasses.replace(split, train=split.train.head(min(config.limit, split.train_size)))
         self.split = split
-        self.recipe = recipes.get(config.dataset, dataset.input_shape)
-        reference = training.prepare(self.run_config(Pattern(REFERENCE, REFERENCE, None)), split, build)
+        self.data = Data.of(split)
+        reference = training.prepare(self.run_config(Pattern(REFERENCE, NetworkBits.parse(REFERENCE), None)), split)
         self._reference = costs.model_costs(reference)
         self._costs: dict[str, dict[str, float]] = {}
         blocks = blocks_of(reference)
@@ -93,11 +97,8 @@ class Study:
 
     def _untrained(self, pattern: Pattern) -> keras.Model:
         """The network of a pattern, all weights zero: drawing them would take most of the time."""
-        shape = self.dataset.input_shape
-        if self.recipe.augmentation is not None:
-            shape = self.recipe.augmentation.output_shape(shape)
-        config, classes = self.config, self.dataset.num_classes
-        return self.build(config.model, pattern.bits, shape, classes, config.width, kernel_initializer="zeros")
+        config = self.run_config(pattern)
+        return training.build(config, self.dataset.input_shape, self.dataset.num_classes, kernel_initializer="zeros")
 
     def affords(self, values: Values) -> bool:
         """Whether the pattern of a choice keeps `max_cost`, which is known without training it."""
@@ -108,27 +109,29 @@ class Study:
     def run_config(self, pattern: Pattern, epochs: int | None = None, execution: int = 0) -> RunConfig:
         """The training of a pattern, η scaled with k_G."""
         config = self.config
-        settings = {
-            "dataset": config.dataset,
-            "data_dir": config.data_dir,
-            "image_size": config.image_size,
-            "limit": config.limit,
-            "bits": pattern.bits,
-            "model": config.model,
-            "width": config.width,
-            "epochs": epochs or config.epochs,
-            "schedule": recipes.format_schedule(self.schedule_of(pattern)),
-            "seed": config.seed + execution,
-            "checkpoint_steps": 0,
-            "histogram_freq": config.histogram_freq,
-        }
-        return training.configure(self.split, self.recipe, settings)
+        return resolve(
+            self.data,
+            config.recipe,
+            dataset=config.dataset,
+            data_dir=config.data_dir,
+            image_size=config.image_size,
+            limit=config.limit,
+            bits=pattern.bits,
+            model=config.model,
+            width=config.width,
+            epochs=epochs or config.epochs,
+            schedule=self.schedule_of(pattern),
+            seed=config.seed + execution,
+            histogram_freq=config.histogram_freq,
+        )
 
-    def schedule_of(self, pattern: Pattern) -> recipes.Schedule:
+    def schedule_of(self, pattern: Pattern) -> Schedule:
         """The recipe's schedule at the pattern's k_G, its first η replaced by the pattern's where it has one."""
-        schedule = self.recipe.schedule_for(pattern.bits)
-        factor = 1.0 if pattern.learning_rate is None else pattern.learning_rate / self.recipe.schedule[0][1]
-        return tuple((epoch, eta * factor) for epoch, eta in schedule)
+        recipe = self.config.recipe
+        schedule = recipe.schedule_for(pattern.bits)
+        if pattern.learning_rate is None:
+            return schedule
+        return schedules.scaled(schedule, pattern.learning_rate / recipe.schedule[0][1])
 
 
 def run(
@@ -186,7 +189,7 @@ def run(
         shares,
         epochs=epochs,
         seconds=time.monotonic() - started,
-        **dataclasses.asdict(found),
+        **found.as_record(),
     )
     tensorboard.write_trial(directory.tensorboard, record, study.candidates.choices())
     directory.write_record(record)
@@ -196,7 +199,7 @@ def run(
 def failure(study: Study, trial_id: str, values: Values, reason: str) -> TrialRecord:
     """Returns the record of a trial that could not be run."""
     shares = study.costs_of(study.candidates.pattern(values))
-    nothing = {"epochs": 0, "errors": [], "seconds": 0.0, "training_seconds": 0.0}
+    nothing = {"epochs": 0, "errors": (), "seconds": 0.0, "training_seconds": 0.0}
     return _record(study, trial_id, values, shares, status=FAILED, reason=reason, **nothing)
 
 
@@ -210,7 +213,7 @@ def _record(study: Study, trial_id: str, values: Values, shares: dict[str, float
         values=dict(values),
         pattern=pattern.name,
         bits=pattern.bits,
-        schedule=recipes.format_schedule(study.schedule_of(pattern)),
+        schedule=study.schedule_of(pattern),
         costs=shares,
         cost=cost,
         score=study.scoring.score(error, cost),
@@ -226,6 +229,10 @@ class _Trainings:
     reason: str = ""
     errors: list[float] = dataclasses.field(default_factory=list)
     training_seconds: float = 0.0
+
+    def as_record(self) -> dict[str, object]:
+        """The fields of a record."""
+        return {**dataclasses.asdict(self), "errors": tuple(self.errors)}
 
 
 class _Recorder(RunRecorder):
@@ -250,12 +257,12 @@ def _train(
     keras.backend.clear_session(free_memory=False)
     started = time.monotonic()
     config = study.run_config(pattern, epochs, execution)
-    model = training.prepare(config, study.split, study.build)
+    model = training.prepare(config, study.split)
     folder = directory.trial(trial_id) / f"execution_{execution}"
     folder.mkdir(parents=True, exist_ok=True)
     steps = study.split.steps_per_epoch(config.batch_size)
     recorder = _Recorder(RunDirectory(folder), steps, state=state)
-    probe = study.split.probe_batch(min(config.batch_size, _PROBE), study.recipe.augmentation)
+    probe = study.split.probe_batch(min(config.batch_size, _PROBE), config.augmentation)
     callbacks = [StopOnNonFinite(), StopOnClipping(*probe), StopOnStandstill(study.chance, epochs)]
     if config.histogram_freq and execution == 0:
         logs = directory.tensorboard / f"trial_{trial_id}" / "quantized"

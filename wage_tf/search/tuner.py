@@ -7,11 +7,11 @@ from collections.abc import Callable
 
 import grpc
 import keras_tuner
-from keras_tuner.engine.base_tuner import BaseTuner
 
 from wage_tf.search import trials
 from wage_tf.search.directory import SearchDirectory
-from wage_tf.search.oracles import OBJECTIVE, choice_of
+from wage_tf.search.kerastuner import OBJECTIVE, Loop, Trial
+from wage_tf.search.oracles import choice_of
 from wage_tf.search.processes import ChiefLost
 from wage_tf.search.records import TrialRecord
 
@@ -22,7 +22,7 @@ class _SearchEnds(keras_tuner.errors.FatalError):
     """Carries an error through KerasTuner, which would take it for a failure of the trial and go on."""
 
 
-class WageTuner(BaseTuner):
+class WageTuner(Loop):
     """Runs the trials that an oracle asks for.
 
     Where KerasTuner's environment variables name a chief, KerasTuner puts its gRPC client in the oracle's place.
@@ -65,10 +65,10 @@ class WageTuner(BaseTuner):
             time.sleep(_PAUSE_SECONDS)
         self._waiting = True
 
-    def on_trial_begin(self, trial: keras_tuner.engine.trial.Trial) -> None:
+    def on_trial_begin(self, trial: Trial) -> None:
         self._waiting = False
 
-    def run_trial(self, trial: keras_tuner.engine.trial.Trial) -> dict[str, float]:
+    def run_trial(self, trial: Trial) -> dict[str, float]:
         """Trains a pattern; one that was trained before the search was stopped is only reported again."""
         record = self.search_directory.record(trial.trial_id)
         if record is None:
@@ -87,13 +87,10 @@ class WageTuner(BaseTuner):
                 raise _SearchEnds from error
         return {OBJECTIVE: record.score}
 
-    def _run_and_update_trial(self, trial: keras_tuner.engine.trial.Trial, *args: object, **kwargs: object) -> None:
-        try:
-            super()._run_and_update_trial(trial, *args, **kwargs)
-        except grpc.RpcError as error:
-            raise ChiefLost(f"the chief was lost when trial {trial.trial_id} ended: {error.code().name}") from error
+    def chief_lost(self, trial: Trial, error: grpc.RpcError) -> ChiefLost:
+        return ChiefLost(f"the chief was lost when trial {trial.trial_id} ended: {error.code().name}")
 
-    def on_trial_end(self, trial: keras_tuner.engine.trial.Trial) -> None:
+    def on_trial_end(self, trial: Trial) -> None:
         super().on_trial_end(trial)
         record = self.search_directory.record(trial.trial_id)
         if record is not None:

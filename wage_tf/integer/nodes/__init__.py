@@ -5,7 +5,7 @@ from wage_tf.integer.nodes.merging import Add, Concatenate
 from wage_tf.integer.nodes.parameters import Bias, Kernel
 from wage_tf.integer.nodes.pooling import AveragePool2D, MaxPool2D
 from wage_tf.integer.nodes.products import Conv2D, Dense, Product
-from wage_tf.integer.nodes.quantizers import Activation, Error
+from wage_tf.integer.nodes.quantizers import Activation, Error, Identity, Relu
 from wage_tf.integer.nodes.rescale import Rescale
 from wage_tf.integer.nodes.shaping import Flatten, Reshape, ZeroPad2D
 
@@ -23,7 +23,9 @@ KINDS: dict[str, type[Node]] = {
         Add,
         Concatenate,
         Activation,
+        Relu,
         Error,
+        Identity,
     )
 }
 
@@ -38,10 +40,12 @@ __all__ = [
     "Dense",
     "Error",
     "Flatten",
+    "Identity",
     "Kernel",
     "MaxPool2D",
     "Node",
     "Product",
+    "Relu",
     "Rescale",
     "Reshape",
     "ZeroPad2D",

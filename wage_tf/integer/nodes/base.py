@@ -32,6 +32,9 @@ class Node:
     arity: ClassVar[int | None] = 1
     """Inputs that it takes; None for two or more."""
 
+    takes_pixels: ClassVar[bool] = False
+    """Whether it may stand before the Rescale, on raw pixels."""
+
     def signal(self, *inputs: Signal) -> Signal:
         """Checks the node against its inputs and returns what is known of its output.
 

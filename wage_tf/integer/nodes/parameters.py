@@ -77,11 +77,12 @@ class Bias:
     """What a convolution or a matrix product adds to its sums, one number a unit.
 
     Attributes:
-        codes: The stored numbers, which are also those of the forward pass, in units of 2^(−fraction); [units].
+        codes: The numbers that are added, in units of 2^(−fraction); [units], of the narrowest dtype for `limit`.
         gradient_width: k_G, or None where the gradient is float32 (no integer training).
         fraction: Fraction bits of the codes, at least k_G − 1.
-        limit: The clip after an update, in units of the codes, whose dtype is the narrowest that holds it.
+        limit: The clip after an update, in units of the codes.
         variable: See `Kernel`.
+        is_stored: Whether the codes are the stored bias itself, from which training goes on, and not rounded from it.
     """
 
     codes: np.ndarray
@@ -89,11 +90,12 @@ class Bias:
     fraction: int
     limit: int
     variable: int | None
+    is_stored: bool
 
     @property
-    def accumulators(self) -> np.ndarray:
-        """The stored numbers."""
-        return self.codes
+    def accumulators(self) -> np.ndarray | None:
+        """The stored bias, which is the codes; None in a model that is for inference only."""
+        return self.codes if self.is_stored else None
 
     @property
     def tensor(self) -> Tensor:
@@ -107,13 +109,17 @@ class Bias:
             UserError: If they do not.
         """
         require(self.codes.shape == shape, f"a bias {self.codes.shape} does not fit {shape} units")
+        require(is_int(self.fraction, 0, 30), f"fraction is an integer; received {self.fraction!r}")
+        require(isinstance(self.is_stored, bool), "is_stored is true or false")
         check_trainable(self)
         dtype = code_dtype(self.limit)
-        require(self.codes.dtype == dtype, f"a bias clipped at {self.limit} is {dtype}; received {self.codes.dtype}")
+        require(self.codes.dtype == dtype, f"a bias of up to {self.limit} is {dtype}; received {self.codes.dtype}")
+        require(magnitude(self.codes) <= self.limit, f"a bias lies in ±{self.limit}")
 
     def updated(self, gradient: Tensor, log2_eta: int, seed: int, step: int, random_width: int) -> Bias:
         """b ← clip(b − Q_G(g))."""
-        return dataclasses.replace(self, codes=updated_accumulators(self, gradient, log2_eta, seed, step, random_width))
+        codes = updated_accumulators(self, gradient, log2_eta, seed, step, random_width)
+        return dataclasses.replace(self, codes=codes)
 
 
 def check_trainable(parameter: Kernel | Bias) -> None:
@@ -126,11 +132,11 @@ def check_trainable(parameter: Kernel | Bias) -> None:
         require(is_int(parameter.variable, 0, 2**32 - 1), f"variable is an index; received {parameter.variable!r}")
     if parameter.gradient_width is not None:
         check_width(parameter.gradient_width, 2)
+    require(is_int(parameter.limit, 1, 2**31 - 1), f"the clip is a positive integer; received {parameter.limit!r}")
     if parameter.accumulators is None:
         return
     smallest = fraction_bits(parameter.gradient_width or 1)
     require(is_int(parameter.fraction, smallest, 30), "fraction bits out of range")
-    require(is_int(parameter.limit, 1, 2**31 - 1), f"the clip is a positive integer; received {parameter.limit!r}")
     require(parameter.accumulators.shape == parameter.codes.shape, "accumulators and codes differ in shape")
     require(magnitude(parameter.accumulators) <= parameter.limit, "accumulators beyond their clip")
 

@@ -51,11 +51,12 @@ class AveragePool2D(Node):
 
     window: tuple[int, int]
     strides: tuple[int, int]
+    padding: str
 
     @property
     def moving(self) -> Window:
         """How the window moves over the image."""
-        return Window(self.window, self.strides, "valid")
+        return Window(self.window, self.strides, self.padding)
 
     @property
     def area(self) -> int:
@@ -70,9 +71,9 @@ class AveragePool2D(Node):
     def signal(self, x: Signal) -> Signal:
         check_image(x.shape, "pooling")
         positions = check_window(self.moving, x.shape)
-        require(
-            self.area & (self.area - 1) == 0, f"an average is over a power of two of values; received {self.window}"
-        )
+        require(self.area & (self.area - 1) == 0, f"an average takes 2^n values; received {self.window}")
+        whole = self.moving.pads(x.shape) == ((0, 0), (0, 0))
+        require(whole, f"an average takes whole windows; {self.window} needs padding around {x.shape}")
         require(x.largest * self.area < LARGEST_SUM, "its sums can pass 62 bits")
         return Signal((*positions, x.shape[2]), x.fraction + self.log2_area, x.largest * self.area)
 

@@ -47,6 +47,36 @@ class Activation(Node):
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
+class Relu(Node):
+    """max(x, 0) alone; the error passes where x > 0."""
+
+    def signal(self, x: Signal) -> Signal:
+        return x
+
+    def forward(self, x: Tensor) -> Tensor:
+        return x.replace(np.maximum(x.codes, 0))
+
+    def backward(self, e: Tensor, x: Tensor) -> tuple[Tensor]:
+        return (e.replace(np.where(x.codes > 0, e.codes, 0)),)
+
+
+@dataclasses.dataclass(frozen=True, eq=False)
+class Identity(Node):
+    """What a layer of the kind `layer` is in inference, such as Dropout; it has no integer training."""
+
+    layer: str
+
+    takes_pixels = True
+
+    def signal(self, x: Signal) -> Signal:
+        require(isinstance(self.layer, str), f"layer is a name; received {self.layer!r}")
+        return x
+
+    def forward(self, x: Tensor) -> Tensor:
+        return x
+
+
+@dataclasses.dataclass(frozen=True, eq=False)
 class Error(Node):
     """Q_E on `error_width` bits, backward only; None leaves the error as it is."""
 

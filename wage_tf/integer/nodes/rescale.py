@@ -10,8 +10,6 @@ from wage_tf.integer.arithmetic import fraction_bits, largest_code
 from wage_tf.integer.nodes.base import Node, check_codes, check_width, require
 from wage_tf.integer.tensors import Signal, Tensor
 
-RAW = Signal((), 0, 255)
-
 
 @dataclasses.dataclass(frozen=True, eq=False)
 class Rescale(Node):
@@ -20,8 +18,10 @@ class Rescale(Node):
     codes: np.ndarray
     width: int
 
+    takes_pixels = True
+
     def signal(self, x: Signal) -> Signal:
-        require((x.fraction, x.largest) == (RAW.fraction, RAW.largest), "a Rescale stands only at the input")
+        require(x.is_pixels, "a Rescale stands only at the input")
         check_width(self.width, 2)
         check_codes(self.codes, (256,), self.width)
         return Signal(x.shape, fraction_bits(self.width), largest_code(self.width))

@@ -15,8 +15,10 @@ from wage_tf.integer.tensors import Shape, Signal, Tensor
 class Flatten(Node):
     """All axes but the batch into one."""
 
+    takes_pixels = True
+
     def signal(self, x: Signal) -> Signal:
-        return Signal((math.prod(x.shape),), x.fraction, x.largest)
+        return x.reshaped((math.prod(x.shape),))
 
     def forward(self, x: Tensor) -> Tensor:
         return x.replace(x.codes.reshape(len(x.codes), -1))
@@ -31,10 +33,12 @@ class Reshape(Node):
 
     shape: Shape
 
+    takes_pixels = True
+
     def signal(self, x: Signal) -> Signal:
         fits = all(is_int(size, 1, 2**31) for size in self.shape) and math.prod(self.shape) == math.prod(x.shape)
         require(fits, f"a shape {self.shape} does not fit an input {x.shape}")
-        return Signal(tuple(self.shape), x.fraction, x.largest)
+        return x.reshaped(self.shape)
 
     def forward(self, x: Tensor) -> Tensor:
         return x.replace(x.codes.reshape(len(x.codes), *self.shape))
@@ -50,12 +54,14 @@ class ZeroPad2D(Node):
     rows: tuple[int, int]
     columns: tuple[int, int]
 
+    takes_pixels = True
+
     def signal(self, x: Signal) -> Signal:
         check_image(x.shape, "padding")
         pads = (*self.rows, *self.columns)
         require(len(pads) == 4 and all(is_int(pad, 0, 2**15) for pad in pads), f"four sizes, not {pads}")
         height, width, channels = x.shape
-        return Signal((height + sum(self.rows), width + sum(self.columns), channels), x.fraction, x.largest)
+        return x.reshaped((height + sum(self.rows), width + sum(self.columns), channels))
 
     def forward(self, x: Tensor) -> Tensor:
         return x.replace(np.pad(x.codes, ((0, 0), self.rows, self.columns, (0, 0))))

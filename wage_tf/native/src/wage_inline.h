@@ -50,12 +50,12 @@ static inline uint32_t wage_random(const uint32_t keys[2], uint32_t index, int32
     return wage_mix(wage_mix(index ^ keys[0]) ^ keys[1]) >> (32 - width);
 }
 
-/* The gate of a sum, ReLU applied, without a place. */
+/* The gate of a sum, ReLU applied, without a place. A layer without Q_A clips nothing. */
 static inline uint8_t wage_gate(const wage_layer *layer, int64_t sum) {
     const int64_t scaled = layer->shift < 0 ? sum * ((int64_t)1 << -layer->shift) : sum;
     const int64_t threshold = (int64_t)layer->limit << (layer->shift > 0 ? layer->shift : 0);
     const unsigned open = !layer->relu || sum > 0 ? WAGE_GATE_OPEN : 0;
-    return (uint8_t)(open | (scaled > threshold || scaled < -threshold ? WAGE_GATE_CLIPPED : 0));
+    return (uint8_t)(open | (layer->output == WAGE_CODES && (scaled > threshold || scaled < -threshold) ? WAGE_GATE_CLIPPED : 0));
 }
 
 /* Stored weights of 1, 2 or 4 bytes. */

@@ -62,7 +62,7 @@ typedef struct wage_rule {
     int32_t trained;      /* 0: frozen */
     uint32_t variable;    /* index among the optimizer's variables */
     int32_t stored_bytes; /* of a stored weight: 1, 2 or 4 */
-    int32_t grid, limit, code_shift, code_limit; /* as in wage_rate; a bias has no codes of its own */
+    int32_t grid, limit, code_shift, code_limit; /* as in wage_rate */
 } wage_rule;
 
 typedef struct wage_net {

@@ -1,0 +1,108 @@
+"""Does keeping a float network's weights help? `python -m experiments.convert --dataset mnist`.
+
+A small CNN with batch normalization is trained in float32, converted by `wage_tf.quantize_model` and trained further
+with IntegerSGD: from its own weights and from fresh ones, at two widths of the weights.
+The error of every epoch goes to `experiments/results/convert/`.
+"""
+
+from __future__ import annotations
+
+import argparse
+import itertools
+import time
+from collections.abc import Iterator, Sequence
+
+import keras
+
+import wage_tf
+from experiments import provenance
+from wage_tf import convert, datasets, files
+from wage_tf.datasets import Dataset
+from wage_tf.metrics import ErrorRate
+from wage_tf.optimizers import IntegerSGD
+from wage_tf.runs.directory import versions
+from wage_tf.runs.training import learning_rate
+
+BITS = ("2-8-8-8", "8-8-8-8")
+SCHEDULES = {"1@0": ((0, 1.0),), "8@0,1@2": ((0, 8.0), (2, 1.0))}
+STARTS = (
+    ("kept", {"weights": "keep"}, "1@0"),
+    ("fresh", {"weights": "fresh"}, "8@0,1@2"),
+    ("kept", {"weights": "keep"}, "8@0,1@2"),
+    ("kept, no bias", {"weights": "keep", "use_bias": False}, "8@0,1@2"),
+)
+_TEST_BATCH = 500
+_CALIBRATION_IMAGES = 256
+
+
+def float_network(input_shape: Sequence[int], num_classes: int) -> keras.Model:
+    """A small CNN as Keras users write it: 16C3-MP2-32C3-MP2-128FC, batch normalization before each ReLU."""
+    layers = keras.layers
+    image = x = keras.Input(input_shape)
+    x = layers.Rescaling(1 / 255)(x)
+    for filters in (16, 32):
+        x = layers.Conv2D(filters, 3, padding="same", use_bias=False)(x)
+        x = layers.ReLU()(layers.BatchNormalization(momentum=0.9)(x))
+        x = layers.MaxPooling2D()(x)
+    x = layers.Dense(128, use_bias=False)(layers.Flatten()(x))
+    x = layers.ReLU()(layers.BatchNormalization(momentum=0.9)(x))
+    return keras.Model(image, layers.Dense(num_classes, activation="softmax")(x), name="cnn")
+
+
+def train(model: keras.Model, dataset: Dataset, epochs: int, batch_size: int, seed: int) -> dict[str, object]:
+    """Trains a compiled model; test errors in percent, before the first epoch and after each."""
+    test = dataset.test_batches(_TEST_BATCH)
+    begun = time.monotonic()
+    errors = [model.evaluate(test, verbose=0, return_dict=True)["error"]]
+    history = model.fit(
+        dataset.train_batches(batch_size, seed),
+        epochs=epochs,
+        steps_per_epoch=dataset.steps_per_epoch(batch_size),
+        validation_data=test,
+        shuffle=False,
+        verbose=0,
+    )
+    errors += history.history["val_error"]
+    return {"errors": [round(error, 3) for error in errors], "seconds": round(time.monotonic() - begun, 1)}
+
+
+def measure(
+    dataset: Dataset, float_epochs: int, epochs: int, batch_size: int, seed: int
+) -> Iterator[dict[str, object]]:
+    """The float network's errors, then those and one start and width after the other."""
+    keras.utils.set_random_seed(seed)
+    model = float_network(dataset.input_shape, dataset.num_classes)
+    model.compile("adam", "categorical_crossentropy", metrics=[ErrorRate()])
+    figures = {"float": train(model, dataset, float_epochs, batch_size, seed), "converted": []}
+    print(f"float, {float_epochs} epochs: {figures['float']['errors'][-1]:.2f}% test error", flush=True)
+    images, _ = dataset.probe_batch(_CALIBRATION_IMAGES)
+    for (start, options, schedule), bits in itertools.product(STARTS, BITS):
+        converted = wage_tf.quantize_model(model, bits, images=images, **options)
+        rate = learning_rate(SCHEDULES[schedule], dataset.steps_per_epoch(batch_size))
+        converted.compile(IntegerSGD(rate, bits=bits, seed=seed), convert.loss_for(model), metrics=[ErrorRate()])
+        row = {"bits": bits, "start": start, "schedule": schedule}
+        row |= train(converted, dataset, epochs, batch_size, seed)
+        figures["converted"].append(row)
+        print("|", *(f"{row[key]} |" for key in row), flush=True)
+        yield figures
+
+
+def main(argv: Sequence[str] | None = None) -> None:
+    """Runs the command line."""
+    parser = argparse.ArgumentParser(prog="python -m experiments.convert", description=__doc__.partition("\n")[0])
+    parser.add_argument("--dataset", default="mnist", metavar="NAME|PATH")
+    parser.add_argument("--float-epochs", type=int, default=4, metavar="N", help="of the float network (default 4)")
+    parser.add_argument("--epochs", type=int, default=3, metavar="N", help="of each converted network (default 3)")
+    parser.add_argument("--batch-size", type=int, default=128, metavar="N")
+    parser.add_argument("--seed", type=int, default=0, metavar="N")
+    settings = vars(parser.parse_args(argv))
+    options = " ".join(f"--{name.replace('_', '-')} {value}" for name, value in settings.items())
+    path = provenance.ROOT / "experiments" / "results" / "convert" / f"{settings['dataset']}-s{settings['seed']}.json"
+    path.parent.mkdir(parents=True, exist_ok=True)
+    head = {"command": f"python -m experiments.convert {options}", **provenance.session(), "versions": versions()}
+    for figures in measure(datasets.load(settings.pop("dataset")), **settings):
+        files.write_json(path, {**head, "figures": figures})
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,76 @@
+"""Commands in odd environments: other Keras settings, closed outputs, warnings as errors, terminals without µ."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).resolve().parents[2]
+TINY = ["--model", "mlp", "--width", "0.05", "--limit", "160", "--epochs", "1", "--histogram-freq", "0"]
+
+pytestmark = pytest.mark.slow
+
+
+def run(tmp_path, *python, shell="", **environment):
+    command = [sys.executable, *python, str(ROOT / "train.py"), *TINY, "--run-dir", "run"]
+    if shell:
+        command = ["bash", "-c", f'"$@" {shell}', "bash", *command]
+    return subprocess.run(
+        command, cwd=tmp_path, env={**os.environ, **environment}, capture_output=True, timeout=300, check=False
+    )
+
+
+def is_trained(tmp_path):
+    return json.loads((tmp_path / "run" / "results.json").read_text())["epochs"] == 1
+
+
+@pytest.mark.parametrize("backend", ["jax", "nonsense"])
+def test_another_backend_is_overridden_with_a_word(backend, tmp_path):
+    done = run(tmp_path, KERAS_BACKEND=backend)
+    assert done.returncode == 0
+    assert done.stderr.decode() == (
+        f"warning: KERAS_BACKEND={backend} is for other programs: this command uses tensorflow\n"
+    )
+    assert is_trained(tmp_path)
+
+
+def test_a_keras_json_of_other_programs_is_overridden_with_a_word(tmp_path):
+    (tmp_path / "keras.json").write_text(json.dumps({"image_data_format": "channels_first", "floatx": "float16"}))
+    done = run(tmp_path, KERAS_HOME=str(tmp_path))
+    assert done.returncode == 0
+    assert [line.split()[1] for line in done.stderr.decode().splitlines()] == [
+        "image_data_format=channels_first",
+        "floatx=float16",
+    ]
+    assert is_trained(tmp_path)
+
+
+def test_warnings_as_errors(tmp_path):
+    done = run(tmp_path, "-W", "error")
+    assert (done.returncode, done.stderr) == (0, b"")
+    assert is_trained(tmp_path)
+
+
+@pytest.mark.parametrize("closed", [">&-", "2>&-", ">&- 2>&-"])
+def test_closed_outputs(closed, tmp_path):
+    assert run(tmp_path, shell=closed).returncode == 0
+    assert is_trained(tmp_path)
+
+
+def test_a_terminal_without_the_characters(tmp_path):
+    done = run(tmp_path, PYTHONIOENCODING="ascii", PYTHONUTF8="0", LC_ALL="C")
+    assert (done.returncode, done.stderr) == (0, b"")
+    assert b"mm? at 45 nm" in done.stdout
+    assert is_trained(tmp_path)
+
+
+def test_a_broken_pipe_is_named(tmp_path):
+    done = run(tmp_path, shell="| true; exit ${PIPESTATUS[0]}")
+    assert done.returncode == 2
+    assert b"the output was closed" in done.stderr
+    assert b"Traceback" not in done.stderr

@@ -1,0 +1,457 @@
+"""train.py as a user runs it: in-process for what it writes, as a process for kills, signals and what it prints."""
+
+from __future__ import annotations
+
+import csv
+import json
+import os
+import shutil
+import signal
+import subprocess
+import sys
+import time
+import warnings
+from pathlib import Path
+from unittest import mock
+
+import numpy as np
+import pytest
+import tensorflow as tf
+from PIL import Image
+
+import train
+from support.runs import assert_same_run, saved_weights, wait_for
+from wage_tf.cli import train as command
+from wage_tf.datasets import sources
+from wage_tf.runs import checkpoints
+from wage_tf.runs.guards import StopOnSignal
+
+pytestmark = pytest.mark.slow
+
+ROOT = Path(__file__).resolve().parents[2]
+TINY = ["--model", "mlp", "--width", "0.05", "--limit", "320", "--batch-size", "32", "--histogram-freq", "0"]
+
+
+def run_process(*args, cwd, **kwargs):
+    command = [sys.executable, str(ROOT / "train.py"), *args]
+    return subprocess.run(command, cwd=cwd, capture_output=True, text=True, timeout=300, check=False, **kwargs)
+
+
+def start_process(*args, cwd):
+    command = [sys.executable, str(ROOT / "train.py"), *args]
+    return subprocess.Popen(command, cwd=cwd, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+
+
+@pytest.fixture(scope="module")
+def finished(tmp_path_factory):
+    """A run of three epochs that was never stopped."""
+    path = tmp_path_factory.mktemp("finished") / "run"
+    assert train.main([*TINY, "--epochs", "3", "--run-dir", str(path)]) == 0
+    return path
+
+
+class TestRunDirectory:
+    def test_metrics_has_a_row_per_epoch(self, finished):
+        with open(finished / "metrics.csv", newline="") as file:
+            rows = list(csv.DictReader(file))
+        assert [row["epoch"] for row in rows] == ["1", "2", "3"]
+        assert all(0 <= float(row["test_error"]) <= 100 for row in rows)
+
+    def test_results_are_the_metrics(self, finished):
+        results = json.loads((finished / "results.json").read_text())
+        with open(finished / "metrics.csv", newline="") as file:
+            errors = [float(row["test_error"]) for row in csv.DictReader(file)]
+        assert results["test_error"] == errors[-1]
+        assert results["best_test_error"] == min(errors)
+        assert results["best_epoch"] == 1 + errors.index(min(errors))
+        assert (results["epochs"], results["seed"], results["bits"]) == (3, 0, "2-8-8-8")
+        assert (results["model"], results["dataset"]) == ("mlp", "digits")
+        assert {"python", "tensorflow", "keras", "numpy"} <= results["versions"].keys()
+
+    def test_weights_are_on_the_grid(self, finished):
+        kernels = [value for value in saved_weights(finished).values() if value.ndim == 2]
+        assert len(kernels) == 3
+        for kernel in kernels:
+            assert np.array_equal(kernel * 128, np.rint(kernel * 128))
+            assert np.abs(kernel).max() <= 0.5
+
+    def test_evaluate_repeats_the_test_error(self, finished, capsys):
+        assert train.main(["--evaluate", str(finished)]) == 0
+        error = json.loads((finished / "results.json").read_text())["test_error"]
+        assert f"test error {error:.2f}% on 360 images of digits" in capsys.readouterr().out
+
+    def test_the_same_seed_gives_the_same_run(self, finished, tmp_path):
+        assert train.main([*TINY, "--epochs", "3", "--run-dir", str(tmp_path / "again")]) == 0
+        assert_same_run(finished, tmp_path / "again")
+
+    def test_another_seed_gives_another_run(self, finished, tmp_path):
+        assert train.main([*TINY, "--epochs", "3", "--seed", "1", "--run-dir", str(tmp_path / "other")]) == 0
+        assert (tmp_path / "other" / "metrics.csv").read_text() != (finished / "metrics.csv").read_text()
+
+    def test_a_finished_run_is_not_trained_again(self, finished, capsys):
+        before = (finished / "model.keras").stat().st_mtime_ns
+        assert train.main([*TINY, "--epochs", "3", "--run-dir", str(finished), "--resume"]) == 0
+        assert (finished / "model.keras").stat().st_mtime_ns == before
+        assert "test error" in capsys.readouterr().out
+
+    def test_more_epochs_extend_a_run(self, finished, tmp_path):
+        arguments = [*TINY, "--run-dir", str(tmp_path / "run")]
+        assert train.main([*arguments, "--epochs", "1"]) == 0
+        assert train.main([*arguments, "--epochs", "3", "--resume"]) == 0
+        assert_same_run(finished, tmp_path / "run")
+        assert json.loads((tmp_path / "run" / "config.json").read_text())["epochs"] == 3
+
+    def test_another_place_of_the_data_can_be_evaluated(self, finished, monkeypatch):
+        from wage_tf import datasets
+
+        asked, load = [], datasets.load
+        monkeypatch.setattr(datasets, "load", lambda name, *rest: asked.append((name, *rest)) or load(name, limit=320))
+        assert train.main(["--evaluate", str(finished), "--data-dir", "elsewhere"]) == 0
+        assert asked == [("digits", "elsewhere", 320, None)]
+
+    def test_warnings_are_shown_as_before_afterwards(self, finished):
+        before = warnings.showwarning
+        assert train.main(["--evaluate", str(finished)]) == 0
+        assert warnings.showwarning is before
+
+    def test_decisions_of_the_method_are_kept_and_tell(self, finished, tmp_path):
+        decisions = ["--factor", "2", "--clip-bits", "8", "--no-clip-outputs", "--gamma", "2", "--random-width", "8"]
+        arguments = [*TINY, "--epochs", "1", "--run-dir", str(tmp_path / "run")]
+        assert train.main([*arguments, *decisions]) == 0
+        config = json.loads((tmp_path / "run" / "config.json").read_text())
+        names = ("factor", "clip_bits", "clip_outputs", "gamma", "random_width")
+        assert [config[name] for name in names] == [2.0, 8, False, 2.0, 8]
+        kernels = [value for value in saved_weights(tmp_path / "run").values() if value.ndim == 2]
+        assert max(np.abs(kernel).max() for kernel in kernels) > 0.5
+        assert (tmp_path / "run" / "metrics.csv").read_text() not in (finished / "metrics.csv").read_text()
+        assert train.main([*arguments, "--epochs", "2", "--resume", "--gamma", "4"]) == 2
+
+    @pytest.mark.parametrize("bits", ["1-8-8-8", "8-8-8-8", "2-8-f-f", "f-f-f-f", "2,8,12,4"])
+    def test_patterns_run(self, bits, tmp_path):
+        assert train.main([*TINY, "--epochs", "1", "--bits", bits, "--run-dir", str(tmp_path / "run")]) == 0
+        assert json.loads((tmp_path / "run" / "results.json").read_text())["bits"] == bits.replace(",", "-")
+
+
+class TestResume:
+    def test_killed_then_resumed_ends_as_if_never_stopped(self, finished, tmp_path):
+        arguments = [*TINY, "--epochs", "3", "--run-dir", "run", "--checkpoint-steps", "3"]
+        process = start_process(*arguments, cwd=tmp_path)
+        folder = tmp_path / "run" / "checkpoints"
+        wait_for(lambda: folder.is_dir() and checkpoints.paths(folder), process)
+        process.kill()
+        process.wait()
+        assert not (tmp_path / "run" / "results.json").exists()
+        resumed = run_process(*arguments, "--resume", cwd=tmp_path)
+        assert (resumed.returncode, resumed.stderr) == (0, "")
+        assert_same_run(finished, tmp_path / "run")
+
+    @pytest.mark.parametrize(("signum", "code"), [(signal.SIGINT, 130), (signal.SIGTERM, 143)])
+    def test_signals_stop_after_the_step_and_say_how_to_go_on(self, signum, code, finished, tmp_path):
+        arguments = [*TINY, "--epochs", "3", "--run-dir", "run", "--checkpoint-steps", "1"]
+        process = start_process(*arguments, cwd=tmp_path)
+        folder = tmp_path / "run" / "checkpoints"
+        wait_for(lambda: folder.is_dir() and checkpoints.paths(folder), process)
+        process.send_signal(signum)
+        out, err = process.communicate(timeout=120)
+        assert process.returncode == code, (out, err)
+        assert "Traceback" not in err
+        assert "--run-dir run --checkpoint-steps 1 --resume" in out
+        for path in checkpoints.paths(folder):
+            checkpoints.load(path)
+        assert train.main([*arguments[:-3], str(tmp_path / "run"), "--resume"]) == 0
+        assert_same_run(finished, tmp_path / "run")
+
+    def test_stopped_in_validation_loses_no_training(self, finished, tmp_path, monkeypatch):
+        arguments = [*TINY, "--epochs", "3", "--run-dir", str(tmp_path / "run")]
+        stop_as_usual = StopOnSignal.on_test_batch_end
+
+        def signal_then_stop(self, batch, logs=None):
+            os.kill(os.getpid(), signal.SIGTERM)
+            stop_as_usual(self, batch, logs)
+
+        monkeypatch.setattr(StopOnSignal, "on_test_batch_end", signal_then_stop)
+        assert train.main(arguments) == 143
+        assert [path.name for path in checkpoints.paths(tmp_path / "run" / "checkpoints")] == ["step-000000010.ckpt"]
+        monkeypatch.undo()
+        assert train.main([*arguments, "--resume"]) == 0
+        assert_same_run(finished, tmp_path / "run")
+
+    @pytest.mark.parametrize("damage", ["cut", "flip", "empty"])
+    def test_a_damaged_checkpoint_is_named_and_the_one_before_it_used(self, damage, finished, tmp_path, capsys):
+        arguments = [*TINY, "--run-dir", str(tmp_path / "run")]
+        assert train.main([*arguments, "--epochs", "2"]) == 0
+        newest = checkpoints.paths(tmp_path / "run" / "checkpoints")[-1]
+        content = bytearray(newest.read_bytes())
+        if damage == "flip":
+            content[len(content) // 2] ^= 1
+        newest.write_bytes({"cut": content[: len(content) // 2], "flip": content, "empty": b""}[damage])
+        assert train.main([*arguments, "--epochs", "3", "--resume"]) == 0
+        assert f"checkpoint {newest} is damaged" in capsys.readouterr().err
+        assert_same_run(finished, tmp_path / "run")
+
+    @pytest.mark.parametrize(
+        "lost", [["model.keras", "results.json"], ["model.keras"], ["results.json", "metrics.csv"]]
+    )
+    def test_files_lost_at_the_very_end_are_written_from_the_last_checkpoint(self, lost, finished, tmp_path):
+        run = shutil.copytree(finished, tmp_path / "run")
+        for name in lost:
+            (run / name).unlink()
+        assert train.main([*TINY, "--epochs", "3", "--run-dir", str(run), "--resume"]) == 0
+        assert_same_run(finished, run)
+
+    def test_without_test_images_it_goes_on_after_the_last_step_of_an_epoch(self, tmp_path, monkeypatch):
+        folder = image_folder(tmp_path / "images", count=8)
+        arguments = ["--dataset", str(folder), "--model", "mlp", "--width", "0.02", "--histogram-freq", "0"]
+        arguments += ["--epochs", "2", "--run-dir"]
+        assert train.main([*arguments, str(tmp_path / "whole")]) == 0
+        stop_as_usual = StopOnSignal.on_train_batch_end
+
+        def signal_then_stop(self, batch, logs=None):
+            os.kill(os.getpid(), signal.SIGTERM)
+            stop_as_usual(self, batch, logs)
+
+        monkeypatch.setattr(StopOnSignal, "on_train_batch_end", signal_then_stop)
+        assert train.main([*arguments, str(tmp_path / "run")]) == 143
+        monkeypatch.undo()
+        assert train.main([*arguments, str(tmp_path / "run"), "--resume"]) == 0
+        assert_same_run(tmp_path / "whole", tmp_path / "run")
+
+    def test_ctrl_c_before_the_training_is_one_line(self, tmp_path, monkeypatch, capsys):
+        def interrupt(*_):
+            os.kill(os.getpid(), signal.SIGINT)
+
+        monkeypatch.setattr(command, "configuration_of", interrupt)
+        assert train.main([*TINY, "--run-dir", str(tmp_path / "run"), "--overwrite"]) == 130
+        said = capsys.readouterr()
+        assert said.err == ""
+        assert "stopped by SIGINT; go on with: python train.py" in said.out
+        assert said.out.strip().endswith("--resume")
+        assert "--overwrite" not in said.out
+
+    def test_resume_without_a_run_starts_one(self, finished, tmp_path):
+        assert train.main([*TINY, "--epochs", "3", "--run-dir", str(tmp_path / "run"), "--resume"]) == 0
+        assert_same_run(finished, tmp_path / "run")
+
+    def test_overwrite_starts_anew(self, finished, tmp_path):
+        arguments = [*TINY, "--run-dir", str(tmp_path / "run")]
+        assert train.main([*arguments, "--epochs", "1", "--seed", "5"]) == 0
+        assert train.main([*arguments, "--epochs", "3", "--overwrite"]) == 0
+        assert_same_run(finished, tmp_path / "run")
+
+
+def image_folder(path, classes=("a", "b"), size=(8, 8), mode="RGB", count=2):
+    for label, name in enumerate(classes):
+        (path / "train" / name).mkdir(parents=True)
+        for index in range(count):
+            Image.new(mode, size, 100 * label + index).save(path / "train" / name / f"{index}.png")
+    return path
+
+
+class TestBadInput:
+    @pytest.mark.parametrize(
+        ("arguments", "message"),
+        [
+            (["--bits", "2,8,8"], "a pattern is four widths W-A-G-E such as '2-8-8-8'"),
+            (["--bits", "99,8,8,8"], "received W = 99"),
+            (["--dataset", "mnits"], "mnits"),
+            (["--dataset", "no/such/folder"], "no/such/folder"),
+            (["--model", "resnet"], "'resnet' is not one of alexnet, lenet5, mlp, vgg7"),
+            (["--schedule", "8@1"], "epochs rising from 0"),
+            (["--schedule", "eight"], "received 'eight'"),
+            (["--model", "alexnet"], "alexnet needs images of at least"),
+            (["--schedule", "8@0,1@99999999999999999999"], "epochs rising from 0"),
+            (["--evaluate", "nowhere"], "nowhere holds no run"),
+            (["--evaluate", ""], "holds no run"),
+            (["--bits-from", ""], "--bits-from"),
+        ],
+    )
+    def test_one_line_and_exit_code_2(self, arguments, message, tmp_path, capsys, monkeypatch):
+        monkeypatch.chdir(tmp_path)
+        assert train.main(arguments) == 2
+        error = capsys.readouterr().err
+        assert message in error
+        assert error.count("\n") == 1
+        assert list(tmp_path.iterdir()) == []
+
+    @pytest.mark.parametrize(
+        ("flag", "value"),
+        [
+            ("--epochs", "0"),
+            ("--epochs", "-3"),
+            ("--batch-size", "0"),
+            ("--width", "0"),
+            ("--width", "nan"),
+            ("--learning-rate", "-1"),
+            ("--learning-rate", "inf"),
+            ("--limit", "0"),
+            ("--seed", "x"),
+            ("--seed", "4294967296"),
+            ("--batch-size", "100000000000000000000"),
+            ("--width", "1e9"),
+            ("--beta", "1e300"),
+            ("--gamma", "3"),
+            ("--gamma", "-2"),
+            ("--clip-bits", "0"),
+            ("--random-width", "25"),
+            ("--checkpoint-steps", "-1"),
+            ("--histogram-freq", "1.5"),
+            ("--nonsense", "1"),
+        ],
+    )
+    def test_wrong_numbers(self, flag, value, capsys):
+        with pytest.raises(SystemExit) as stop:
+            train.main([flag, value])
+        assert stop.value.code == 2
+        error = capsys.readouterr().err
+        assert error.count("\n") == 1
+        assert flag in error
+
+    def test_a_run_is_never_overwritten_unasked(self, finished, capsys):
+        before = (finished / "results.json").read_bytes()
+        assert train.main([*TINY, "--epochs", "1", "--run-dir", str(finished)]) == 2
+        assert "already holds a run: continue it with --resume" in capsys.readouterr().err
+        assert (finished / "results.json").read_bytes() == before
+
+    def test_resume_with_other_settings(self, finished, capsys):
+        assert train.main([*TINY, "--epochs", "3", "--seed", "9", "--run-dir", str(finished), "--resume"]) == 2
+        assert "was started with seed 0, now it is 9" in capsys.readouterr().err
+
+    def test_somebody_elses_directory(self, tmp_path, capsys):
+        (tmp_path / "thesis.tex").write_text("precious")
+        assert train.main([*TINY, "--run-dir", str(tmp_path)]) == 2
+        assert "is not empty and holds no run" in capsys.readouterr().err
+        assert [path.name for path in tmp_path.iterdir()] == ["thesis.tex"]
+
+    @pytest.mark.parametrize("config", ['{"my": "project"}', None])
+    def test_overwrite_removes_nothing_where_there_is_more_than_a_run(self, config, finished, tmp_path, capsys):
+        folder = shutil.copytree(finished, tmp_path / "run")
+        if config is None:
+            (folder / "thesis.tex").write_text("precious")
+        else:
+            (folder / "config.json").write_text(config)
+        before = {path: path.read_bytes() for path in folder.rglob("*") if path.is_file()}
+        assert train.main([*TINY, "--epochs", "1", "--run-dir", str(folder), "--overwrite"]) == 2
+        assert capsys.readouterr().err.count("\n") == 1
+        assert {path: path.read_bytes() for path in folder.rglob("*") if path.is_file()} == before
+
+    def test_resume_and_overwrite_exclude_each_other(self, finished, capsys):
+        with pytest.raises(SystemExit) as stop:
+            train.main([*TINY, "--run-dir", str(finished), "--resume", "--overwrite"])
+        assert stop.value.code == 2
+        assert "not allowed with" in capsys.readouterr().err
+
+    @pytest.mark.parametrize("content", ["{}", "[]", "{"])
+    def test_damaged_results_are_named(self, content, finished, tmp_path, capsys):
+        run = shutil.copytree(finished, tmp_path / "run")
+        (run / "results.json").write_text(content)
+        assert train.main([*TINY, "--epochs", "3", "--run-dir", str(run), "--resume"]) == 2
+        error = capsys.readouterr().err
+        assert f"{run / 'results.json'} is damaged" in error
+        assert error.count("\n") == 1
+
+    def test_an_exhausted_memory_is_one_line(self, tmp_path, monkeypatch, capsys):
+        def exhaust(*_):
+            raise tf.errors.ResourceExhaustedError(None, None, "OOM when allocating tensor")
+
+        monkeypatch.setattr(command, "fit", exhaust)
+        assert train.main([*TINY, "--run-dir", str(tmp_path / "run")]) == 2
+        assert "the memory is exhausted: try a smaller --batch-size" in capsys.readouterr().err
+
+    def test_a_file_where_the_run_directory_should_be(self, tmp_path, capsys):
+        (tmp_path / "file").write_text("")
+        assert train.main([*TINY, "--run-dir", str(tmp_path / "file" / "run")]) == 2
+        assert "cannot be written" in capsys.readouterr().err
+
+    @pytest.mark.parametrize(
+        ("make", "message"),
+        [
+            (lambda path: image_folder(path, classes=("a",)), "at least two"),
+            (lambda path: (image_folder(path) / "train" / "a" / "0.png").write_bytes(b"\x89PNG broken"), "0.png"),
+            (lambda path: Image.new("RGB", (9, 8)).save(image_folder(path) / "train" / "a" / "0.png"), "image_size"),
+            (lambda path: Image.new("L", (8, 8)).save(image_folder(path) / "train" / "a" / "0.png"), "channel"),
+        ],
+    )
+    def test_image_folders(self, make, message, tmp_path, capsys):
+        make(tmp_path / "images")
+        arguments = ["--dataset", str(tmp_path / "images"), "--run-dir", str(tmp_path / "run")]
+        assert train.main([*arguments, "--model", "mlp"]) == 2
+        error = capsys.readouterr().err
+        assert message in error
+        assert error.count("\n") == 1
+        assert not (tmp_path / "run").exists()
+
+    def test_a_folder_without_test_images_trains(self, tmp_path, capsys):
+        folder = image_folder(tmp_path / "images", count=8)
+        arguments = ["--dataset", str(folder), "--run-dir", str(tmp_path / "run"), "--model", "mlp", "--width", "0.02"]
+        assert train.main([*arguments, "--epochs", "2", "--histogram-freq", "0"]) == 0
+        assert "training error" in capsys.readouterr().out.splitlines()[-1]
+        assert json.loads((tmp_path / "run" / "results.json").read_text())["test_error"] is None
+
+    def test_missing_data_without_a_network(self, tmp_path, capsys, monkeypatch):
+        monkeypatch.setattr(sources, "urlopen", mock.Mock(side_effect=OSError("no route to host")))
+        arguments = ["--dataset", "svhn_cropped", "--data-dir", str(tmp_path / "data")]
+        assert train.main([*arguments, "--run-dir", str(tmp_path / "run")]) == 2
+        assert capsys.readouterr().err.count("\n") == 1
+        assert not (tmp_path / "run").exists()
+
+    def test_a_damaged_model_is_named(self, finished, tmp_path, capsys):
+        run = tmp_path / "run"
+        run.mkdir()
+        (run / "config.json").write_bytes((finished / "config.json").read_bytes())
+        (run / "model.keras").write_bytes((finished / "model.keras").read_bytes()[:1000])
+        assert train.main(["--evaluate", str(run)]) == 2
+        assert "model.keras is damaged or not a Keras model" in capsys.readouterr().err
+
+    @pytest.mark.skipif(not Path("/dev/full").exists(), reason="needs /dev/full")
+    def test_a_full_disk(self, tmp_path, capsys, monkeypatch):
+        from wage_tf import files
+
+        def write_to_full_disk(path, content):
+            with open("/dev/full", "wb", buffering=0) as disk:
+                disk.write(content)
+
+        monkeypatch.setattr(files, "write_bytes", write_to_full_disk)
+        assert train.main([*TINY, "--run-dir", str(tmp_path / "run")]) == 2
+        assert "No space left on device" in capsys.readouterr().err
+
+
+class TestGuards:
+    def test_a_diverging_run_names_the_layer(self, tmp_path, capsys):
+        arguments = [*TINY, "--bits", "f,f,f,f", "--learning-rate", "1e6", "--run-dir", str(tmp_path / "run")]
+        assert train.main(arguments) == 1
+        error = capsys.readouterr().err
+        assert "the training diverged" in error
+        assert "layer fc" in error
+
+    def test_patterns_known_to_be_unstable_are_announced(self, tmp_path, capsys):
+        arguments = [*TINY, "--epochs", "1", "--bits", "8,8,8,8", "--run-dir"]
+        train.main([*arguments, str(tmp_path / "paper"), "--beta", "1.5"])
+        assert "known to diverge" in capsys.readouterr().err
+        train.main([*arguments, str(tmp_path / "scaled")])
+        assert "known to diverge" not in capsys.readouterr().err
+
+    def test_eta_that_is_no_power_of_two_is_announced(self, tmp_path, capsys):
+        arguments = [*TINY, "--epochs", "1", "--schedule", "3@0,1@1", "--run-dir", str(tmp_path / "run")]
+        assert train.main(arguments) == 0
+        assert "power of two" in capsys.readouterr().err
+
+
+class TestTerminal:
+    def test_a_user_sees_the_run_and_nothing_else(self, tmp_path):
+        done = run_process(*TINY, "--epochs", "1", "--run-dir", "run", cwd=tmp_path)
+        assert (done.returncode, done.stderr) == (0, "")
+        for line in (
+            "data      digits 28x28x1",
+            "network   mlp, width 0.05, bits 2-8-8-8",
+            "eta       8@0",
+        ):
+            assert line in done.stdout
+        assert done.stdout.splitlines()[-1].startswith("test error ")
+
+    def test_help_is_quick_and_teaches(self, tmp_path):
+        start = time.monotonic()
+        done = run_process("--help", cwd=tmp_path)
+        assert time.monotonic() - start < 5
+        assert done.returncode == 0
+        assert "examples:" in done.stdout
+        assert "exit codes:" in done.stdout

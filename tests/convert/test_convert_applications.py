@@ -1,0 +1,81 @@
+"""Networks that were not written for this library."""
+
+import keras
+import numpy as np
+import pytest
+
+import wage_tf
+from support.float_networks import randomized
+from wage_tf import layers
+
+
+class Depthwise(keras.layers.DepthwiseConv2D):
+    """Stands in for the quantized layer, with its arguments."""
+
+    def __init__(self, *args, bits, alpha=None, **kwargs):
+        super().__init__(*args, **kwargs)
+        self.bits = bits
+        self.alpha = 1.0 if alpha is None else alpha
+
+    def call(self, inputs):
+        kernel = wage_tf.quantizers.quantize_weight(self.kernel, self.bits, self.alpha)
+        outputs = keras.ops.depthwise_conv(
+            inputs, kernel, strides=self.strides, padding=self.padding, dilation_rate=self.dilation_rate
+        )
+        return outputs if self.bias is None else outputs + self.bias
+
+
+@pytest.fixture
+def depthwise(monkeypatch):
+    if not hasattr(layers, "QDepthwiseConv2D"):
+        monkeypatch.setattr(layers, "QDepthwiseConv2D", Depthwise, raising=False)
+
+
+def separable():
+    image = keras.Input((8, 8, 3))
+    x = keras.layers.Rescaling(1 / 256)(image)
+    x = keras.layers.SeparableConv2D(6, 3, strides=2, depth_multiplier=2, use_bias=False, name="separable")(x)
+    x = keras.layers.ReLU()(keras.layers.BatchNormalization()(x))
+    x = keras.layers.DepthwiseConv2D(2, activation="relu", name="window")(x)
+    x = keras.layers.BatchNormalization()(x)
+    return keras.Model(image, keras.layers.Dense(3)(keras.layers.Flatten()(x)))
+
+
+def test_depthwise_and_separable_convolutions(depthwise):
+    model = randomized(separable())
+    images = np.random.default_rng(0).integers(0, 256, (8, 8, 8, 3)).astype(np.float32)
+    converted = wage_tf.quantize_model(model, "f-f-f-f", images=images)
+    wanted = model.predict(images, verbose=0)
+    np.testing.assert_allclose(converted.predict(images, verbose=0), wanted, rtol=1e-4, atol=1e-4)
+    names = [layer.name for layer in converted.layers]
+    assert names[2:5] == ["separable_depthwise", "separable_depthwise_quantized", "separable_pointwise"]
+
+
+def test_one_pattern_for_both_parts_of_a_separable_convolution(depthwise):
+    bits = {"separable": "4-8-8-8", "separable_pointwise": "3-8-8-8", "*": "8-8-8-8"}
+    converted = wage_tf.quantize_model(separable(), bits)
+    assert [str(converted.get_layer(f"separable_{part}").bits) for part in ("depthwise", "pointwise")] == [
+        "4-8-8-8",
+        "3-8-8-8",
+    ]
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    "build",
+    [
+        lambda **sizes: keras.applications.MobileNet(alpha=0.25, **sizes),
+        lambda **sizes: keras.applications.MobileNetV2(alpha=0.35, **sizes),
+    ],
+)
+def test_mobilenets_of_keras_applications(depthwise, build):
+    model = build(weights=None, input_shape=(32, 32, 3), classes=10)
+    images = np.random.default_rng(0).uniform(-1, 1, (8, 32, 32, 3)).astype(np.float32)
+    for layer in model.layers:
+        if isinstance(layer, keras.layers.BatchNormalization):
+            layer.momentum = 0.5
+    model(images, training=True)
+    wanted = model.predict(images, verbose=0)
+    floats, integers = (wage_tf.quantize_model(model, bits, images=images) for bits in ("f-f-f-f", "16-16-16-16"))
+    np.testing.assert_allclose(keras.ops.softmax(floats.predict(images, verbose=0)), wanted, atol=1e-3)
+    np.testing.assert_allclose(keras.ops.softmax(integers.predict(images, verbose=0)), wanted, atol=0.02)

@@ -1,0 +1,218 @@
+"""The converted network computes what the model computed, up to the rounding of float32 or of its grids."""
+
+import keras
+import numpy as np
+import pytest
+
+import wage_tf
+from support.float_networks import NETWORKS, network, pixels, randomized
+from wage_tf import integer
+from wage_tf.layers import QActivation, QConv2D, QDense, QError, QRescaling
+from wage_tf.losses import SumSquaredError
+from wage_tf.optimizers import IntegerSGD
+
+
+def scores(model, images):
+    """Outputs of a model before its softmax or sigmoid, those before a softmax with a mean of 0."""
+    outputs = model.predict(images, verbose=0).astype(np.float64)
+    config = str(model.layers[-1].get_config())
+    if "softmax" in config or "Softmax" in str(type(model.layers[-1])):
+        outputs = np.log(outputs)
+    return np.log(outputs / (1 - outputs)) if "sigmoid" in config else outputs
+
+
+def assert_close(actual, wanted, tolerance):
+    if not np.allclose(wanted.sum(-1), 0) and np.allclose(np.exp(wanted).sum(-1), 1):
+        actual, wanted = (each - each.mean(-1, keepdims=True) for each in (actual, wanted))
+    np.testing.assert_allclose(actual, wanted, rtol=0, atol=tolerance * np.abs(wanted).max())
+
+
+@pytest.mark.parametrize("name", NETWORKS)
+def test_float_widths_give_the_models_own_scores(name):
+    model = network(name)
+    images = pixels(model)
+    converted = wage_tf.quantize_model(model, "f-f-f-f", images=images)
+    assert_close(scores(converted, images), scores(model, images), 1e-4)
+
+
+@pytest.mark.parametrize("name", NETWORKS)
+def test_at_16_bits_every_scale_is_taken_back(name):
+    """The grids are in place: exponents, α and biases must fit each other, or scores would be off by powers of two."""
+    model = network(name)
+    images = pixels(model)
+    converted = wage_tf.quantize_model(model, "16-16-16-16", images=images)
+    assert any(layer.alpha != 1 for layer in converted.layers if hasattr(layer, "alpha"))
+    assert_close(scores(converted, images), scores(model, images), 0.01)
+
+
+@pytest.mark.parametrize("name", NETWORKS)
+@pytest.mark.parametrize("bits", ["8-8-8-8", "2-8-8-8"])
+def test_stored_weights_are_on_the_grid_that_training_updates(name, bits):
+    model = network(name)
+    converted = wage_tf.quantize_model(model, bits, images=pixels(model))
+    limit = 0.5 if bits.startswith("2") else 127 / 128
+    for layer in converted.layers:
+        if isinstance(layer, (QConv2D, QDense)):
+            codes = layer.kernel.numpy() * 128
+            np.testing.assert_array_equal(codes, np.round(codes))
+            assert limit / 2 < np.abs(layer.kernel.numpy()).max() <= limit
+
+
+def test_kernels_fill_the_grid_and_activations_do_not_saturate():
+    model = network("cnn")
+    images = pixels(model, 64)
+    converted = wage_tf.quantize_model(model, "8-8-8-8", images=images)
+    assert np.abs(converted.get_layer("conv").kernel.numpy()).max() > 0.5
+    hidden = keras.Model(converted.inputs, converted.get_layer("pool").output).predict(images, verbose=0)
+    assert 0.25 < hidden.max() <= 127 / 128
+    assert np.mean(hidden == 127 / 128) < 0.02
+
+
+def test_a_chain_is_proven_in_integers_and_goes_on_training_there():
+    """Without bias the chain of a converted network has its integer graph today."""
+    model = network("cnn", dtype="uint8")
+    images = pixels(model)
+    converted = wage_tf.quantize_model(model, "2-8-8-8", images=images, use_bias=False)
+    graph = integer.freeze(converted)
+    wanted = converted.predict(images, verbose=0)
+    codes = integer.infer(graph, images)
+    scale = wanted[codes != 0][0] / codes[codes != 0][0]
+    assert np.log2(scale) == np.round(np.log2(scale))
+    np.testing.assert_array_equal(codes * scale, wanted)
+
+    labels = np.arange(len(images)) % 4
+    converted.compile(IntegerSGD(2.0, bits=8, seed=3), SumSquaredError())
+    converted.train_on_batch(images, keras.utils.to_categorical(labels, 4))
+    trained = integer.train_step(graph, images, labels, log2_eta=1, seed=3, step=0)
+    kernels = [node.kernel.accumulators for node in trained.nodes if hasattr(node, "kernel")]
+    for layer, accumulators in zip((converted.get_layer("conv"), converted.get_layer("fc")), kernels, strict=True):
+        np.testing.assert_array_equal(layer.kernel.numpy() * 128, accumulators)
+
+
+def test_fresh_weights_are_wages_and_have_no_bias():
+    model = network("residual")
+    converted = wage_tf.quantize_model(model, "2-8-8-8", weights="fresh")
+    products = [layer for layer in converted.layers if isinstance(layer, (QConv2D, QDense))]
+    assert len(products) == 7
+    for layer in products:
+        assert not layer.use_bias
+        assert set(np.unique(layer.kernel.numpy())) <= {-0.5, 0.0, 0.5}
+    assert not any("bias" in variable.path for variable in converted.weights)
+
+
+def test_every_product_reads_from_the_grid():
+    """Also behind averages, sums and other products, where the model has no ReLU."""
+    for name in NETWORKS:
+        model = network(name)
+        converted = wage_tf.quantize_model(model, "8-8-8-8", images=pixels(model))
+        products = [layer for layer in converted.layers if isinstance(layer, (QConv2D, QDense))]
+        outputs = keras.Model(converted.inputs, [layer.input for layer in products])(pixels(model))
+        for values in outputs:
+            codes = np.asarray(values) * 128
+            np.testing.assert_array_equal(codes, np.round(codes))
+            assert np.abs(codes).max() <= 127
+
+
+def test_the_caller_keeps_the_model():
+    model = network("nested")
+    model.compile("adam", "categorical_crossentropy")
+    images = pixels(model)
+    before, config, weights = model.predict(images, verbose=0), model.get_config(), model.get_weights()
+    nodes = [len(layer._inbound_nodes) for layer in model.layers]
+    wage_tf.quantize_model(model, images=images)
+    assert model.get_config() == config
+    assert [len(layer._inbound_nodes) for layer in model.layers] == nodes
+    for old, new in zip(weights, model.get_weights(), strict=True):
+        np.testing.assert_array_equal(old, new)
+    np.testing.assert_array_equal(model.predict(images, verbose=0), before)
+    model.train_on_batch(images, np.eye(3)[np.arange(len(images)) % 3])
+
+
+def test_two_conversions_are_the_same_and_survive_a_file(tmp_path):
+    model = network("residual")
+    images = pixels(model)
+    converted, again = (wage_tf.quantize_model(model, "2-8-8-8") for _ in range(2))
+    converted.save(tmp_path / "converted.keras")
+    loaded = keras.models.load_model(tmp_path / "converted.keras")
+    wanted = converted.predict(images, verbose=0)
+    np.testing.assert_array_equal(again.predict(images, verbose=0), wanted)
+    np.testing.assert_array_equal(loaded.predict(images, verbose=0), wanted)
+
+
+def test_the_layers_of_a_small_cnn():
+    converted = wage_tf.quantize_model(network("cnn"))
+    kinds = [type(layer) for layer in converted.layers]
+    assert kinds == [
+        keras.layers.InputLayer,
+        QRescaling,
+        QConv2D,
+        QActivation,
+        keras.layers.MaxPooling2D,
+        keras.layers.Flatten,
+        QDense,
+        QError,
+    ]
+    assert (converted.layers[1].scale, converted.layers[1].offset) == (1 / 256, 0.0)
+    assert converted.get_layer("conv").use_bias
+    assert converted.name == "net"
+
+
+@pytest.mark.parametrize(
+    ("rescaling", "images", "expected"),
+    [
+        (keras.layers.Rescaling(1 / 255), None, (1 / 256, 0.0)),
+        (keras.layers.Rescaling(1 / 127.5, offset=-1), None, (1 / 128, -1.0)),
+        (keras.layers.Normalization(mean=3.0, variance=4.0), None, (1 / 128, -1.0)),
+        (None, np.full((1, 8, 8, 3), 1.0), (1.0, 0.0)),
+        (None, np.linspace(-3, 2, 192).reshape(1, 8, 8, 3), (1 / 4, 0.0)),
+        (None, np.full((1, 8, 8, 3), 255.0), (1 / 256, 0.0)),
+        (None, np.full((1, 8, 8, 3), 60.0), (1 / 256, 0.0)),  # whole numbers: a dark image
+        (None, np.full((1, 8, 8, 3), 60.5), (1 / 64, 0.0)),
+    ],
+)
+def test_pixels_are_rescaled_by_a_power_of_two(rescaling, images, expected):
+    parts = [keras.layers.Flatten(), keras.layers.Dense(2)]
+    model = randomized(keras.Sequential([keras.Input((8, 8, 3)), *([] if rescaling is None else [rescaling]), *parts]))
+    converted = wage_tf.quantize_model(model, "f-f-f-f", images=images)
+    rescale = converted.get_layer("rescale")
+    assert (rescale.scale, rescale.offset) == expected
+    inputs = pixels(model, 4) / 255.0 if images is None else images
+    np.testing.assert_allclose(
+        converted.predict(inputs, verbose=0), model.predict(inputs, verbose=0), rtol=1e-3, atol=1e-3
+    )
+
+
+def test_inputs_of_unknown_range_get_a_warning():
+    model = keras.Sequential([keras.Input((8,)), keras.layers.Dense(2)])
+    with pytest.warns(UserWarning, match="taken for raw pixels, 0 to 255; give some inputs"):
+        wage_tf.quantize_model(model)
+
+
+@pytest.mark.parametrize("relu6", [{"activation": "relu6"}, {"activation": keras.layers.ReLU(6)}])
+def test_relu6_ends_at_6_in_float_and_at_a_power_of_two_on_the_grid(relu6):
+    model = keras.Sequential([keras.Input((1,), dtype="uint8"), keras.layers.Dense(1, **relu6), keras.layers.Dense(1)])
+    model.set_weights([np.array([[1 / 16]]), np.zeros(1), np.ones((1, 1)), np.zeros(1)])
+    images = np.arange(256, dtype=np.uint8)[:, None]
+    converted = [wage_tf.quantize_model(model, bits, images=images) for bits in ("f-f-f-f", "16-16-16-16")]
+    values, grid = (each.predict(images, verbose=0)[:, 0] for each in converted)
+    np.testing.assert_array_equal(values, np.minimum(images[:, 0] / 16, 6))
+    np.testing.assert_allclose(grid, np.minimum(images[:, 0] / 16, 8), atol=1e-3)
+
+
+def test_a_model_of_mixed_precision_is_converted_to_float32_simulation():
+    keras.config.set_dtype_policy("mixed_float16")
+    try:
+        model = network("cnn")
+        converted = wage_tf.quantize_model(model, "8-8-8-8")
+    finally:
+        keras.config.set_dtype_policy("float32")
+    assert {layer.compute_dtype for layer in converted.layers[1:]} == {"float32"}
+    assert converted.predict(pixels(model), verbose=0).dtype == np.float32
+
+
+def test_frozen_layers_stay_frozen():
+    model = network("cnn")
+    model.get_layer("conv").trainable = False
+    converted = wage_tf.quantize_model(model)
+    assert not converted.get_layer("conv").trainable
+    assert converted.get_layer("fc").trainable

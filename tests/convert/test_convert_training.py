@@ -1,0 +1,126 @@
+"""A network that was trained in float32 goes on as integers: the way from a Keras user's model to a WAGE run."""
+
+import keras
+import numpy as np
+import pytest
+
+import wage_tf
+from support.float_networks import network, pixels
+from wage_tf import convert
+from wage_tf.datasets import Dataset
+from wage_tf.errors import UserError
+from wage_tf.losses import SumSquaredError
+from wage_tf.metrics import ErrorRate
+from wage_tf.optimizers import IntegerSGD
+
+layers = keras.layers
+SPARSE = keras.losses.SparseCategoricalCrossentropy
+
+
+def perceptron():
+    """With batch normalization and the scaling of its pixels, as Keras users write it."""
+    model = keras.Sequential([keras.Input((8, 8, 1)), layers.Rescaling(1 / 255), layers.Flatten()])
+    for _ in range(2):
+        model.add(layers.Dense(256, use_bias=False))
+        model.add(layers.BatchNormalization(momentum=0.9))
+        model.add(layers.ReLU())
+    model.add(layers.Dense(10, activation="softmax"))
+    return model
+
+
+@pytest.mark.slow
+def test_three_epochs_at_2_bits_reach_the_float_networks_error_and_8_bits_have_it_at_once(digits):
+    images, labels = digits
+    order = np.random.default_rng(0).permutation(len(images))
+    train, test = order[:1400], order[1400:]
+    model = perceptron()
+    model.compile("adam", "categorical_crossentropy", metrics=[ErrorRate()])
+    model.fit(images[train], labels[train], batch_size=32, epochs=12, verbose=0)
+    float_error = model.evaluate(images[test], labels[test], verbose=0, return_dict=True)["error"]
+    assert float_error < 4
+
+    wide, narrow = (wage_tf.quantize_model(model, bits, images=images[train]) for bits in ("8-8-8-8", "2-8-8-8"))
+    rate = keras.optimizers.schedules.PiecewiseConstantDecay([88], [1.0, 0.25])
+    for converted in (wide, narrow):
+        converted.compile(IntegerSGD(rate, seed=0), convert.loss_for(model), metrics=[ErrorRate()])
+    narrow.fit(images[train], labels[train], batch_size=32, epochs=3, verbose=0)
+    for converted in (wide, narrow):
+        error = converted.evaluate(images[test], labels[test], verbose=0, return_dict=True)["error"]
+        assert error <= float_error + 0.5
+
+
+@pytest.mark.parametrize("bits", ["2-8-8-8", "8-8-8-8", "2-8-f-f"])
+def test_a_step_of_training_keeps_stored_weights_on_their_grid(bits):
+    model = network("residual")
+    images = pixels(model, 8)
+    converted = wage_tf.quantize_model(model, bits, images=images)
+    before = [layer.kernel.numpy() for layer in converted.layers if hasattr(layer, "alpha")]
+    converted.compile(IntegerSGD(1.0 if "f" not in bits else 1e-3, bits=bits, seed=0), convert.loss_for(model))
+    converted.train_on_batch(images, np.eye(3)[np.arange(8) % 3])
+    after = [layer.kernel.numpy() for layer in converted.layers if hasattr(layer, "alpha")]
+    assert all((old != new).any() for old, new in zip(before, after, strict=True))
+    if "f" not in bits:
+        assert all((kernel * 128 == np.round(kernel * 128)).all() for kernel in after)
+
+
+@pytest.mark.parametrize(
+    ("activation", "loss", "expected"),
+    [
+        ("softmax", None, keras.losses.CategoricalCrossentropy),
+        ("softmax", "categorical_crossentropy", keras.losses.CategoricalCrossentropy),
+        ("softmax", "sparse_categorical_crossentropy", SPARSE),
+        (
+            None,
+            keras.losses.SparseCategoricalCrossentropy(from_logits=True),
+            keras.losses.SparseCategoricalCrossentropy,
+        ),
+        (None, keras.losses.categorical_crossentropy, keras.losses.CategoricalCrossentropy),
+        ("sigmoid", None, keras.losses.BinaryCrossentropy),
+        (None, "binary_crossentropy", keras.losses.BinaryCrossentropy),
+        (None, "mse", SumSquaredError),
+        (None, None, SumSquaredError),
+    ],
+)
+def test_the_loss_takes_over_what_is_taken_off_the_end(activation, loss, expected):
+    model = keras.Sequential([keras.Input((3,)), layers.Dense(2, activation=activation)])
+    if loss is not None:
+        model.compile(loss=loss)
+    found = convert.loss_for(model)
+    assert type(found) is expected
+    assert found.reduction == "sum"
+    assert expected is SumSquaredError or found.from_logits
+
+
+def test_the_loss_of_the_converted_network_is_the_models():
+    model = network("cnn")
+    model.compile(loss="categorical_crossentropy")
+    images, labels = pixels(model), np.eye(4)[np.arange(16) % 4]
+    converted = wage_tf.quantize_model(model, "f-f-f-f", images=images)
+    converted.compile(loss=convert.loss_for(model))
+    wanted = 16 * model.evaluate(images, labels, batch_size=16, verbose=0)
+    np.testing.assert_allclose(converted.evaluate(images, labels, batch_size=16, verbose=0), wanted, rtol=1e-4)
+
+
+class TestQuantizeFor:
+    """What `train.py --from` needs: a model for a data set."""
+
+    def data(self, shape=(8, 8, 3), classes=4):
+        images = np.random.default_rng(0).integers(0, 256, (64, *shape)).astype(np.uint8)
+        return Dataset.from_arrays("own", images, np.arange(64) % classes)
+
+    def test_calibrates_with_the_training_images(self):
+        model, data = network("cnn"), self.data()
+        converted = convert.quantize_for(data, model, "8-8-8-8", weights="keep", use_bias=False)
+        wanted = wage_tf.quantize_model(model, "8-8-8-8", images=data.probe_batch(64)[0], use_bias=False)
+        for own, other in zip(converted.get_weights(), wanted.get_weights(), strict=True):
+            np.testing.assert_array_equal(own, other)
+        converted.compile(IntegerSGD(1.0, seed=0), convert.loss_for(model))
+        converted.fit(data.train_batches(16, 1), epochs=1, steps_per_epoch=4, verbose=0)
+
+    def test_images_of_another_size(self):
+        with pytest.raises(UserError, match=r"images: the model takes \(None, 8, 8, 3\); received \(64, 8, 8, 1\)"):
+            convert.quantize_for(self.data(shape=(8, 8, 1)), network("cnn"))
+
+    def test_another_number_of_classes(self):
+        with pytest.raises(UserError, match=r"model net: gives scores of \(4,\), own has 5 classes; give a model of"):
+            convert.quantize_for(self.data(classes=5), network("cnn"))

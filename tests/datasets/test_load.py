@@ -1,0 +1,222 @@
+"""Tests of wage_tf.datasets: the embedded digits, one's own arrays and folders of images, and their errors."""
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from support.batches import assert_same
+from wage_tf import datasets
+from wage_tf.datasets import Dataset, folder
+from wage_tf.errors import UserError
+
+
+@pytest.fixture(scope="module")
+def digits():
+    return datasets.load("digits")
+
+
+class TestDigits:
+    def test_split_is_fixed(self, digits):
+        from sklearn.datasets import load_digits
+
+        target = load_digits().target
+        assert (digits.train_size, digits.test_size) == (1437, 360)
+        assert digits.input_shape == (28, 28, 1)
+        assert digits.class_names == tuple("0123456789")
+        _, train_labels = digits.probe_batch(1437)
+        np.testing.assert_array_equal(train_labels.argmax(1), np.delete(target, np.s_[::5]))
+        test_labels = np.concatenate([labels.numpy() for _, labels in digits.test_batches(100)])
+        np.testing.assert_array_equal(test_labels.argmax(1), target[::5])
+
+    def test_pixels_span_the_range(self, digits):
+        images, _ = digits.probe_batch(100)
+        assert images.dtype == np.uint8
+        assert images.min() == 0
+        assert images.max() > 230
+
+    def test_limit_keeps_the_first_training_images_and_the_test_set(self, digits):
+        limited = datasets.load("digits", limit=50)
+        assert (limited.train_size, limited.test_size, limited.num_classes) == (50, 360, 10)
+        assert_same([limited.probe_batch(50)], [digits.probe_batch(50)])
+
+    def test_limit_beyond_the_end_keeps_all(self):
+        assert datasets.load("digits", limit=10**6).train_size == 1437
+
+
+class TestFromArrays:
+    images = np.zeros((4, 2, 2, 1), np.uint8)
+    labels = np.array([0, 1, 0, 1])
+
+    def test_column_of_labels(self):
+        data = Dataset.from_arrays("mine", self.images, self.labels[:, None], class_names=["a", "b", "c"])
+        assert (data.num_classes, data.class_names, data.test_size) == (3, ("a", "b", "c"), 0)
+
+    @pytest.mark.parametrize(
+        ("arrays", "message"),
+        [
+            ({"x_train": images.astype(np.float32)}, "mine: train images must be uint8 .* received float32"),
+            ({"x_train": images[0]}, r"received uint8 \[2, 2, 1\]"),
+            ({"x_train": images[:0], "y_train": labels[:0]}, r"received uint8 \[0, 2, 2, 1\]"),
+            ({"y_train": labels[:3]}, r"one integer for each of 4 images, received int64 \[3\]"),
+            ({"y_train": labels / 2}, "received float64"),
+            ({"y_train": labels - 1}, "mine: train labels must be 0 to .*, received -1"),
+            ({"y_train": labels * 0}, "at least two classes are needed, received 1"),
+            ({"y_train": labels * 9, "class_names": ["a", "b"]}, "labels must be 0 to 1, received 9"),
+            ({"x_test": images}, "give both x_test and y_test"),
+            (
+                {"x_test": images[:, :1], "y_test": labels},
+                r"test images have shape \(1, 2, 1\), training images \(2, 2, 1\)",
+            ),
+            ({"x_test": images, "y_test": labels + 1, "class_names": "ab"}, "test labels must be 0 to 1, received 2"),
+        ],
+    )
+    def test_errors(self, arrays, message):
+        with pytest.raises(UserError, match=message):
+            Dataset.from_arrays("mine", **{"x_train": self.images, "y_train": self.labels, **arrays})
+
+
+class TestLoadErrors:
+    def test_unknown_name(self):
+        with pytest.raises(UserError, match=r"unknown data set 'mnits': choose one of digits, mnist, .*folder's path"):
+            datasets.load("mnits")
+
+    @pytest.mark.parametrize("argument", ["limit", "image_size"])
+    def test_less_than_one(self, argument):
+        with pytest.raises(UserError, match=f"{argument} must be at least 1, received 0"):
+            datasets.load("digits", **{argument: 0})
+
+    def test_image_size_of_a_fixed_size_data_set(self):
+        with pytest.raises(UserError, match="image_size is for image folders and imagenet2012, not for digits"):
+            datasets.load("digits", image_size=32)
+
+    def test_names(self):
+        assert datasets.names() == (
+            *("digits", "mnist", "fashion_mnist", "cifar10", "cifar100", "svhn_cropped", "imagenet2012"),
+        )
+
+
+def save(path, value=0, size=(6, 4), mode="RGB"):
+    path.parent.mkdir(parents=True, exist_ok=True)
+    colour = value if mode in ("L", "P") else (value,) * len(mode)
+    Image.new(mode, size, colour).save(path)
+
+
+@pytest.fixture
+def images(tmp_path):
+    """A folder with 4 cats, 2 dogs for training and one of each to test; an image's grey level is its number."""
+    for number in range(4):
+        save(tmp_path / "train" / "cat" / f"{number}.png", number)
+    for number in (10, 11):
+        save(tmp_path / "train" / "dog" / f"{number}.bmp", number)
+    save(tmp_path / "test" / "cat" / "20.png", 20)
+    save(tmp_path / "test" / "dog" / "21.PNG", 21)
+    return tmp_path
+
+
+class TestFolder:
+    def test_loads(self, images):
+        data = datasets.load(f"{images}/")
+        assert (data.name, data.class_names) == (images.name, ("cat", "dog"))
+        assert (data.input_shape, data.train_size, data.test_size) == ((4, 6, 3), 6, 2)
+        pixels, labels = data.probe_batch(6)
+        assert {(image[0, 0, 0], label) for image, label in zip(pixels, labels.argmax(1), strict=True)} == {
+            *((0, 0), (1, 0), (2, 0), (3, 0), (10, 1), (11, 1))
+        }
+
+    def test_classes_are_mixed_evenly(self, images):
+        _, labels = datasets.load(images).probe_batch(6)
+        assert labels[:3].argmax(1).sum() == labels[3:].argmax(1).sum() == 1
+
+    def test_limit(self, images):
+        data = datasets.load(images, limit=3)
+        assert (data.train_size, data.test_size) == (3, 2)
+        assert_same([data.probe_batch(3)], [datasets.load(images).probe_batch(3)])
+
+    def test_relative_path(self, images, monkeypatch):
+        monkeypatch.chdir(images.parent)
+        assert datasets.load(images.name).train_size == 6
+
+    def test_hidden_files_and_folders_are_ignored(self, images):
+        (images / "train" / ".cache").mkdir()
+        (images / "train" / "cat" / ".DS_Store").write_bytes(b"x")
+        assert datasets.load(images).train_size == 6
+
+    def test_without_test_folder(self, tmp_path):
+        save(tmp_path / "train" / "a" / "0.png", mode="L")
+        save(tmp_path / "train" / "b" / "0.png", mode="L")
+        data = datasets.load(tmp_path)
+        assert (data.test_size, data.input_shape) == (0, (4, 6, 1))
+
+    def test_image_size_resizes_the_shorter_side_and_crops_the_centre(self, tmp_path):
+        stripes = np.zeros((8, 16, 3), np.uint8)
+        stripes[:, :4], stripes[:, 4:12], stripes[:, 12:] = 10, 100, 200
+        for name in ("a", "b"):
+            (tmp_path / "train" / name).mkdir(parents=True)
+            Image.fromarray(stripes).save(tmp_path / "train" / name / "0.png")
+        save(tmp_path / "train" / "b" / "1.png", 100, size=(5, 20))
+        data = datasets.load(tmp_path, image_size=4)
+        assert data.input_shape == (4, 4, 3)
+        np.testing.assert_array_equal(data.probe_batch(3)[0], 100)
+
+    @pytest.mark.parametrize(
+        ("spoil", "message"),
+        [
+            (lambda root: (root / "train").rename(root / "training"), "has no folder 'train'"),
+            (lambda root: [p.rename(root / p.name) for p in (root / "train").iterdir()], "holds 0 class folders"),
+            (lambda root: (root / "train" / "dog").rename(root / "x"), "holds 1 class folders"),
+            (lambda root: (root / "train" / "ant").mkdir(), "ant holds no images"),
+            (lambda root: [p.unlink() for p in (root / "test").rglob("*.*")], "test.* holds no images"),
+            (lambda root: (root / "train" / "cat" / "a.txt").write_text("x"), r"a\.txt is not an image file"),
+            (lambda root: (root / "train" / "cat" / "sub.png").mkdir(), r"sub\.png is not an image file"),
+            (lambda root: (root / "train" / "cat" / "1.png").write_bytes(b"x"), r"1\.png cannot be read as an image"),
+            (lambda root: (root / "train" / "cat" / "1.png").write_bytes(b""), r"1\.png cannot be read as an image"),
+            (
+                lambda root: save(root / "train" / "dog" / "big.png", size=(7, 4)),
+                r"big\.png is 7x4 .*give image_size",
+            ),
+            (lambda root: save(root / "test" / "dog" / "big.png", size=(7, 4)), r"big\.png is 7x4 .*give image_size"),
+            (lambda root: save(root / "train" / "dog" / "grey.png", mode="L"), r"grey\.png has 1 channels, .* has 3"),
+            (lambda root: save(root / "train" / "dog" / "a.png", mode="RGBA"), r"a\.png has colour mode RGBA: convert"),
+            (lambda root: save(root / "train" / "dog" / "p.png", mode="P"), r"p\.png has colour mode P: convert"),
+            (lambda root: save(root / "train" / "dog" / "c.jpg", mode="CMYK"), r"c\.jpg has colour mode CMYK: convert"),
+            (lambda root: save(root / "test" / "emu" / "0.png"), "emu is a class without training images"),
+        ],
+    )
+    def test_errors_name_the_culprit_in_one_line(self, images, spoil, message):
+        spoil(images)
+        with pytest.raises(UserError, match=message) as error:
+            datasets.load(images)
+        assert "\n" not in str(error.value)
+
+    @pytest.mark.parametrize("extension", ["jpg", "png", "tif"])
+    def test_a_cameras_orientation_is_applied(self, extension, tmp_path):
+        upright = np.zeros((8, 16, 3), np.uint8)
+        upright[:, :8] = 200
+        for name in ("a", "b"):
+            (tmp_path / "train" / name).mkdir(parents=True)
+            Image.fromarray(upright).save(tmp_path / "train" / name / f"0.{extension}")
+        turned = Image.fromarray(np.rot90(upright))
+        exif = turned.getexif()
+        exif[0x0112] = 6
+        turned.save(tmp_path / "train" / "b" / f"1.{extension}", exif=exif)
+        data = datasets.load(tmp_path)
+        assert data.input_shape == (8, 16, 3)
+        np.testing.assert_allclose(data.probe_batch(3)[0], np.stack([upright] * 3), atol=3)
+
+    @pytest.mark.parametrize("extension", ["png", "jpg"])
+    def test_truncated_image(self, images, extension):
+        path = images / "train" / "cat" / f"torn.{extension}"
+        noise = np.random.default_rng(0).integers(0, 256, (40, 60, 3), dtype=np.uint8)
+        Image.fromarray(noise).save(path)
+        path.write_bytes(path.read_bytes()[:-600])
+        with pytest.raises(UserError, match=rf"torn\.{extension} cannot be read as an image .*truncated"):
+            datasets.load(images, image_size=4)
+
+    def test_missing_folder(self, tmp_path):
+        with pytest.raises(UserError, match="nowhere is not a folder"):
+            datasets.load(tmp_path / "nowhere")
+
+    def test_too_much_for_memory(self, images, monkeypatch):
+        monkeypatch.setattr(folder, "_physical_memory", lambda: 1000)
+        with pytest.raises(UserError, match=r"8 images of 4x6x3 need .* GiB of memory"):
+            datasets.load(images)

@@ -1,0 +1,213 @@
+"""Whole networks against the NumPy engine: every activation, error, gradient and stored weight of several steps."""
+
+import keras
+import numpy as np
+import pytest
+from hypothesis import HealthCheck, Phase, given, settings
+from hypothesis import strategies as st
+
+import models
+from integer.test_random_graphs import Network as RandomNetwork
+from support.images import random_images
+from wage_tf import integer, native
+from wage_tf.errors import UserError
+from wage_tf.native import network as native_network
+from wage_tf.native.network import Network
+
+pytestmark = pytest.mark.usefixtures("native_engine")
+
+LOG2_ETA, SEED = 3, 5
+
+
+def frozen(name, bits, shape, width):
+    keras.utils.set_random_seed(0)
+    return integer.freeze(models.build(name, bits, shape, 10, width=width))
+
+
+def assert_steps_equal(graph, batch, steps, count=None, **options):
+    """Trains by both engines and compares what every node leaves behind."""
+    classes = graph.output.shape[-1]
+    network = Network(graph, batch, training=True, keep=True, **options)
+    count = count or batch
+    for step in range(steps):
+        images = random_images(graph.input_shape, count, seed=step)
+        labels = (np.arange(count) + step) % classes
+        outputs = integer.forward(graph, images)
+        gradients, errors = integer.backward(graph, outputs, images, labels)
+        scores = network.train_step(images, labels, LOG2_ETA, SEED, step)
+        assert np.array_equal(scores, outputs[graph.nodes[-1].name].codes)
+        for name, tensor in network.program.by_name.items():
+            assert same(network.values(tensor, count), outputs[name].codes), f"{name}: output of step {step}"
+        compared = [name for name, tensor in network.program.by_name.items() if compares(network.program, tensor)]
+        for name in compared:
+            error = network.error(network.program.by_name[name], count)
+            assert same(error, errors[name].codes), f"{name}: error of step {step}"
+        for node in network.program.nodes:
+            if node.gradient is not None:
+                name = node.parameter[0]
+                assert np.array_equal(network.gradient(node), gradients[name].codes), f"{name}: gradient of step {step}"
+        graph = integer.update(graph, gradients, LOG2_ETA, SEED, step)
+        assert_same_parameters(network.graph(), graph)
+        images = images[: max(1, count - 1)]
+        assert np.array_equal(Network(graph, batch, **options).infer(images), integer.infer(graph, images))
+    return network
+
+
+def compares(program, tensor):
+    """Whether a tensor's error is kept as the engine has it: before Q_A's mask, which the runtime does at once."""
+    return tensor.error is not None and tensor.gate is None and tensor.error in owners(program, tensor)
+
+
+def owners(program, tensor):
+    """The tensor's own buffer, unless others that come after write to it too."""
+    return [tensor.error] if [t.error for t in program.tensors].count(tensor.error) == 1 else []
+
+
+def same(values, codes):
+    return np.array_equal(values.reshape(len(values), -1), codes.reshape(len(codes), -1))
+
+
+def assert_same_parameters(actual, expected):
+    for name, parameter in expected.parameters.items():
+        other = actual.parameters[name]
+        assert np.array_equal(other.codes, parameter.codes), name
+        assert np.array_equal(other.accumulators, parameter.accumulators), name
+        assert other.codes.dtype == parameter.codes.dtype
+        assert other.accumulators.dtype == parameter.accumulators.dtype
+
+
+@pytest.mark.parametrize("isa", list(native.instruction_sets()) if native.available() else [])
+@pytest.mark.parametrize("threads", [1, 3])
+def test_lenet5(isa, threads):
+    network = assert_steps_equal(frozen("lenet5", "2-8-8-8", (28, 28, 1), 1.0), 6, 3, isa=isa, threads=threads)
+    assert not network.program.wide
+
+
+@pytest.mark.parametrize("isa", list(native.instruction_sets()) if native.available() else [])
+def test_vgg7(isa):
+    network = assert_steps_equal(frozen("vgg7", "2-8-8-8", (32, 32, 3), 0.25), 4, 3, isa=isa, threads=2)
+    assert not network.program.wide
+
+
+@pytest.mark.parametrize(
+    ("name", "bits", "shape", "wide"),
+    [
+        ("mlp", "1-8-8-8", (9, 9, 1), False),
+        ("mlp", "8-8-4-8", (9, 9, 1), False),
+        ("lenet5", "4-4-12-6", (17, 16, 3), False),
+        ("lenet5", "3-12-16-9", (16, 16, 1), True),
+        ("lenet5", "16-8-8-8", (16, 16, 1), True),
+        ("alexnet", "2-8-8-8", (67, 63, 3), True),
+    ],
+)
+def test_other_patterns_and_networks(name, bits, shape, wide):
+    network = assert_steps_equal(frozen(name, bits, shape, 0.05), 3, 2)
+    assert network.program.wide == wide
+
+
+def test_a_smaller_last_batch():
+    assert_steps_equal(frozen("lenet5", "2-8-8-8", (16, 16, 1), 0.1), 7, 2, count=3, threads=4)
+
+
+def test_buffers_that_share_their_place_change_nothing():
+    graph = frozen("vgg7", "2-8-8-8", (32, 32, 3), 0.125)
+    images, labels = random_images((32, 32, 3), 5), np.arange(5)
+    sharing, keeping = (Network(graph, 5, training=True, keep=keep) for keep in (False, True))
+    for step in range(3):
+        scores = [network.train_step(images, labels, LOG2_ETA, SEED, step) for network in (sharing, keeping)]
+        assert np.array_equal(*scores)
+    assert_same_parameters(sharing.graph(), keeping.graph())
+    assert sharing.arena_bytes < 0.7 * keeping.arena_bytes
+
+
+@pytest.mark.slow
+@given(data=st.data(), seed=st.integers(0, 100))
+@settings(
+    max_examples=25, deadline=None, phases=[Phase.explicit, Phase.generate], suppress_health_check=list(HealthCheck)
+)
+def test_random_networks(data, seed):
+    keras.utils.set_random_seed(seed)
+    graph = integer.freeze(RandomNetwork(data).model())
+    threads = data.draw(st.integers(1, 3))
+    isa = data.draw(st.sampled_from(list(native.instruction_sets())))
+    assert_steps_equal(graph, 4, 2, threads=threads, isa=isa)
+
+
+def test_int64_gradients(monkeypatch):
+    """The batch from which on conv1's gradient could pass 2^31, forced upon a small one."""
+    monkeypatch.setattr(native_network.bounds, "_INT32_GRADIENTS", 1)
+    network = assert_steps_equal(frozen("lenet5", "2-8-8-8", (16, 16, 1), 0.1), 4, 2)
+    assert all(node.layer["wide_gradient"] for node in network.program.nodes if node.kind == "LINEAR")
+
+
+def test_two_networks_at_once():
+    """Threads of Python train two networks at the same time; each ends where it ends alone."""
+    import threading
+
+    graphs = [frozen("lenet5", "2-8-8-8", (16, 16, 1), width) for width in (0.1, 0.2)]
+    images, labels = random_images((16, 16, 1), 8), np.arange(8)
+    networks = [Network(graph, 8, training=True, threads=2) for graph in graphs]
+
+    def train(network):
+        for step in range(20):
+            network.train_step(images, labels, LOG2_ETA, SEED, step)
+
+    threads = [threading.Thread(target=train, args=(network,)) for network in networks]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    for graph, network in zip(graphs, networks, strict=True):
+        for step in range(20):
+            graph = integer.train_step(graph, images, labels, LOG2_ETA, SEED, step)
+        assert_same_parameters(network.graph(), graph)
+
+
+@pytest.mark.parametrize(
+    ("images", "labels", "message"),
+    [
+        (np.zeros((0, 5, 5, 1), np.uint8), np.zeros(0, int), "images: 1 to 4 at once; received 0"),
+        (np.zeros((5, 5, 5, 1), np.uint8), np.zeros(5, int), "images: 1 to 4 at once; received 5"),
+        (np.zeros((2, 5, 5, 1), np.int8), np.zeros(2, int), r"images: uint8 .*; received int8 of shape \(2, 5, 5, 1\)"),
+        (np.zeros((2, 5, 6, 1), np.uint8), np.zeros(2, int), r"images: uint8 of shape \[batch, 5, 5, 1\]; received"),
+        (np.zeros((2, 5, 5), np.uint8), np.zeros(2, int), "images: uint8"),
+        ([[0]], np.zeros(1, int), "images: uint8 .* received list"),
+        (np.zeros((4, 5, 5, 1), np.uint8)[::2], np.zeros(2, int), "images: one contiguous block"),
+        (np.zeros((2, 5, 5, 1), np.uint8), np.array([0, 10]), "labels: class numbers 0 to 9; received 10"),
+        (np.zeros((2, 5, 5, 1), np.uint8), np.array([-1, 0]), "labels: class numbers 0 to 9; received -1"),
+        (np.zeros((2, 5, 5, 1), np.uint8), np.array([0.0, 1.0]), r"labels: .* received float64 of shape \(2,\)"),
+        (np.zeros((2, 5, 5, 1), np.uint8), np.zeros(3, int), r"labels: .* received int64 of shape \(3,\)"),
+        (np.zeros((2, 5, 5, 1), np.uint8), [0, 1], "labels: .* received list"),
+    ],
+)
+def test_wrong_batches_change_nothing(images, labels, message):
+    graph = frozen("mlp", "2-8-8-8", (5, 5, 1), 0.05)
+    network = Network(graph, 4, training=True)
+    with pytest.raises(UserError, match=message):
+        network.train_step(images, labels, LOG2_ETA, SEED, 0)
+    assert_same_parameters(network.graph(), graph)
+
+
+def test_wrong_settings_are_refused():
+    graph = frozen("mlp", "2-8-8-8", (5, 5, 1), 0.05)
+    for batch in (0, -1, 2.5, True):
+        with pytest.raises(UserError, match="batch: an integer from 1"):
+            Network(graph, batch)
+    with pytest.raises(UserError, match=r"learning rate: .* received 2\^31"):
+        Network(graph, 1, training=True).train_step(np.zeros((1, 5, 5, 1), np.uint8), np.zeros(1, int), 31, SEED, 0)
+    with pytest.raises(UserError, match=r"WAGE_ISA: one of .*portable.*; received 'mmx'"):
+        Network(graph, 1, isa="mmx")
+    with pytest.raises(UserError, match=r"fc1: .*k_G = f"):
+        Network(frozen("mlp", "2-8-f-f", (5, 5, 1), 0.05), 1, training=True)
+
+
+def test_an_arena_that_memory_does_not_hold_is_refused():
+    graph = frozen("vgg7", "2-8-8-8", (32, 32, 3), 1.0)
+    with pytest.raises(UserError, match=r"native engine: a batch of 1048576 needs \d+ MB of memory; this machine has"):
+        Network(graph, 2**20, training=True)
+
+
+def test_the_environment_chooses_the_instruction_set(monkeypatch):
+    graph = frozen("mlp", "2-8-8-8", (5, 5, 1), 0.05)
+    monkeypatch.setenv("WAGE_ISA", "portable")
+    assert Network(graph, 1).isa == "portable"

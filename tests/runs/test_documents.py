@@ -1,0 +1,104 @@
+"""Every JSON file of a run and of a search: whatever is wrong in it is one line that names the file and the entry."""
+
+from __future__ import annotations
+
+import json
+
+import pytest
+
+from support.written_runs import configuration
+from wage_tf import recipes
+from wage_tf.bits import NetworkBits
+from wage_tf.errors import UserError
+from wage_tf.runs.directory import Results, RunDirectory
+from wage_tf.search import best
+from wage_tf.search.directory import SearchConfig, SearchDirectory
+from wage_tf.search.records import TrialRecord
+
+BITS = NetworkBits.parse({"fc1": "8-8-8-8", "*": "2-8-8-f"})
+CONFIG = configuration()
+SEARCH = SearchConfig(
+    dataset="digits", data_dir=None, image_size=None, limit=None, validation=9, data=CONFIG.data,
+    recipe=recipes.get("digits"), model="mlp", width=1.0, widths={"weights": ("2", "8")}, per_layer=(),
+    learning_rates=(8.0,), oracle="grid", max_trials=None, epochs=1, executions=1, seed=0, cost="energy",
+    cost_of="inference", cost_weight=1.0, max_cost=None, max_error=None, keep="front", histogram_freq=0,
+)  # fmt: skip
+RECORD = TrialRecord(
+    trial="0", values={"weights": "2"}, pattern="2-8-8-8", bits=BITS, schedule=((0, 8.0),), epochs=1,
+    status="completed", reason="", errors=(30.0,), costs={"energy": 0.5}, cost=0.5, score=30.5, seconds=1.0,
+    training_seconds=1.0,
+)  # fmt: skip
+RESULTS = Results(
+    test_error=1.5, best_test_error=1.5, best_epoch=1, train_error=2.5, epochs=1, seed=0, bits=BITS, model="mlp",
+    dataset="digits", seconds=1.0, versions={"python": "3"},
+)  # fmt: skip
+BEST = best.Best(
+    config=CONFIG, pattern="2-8-8-8", trial="0", validation_error=30.0, validation_error_spread=1.0, test_error=1.5,
+    cost=0.5, costs={"energy": 0.5}, score=30.5, formula="error + cost", keeps_constraint=True, epochs=1, seed=0,
+    executions=1,
+)  # fmt: skip
+KINDS = {
+    "config.json": (CONFIG, lambda folder: RunDirectory(folder).read_config()),
+    "results.json": (RESULTS, lambda folder: RunDirectory(folder).read_results()),
+    "search.json": (SEARCH, lambda folder: SearchDirectory(folder).read_config()),
+    "oracle/trial_0/record.json": (RECORD, lambda folder: SearchDirectory(folder).record("0")),
+    "best.json": (BEST, lambda folder: best.training_of(folder)),
+}
+ENTRIES = [(name, entry) for name, (document, _) in KINDS.items() for entry in document.as_json()]
+
+
+def refused(folder, name, content):
+    """The line with which a file's content is refused."""
+    path = folder / name
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_bytes(content if isinstance(content, bytes) else content.encode())
+    read = SearchDirectory.test_errors if name == "tests.json" else None
+    with pytest.raises(UserError) as raised:
+        read(SearchDirectory(folder)) if read else KINDS[name][1](folder)
+    (line,) = str(raised.value).splitlines()
+    assert str(path) in line
+    assert len(line) < 600 + len(str(path))
+    return line
+
+
+@pytest.mark.parametrize("name", KINDS)
+def test_what_is_written_is_read_back(tmp_path, name):
+    document, read = KINDS[name]
+    (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
+    document.write(tmp_path / name)
+    assert read(tmp_path) == (document.config if name == "best.json" else document)
+
+
+@pytest.mark.parametrize(
+    "content",
+    ["", "{", "[]", "null", "5", b"\xff\xfe{}", "[" * 100_000, '{"a":' * 100_000, '{"bits": ' + "[" * 100_000,
+     '{"a\\u001b[2J\\nb": 1}', "\0", "NaN"],
+)  # fmt: skip
+@pytest.mark.parametrize("name", [*KINDS, "tests.json"])
+def test_what_is_no_such_file_is_named(tmp_path, name, content):
+    assert "\x1b" not in refused(tmp_path, name, content)
+
+
+@pytest.mark.parametrize(("name", "entry"), ENTRIES)
+def test_every_wrong_entry_is_named(tmp_path, name, entry):
+    sound = KINDS[name][0].as_json()
+    wrong = [{"x": [None]}, float("nan"), float("-inf"), [[[]]], "a\0b", {"": "\0"}]
+    wrong += [] if isinstance(sound[entry], float) else [2**70, -(2**70)]
+    for value in wrong:
+        assert entry in refused(tmp_path, name, json.dumps({**sound, entry: value}))
+
+
+@pytest.mark.parametrize(("name", "entry"), ENTRIES)
+def test_a_missing_entry_is_named(tmp_path, name, entry):
+    sound = KINDS[name][0].as_json()
+    assert entry in refused(tmp_path, name, json.dumps({key: sound[key] for key in sound if key != entry}))
+
+
+@pytest.mark.parametrize("name", KINDS)
+def test_an_unknown_entry_is_named(tmp_path, name):
+    assert "colour" in refused(tmp_path, name, json.dumps({**KINDS[name][0].as_json(), "colour": 1}))
+
+
+@pytest.mark.parametrize("value", [float("nan"), "1", None, [1], {"0": 1}])
+def test_a_wrong_test_error_is_named(tmp_path, value):
+    assert "7" in refused(tmp_path, "tests.json", json.dumps({"7": value})).rpartition("tests.json")[2]

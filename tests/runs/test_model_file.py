@@ -1,0 +1,100 @@
+"""Models and configurations of runs that are damaged: one clear error."""
+
+from __future__ import annotations
+
+import json
+import zipfile
+
+import keras
+import numpy as np
+import pytest
+
+from support.written_runs import write_run
+from wage_tf.errors import UserError
+from wage_tf.runs.directory import RunDirectory
+
+
+@pytest.fixture(scope="module")
+def run(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("runs") / "digits"
+    return folder, write_run(folder)
+
+
+@pytest.fixture
+def restored(run):
+    """The run's folder and the content of its model, which is written back after the test."""
+    path = run[0] / "model.keras"
+    content = path.read_bytes()
+    yield run[0], content
+    path.write_bytes(content)
+
+
+def flipped(content, position, bit):
+    return content[:position] + bytes([content[position] ^ 1 << bit]) + content[position + 1 :]
+
+
+def member(content, path, name):
+    """Where a member's payload stands in the zip: its first byte and its size."""
+    with zipfile.ZipFile(path) as archive:
+        info = archive.getinfo(name)
+    names = content[info.header_offset + 26 : info.header_offset + 30]
+    return info.header_offset + 30 + names[0] + 256 * names[1] + names[2] + 256 * names[3], info.file_size
+
+
+def test_a_flipped_bit_is_one_clear_error_or_changes_nothing(run, restored):
+    """400 places anywhere and 50 in the zip's own headers, where some bits (times, attributes) mean nothing."""
+    model, (folder, content) = run[1], restored
+    start, size = member(content, folder / "model.keras", "model.weights.h5")
+    random = np.random.default_rng(0)
+    directory = random.integers(start + size, len(content), 50)
+    messages = []
+    for position in (*random.integers(0, len(content), 400), *directory):
+        (folder / "model.keras").write_bytes(flipped(content, position, random.integers(8)))
+        try:
+            loaded = RunDirectory(folder).load_model()
+        except UserError as error:
+            messages.append(str(error))
+            continue
+        assert loaded.to_json() == model.to_json()
+        for weight, other in zip(loaded.get_weights(), model.get_weights(), strict=True):
+            assert np.array_equal(weight, other)
+    assert len(messages) >= 400
+    assert all("is damaged or not a Keras model" in message and "\n" not in message for message in messages)
+
+
+def test_a_flip_in_the_weights_is_found_before_keras_reads_them(restored, monkeypatch):
+    """Keras reads them with seeks, for which Python's zipfile gives up its checksum from 3.12 on."""
+    folder, content = restored
+    start, size = member(content, folder / "model.keras", "model.weights.h5")
+    (folder / "model.keras").write_bytes(flipped(content, start + size // 2, 3))
+    monkeypatch.setattr(keras.saving, "load_model", lambda *args, **kwargs: "read")
+    with pytest.raises(UserError, match=r"is damaged .*model\.weights\.h5"):
+        RunDirectory(folder).load_model()
+
+
+def test_code_in_a_model_is_not_run(tmp_path):
+    write_run(tmp_path / "run")
+    trap = tmp_path / "trap"
+    image = keras.Input((2,))
+    code = keras.layers.Lambda(lambda x, path=str(trap): (open(path, "w").close(), x)[1], output_shape=(2,))
+    keras.Model(image, code(image)).save(tmp_path / "run" / "model.keras")
+    trap.unlink(missing_ok=True)
+    with pytest.raises(UserError, match="is damaged or not a Keras model"):
+        RunDirectory(tmp_path / "run").load_model()
+    assert not trap.exists()
+
+
+@pytest.mark.parametrize(
+    ("field", "value"),
+    [("schedule", "8@1"), ("schedule", 8), ("bits", "2-8-8"), ("bits", {"fc1": "2-8-8-0"}), ("bits", 2),
+     ("batch_size", 0), ("batch_size", "32"), ("epochs", -1), ("seed", 0.5), ("seed", -1), ("dataset", None),
+     ("batch_size", 2**70), ("data_dir", "a\0b"), ("augmentation", {"pad": "4"}), ("loss", "hinge"), ("format", 3),
+     ("gamma", None), ("data", {"classes": []}), ("unknown", 1),
+     ("limit", 0), ("image_size", "8"), ("data_dir", 1), ("model", ["lenet5"])],
+)  # fmt: skip
+def test_a_damaged_configuration_is_named(run, tmp_path, field, value):
+    config = json.loads((run[0] / "config.json").read_text())
+    (tmp_path / "config.json").write_text(json.dumps({**config, field: value}))
+    with pytest.raises(UserError, match=rf"config\.json is damaged or of another version \({field}") as error:
+        RunDirectory(tmp_path).read_config()
+    assert "\n" not in str(error.value)

@@ -1,0 +1,89 @@
+"""A search small enough for a test: a tiny perceptron on digits."""
+
+from __future__ import annotations
+
+import csv
+import json
+import os
+import subprocess
+import sys
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+from wage_tf.cli import tune
+
+ROOT = Path(__file__).resolve().parent.parent.parent
+TINY = ["--model", "mlp", "--width", "0.25", "--limit", "1000", "--learning-rates", "8"]
+PATIENCE_SECONDS = 240
+_IMPATIENT = """
+import sys
+from wage_tf.search import processes
+processes._LOST_SECONDS = 3
+from wage_tf.cli import tune
+sys.exit(tune.main(sys.argv[1:]))
+"""
+
+
+def search(run_dir: Path, *arguments: str) -> int:
+    """Runs tuner.py in this process, one epoch a trial unless `arguments` say more."""
+    return tune.main([*TINY, "--epochs", "1", "--run-dir", str(run_dir), *arguments])
+
+
+def read_csv(path: Path) -> list[dict[str, str]]:
+    with open(path, newline="") as file:
+        return list(csv.DictReader(file))
+
+
+def start(*arguments: str, impatient: bool = False, **environment: str) -> subprocess.Popen:
+    """Starts tuner.py as a process of its own; an impatient worker gives a chief up after 3 seconds, not 60."""
+    program = ["-c", _IMPATIENT] if impatient else [str(ROOT / "tuner.py")]
+    return subprocess.Popen(
+        [sys.executable, *program, *TINY, *arguments],
+        cwd=ROOT,
+        env={**os.environ, **environment},
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+    )
+
+
+def wait_until(condition: Callable[[], object]) -> object:
+    """Polls until `condition` holds, and returns its value."""
+    deadline = time.monotonic() + PATIENCE_SECONDS
+    while time.monotonic() < deadline:
+        if value := condition():
+            return value
+        time.sleep(0.05)
+    raise AssertionError("waited in vain")
+
+
+def processes_of(run_dir: Path) -> dict[int, bytes]:
+    """Returns the environment of all processes whose command line names a search's directory, by process ID."""
+    found = {}
+    for entry in Path("/proc").iterdir():
+        if entry.name.isdigit() and int(entry.name) != os.getpid():
+            try:
+                if str(run_dir).encode() in (entry / "cmdline").read_bytes():
+                    found[int(entry.name)] = (entry / "environ").read_bytes()
+            except OSError:
+                continue
+    return found
+
+
+def ongoing_trials(run_dir: Path) -> dict[str, str]:
+    """Returns the trials that are being run, by the names of their workers, as the chief last wrote them."""
+    try:
+        return json.loads((run_dir / "oracle" / "oracle.json").read_text())["ongoing_trials"]
+    except FileNotFoundError:
+        return {}
+
+
+def worker_in_trial(run_dir: Path) -> tuple[str, int] | None:
+    """Returns a trial that has begun to train, and the ID of the worker process that runs it."""
+    for name, trial in ongoing_trials(run_dir).items():
+        wanted = f"KERASTUNER_TUNER_ID={name}".encode()
+        found = [pid for pid, environment in processes_of(run_dir).items() if wanted in environment]
+        if found and (run_dir / "oracle" / f"trial_{trial}" / "execution_0").exists():
+            return trial, found[0]
+    return None

@@ -1,0 +1,109 @@
+"""What the command lines have in common before they run: parsers and types of arguments."""
+
+from __future__ import annotations
+
+import argparse
+import math
+import re
+from collections.abc import Callable
+from typing import NoReturn
+
+from wage_tf import schedules
+from wage_tf.bits import NetworkBits
+from wage_tf.cli.exits import USER_ERROR
+from wage_tf.errors import UserError
+from wage_tf.schedules import Schedule
+
+LARGEST = 2**31 - 1
+_INTEGER = re.compile(r"[0-9]+")
+_NUMBER = re.compile(r"[0-9]*\.?[0-9]+([eE][+-]?[0-9]+)?|[0-9]+\.")
+
+
+class OneLineParser(argparse.ArgumentParser):
+    """Reports a wrong argument in one line on stderr."""
+
+    def __init__(self, **kwargs: object):
+        super().__init__(formatter_class=argparse.RawDescriptionHelpFormatter, **kwargs)
+
+    def error(self, message: str) -> NoReturn:
+        self.exit(USER_ERROR, f"{self.prog}: error: {message} (see --help)\n")
+
+
+def add_verbose(parser: argparse._ActionsContainer) -> None:
+    """Adds `--verbose`, for `startup.importing_tensorflow`."""
+    parser.add_argument("--verbose", action="store_true", help="show TensorFlow's own messages")
+
+
+def positive_int(text: str) -> int:
+    """An argument that counts something: at least 1."""
+    return _number(text, _INTEGER, int, lambda value: 1 <= value <= LARGEST, f"an integer from 1 to {LARGEST}")
+
+
+def natural(text: str) -> int:
+    """An argument that may also be 0."""
+    return _number(text, _INTEGER, int, lambda value: 0 <= value <= LARGEST, f"an integer from 0 to {LARGEST}")
+
+
+def positive_float(text: str) -> float:
+    """A positive number."""
+    return _number(text, _NUMBER, float, lambda value: 0 < value <= 1e6, "a number above 0 and up to 1e6")
+
+
+def power_of_two(text: str) -> float:
+    """A positive power of two."""
+    return _number(text, _NUMBER, float, lambda value: math.frexp(value)[0] == 0.5, "a power of two")
+
+
+def width_multiplier(text: str) -> float:
+    """A multiplier of a network's hidden units."""
+    return _number(text, _NUMBER, float, lambda value: 0 < value <= 100, "a number above 0 and up to 100")
+
+
+def percentage(text: str) -> float:
+    """A percentage below 100."""
+    return _number(text, _NUMBER, float, lambda value: 0 < value < 100, "a percentage above 0 and below 100")
+
+
+def random_width(text: str) -> int:
+    """Bits of random integers."""
+    return _number(text, _INTEGER, int, lambda value: 1 <= value <= 24, "an integer from 1 to 24")
+
+
+def width(text: str) -> int:
+    """A bit width of a grid."""
+    return _number(text, _INTEGER, int, lambda value: 1 <= value <= 16, "an integer from 1 to 16")
+
+
+def constant_rate(text: str) -> Schedule:
+    """One η throughout."""
+    return ((0, positive_float(text)),)
+
+
+def text(words: str) -> str:
+    """Text that can be a path or a name: not empty, and without a NUL."""
+    if not words or "\0" in words:
+        raise argparse.ArgumentTypeError(f"a name or path is wanted, received {words!r}")
+    return words
+
+
+def parse_values(args: argparse.Namespace) -> None:
+    """Turns the texts of a pattern and of a schedule into values, before anything else is looked at.
+
+    Raises:
+        UserError: If one is malformed.
+    """
+    try:
+        if args.bits is not None:
+            args.bits = NetworkBits.parse(args.bits)
+        if isinstance(args.schedule, str):
+            args.schedule = schedules.parse(args.schedule)
+    except ValueError as error:
+        raise UserError(str(error)) from None
+
+
+def _number(text: str, form: re.Pattern, kind: type, is_valid: Callable, what: str) -> int | float:
+    if form.fullmatch(text):
+        value = kind(text)
+        if math.isfinite(value) and is_valid(value):
+            return value
+    raise argparse.ArgumentTypeError(f"{what} is wanted, received {text!r}")

@@ -1,0 +1,44 @@
+"""Trained models that commands take: a run directory, or a `.keras` file."""
+
+from __future__ import annotations
+
+import keras
+
+from wage_tf import datasets, recipes
+from wage_tf.datasets import Dataset
+from wage_tf.errors import UserError
+from wage_tf.runs.config import Data, RunConfig, resolve
+from wage_tf.runs.directory import RunDirectory
+from wage_tf.runs.model_file import load_model
+
+
+def load(path: str) -> tuple[RunConfig | None, keras.Model]:
+    """Returns a run's configuration and model, or the model of a `.keras` file.
+
+    Raises:
+        UserError: If there is no finished run or model file, or it is damaged.
+    """
+    if path.endswith(".keras"):
+        return None, load_model(path)
+    run = RunDirectory(path)
+    return run.read_config(), run.load_model()
+
+
+def data_of(
+    config: RunConfig | None, name: str | None, data_dir: str | None, image_size: int | None
+) -> tuple[RunConfig, Dataset]:
+    """Returns the data of a run, unless another is named, and how it is trained.
+
+    Raises:
+        UserError: If there is neither a run nor a name, or the data is not what the run was trained on.
+    """
+    if config is not None and name is None:
+        directory, size = data_dir or config.data_dir, image_size or config.image_size
+        dataset = datasets.load(config.dataset, directory, config.limit, size)
+        config.check_data(dataset)
+        return config, dataset
+    if name is None:
+        raise UserError("a .keras file does not say what it was trained on: give --dataset")
+    dataset = datasets.load(name, data_dir, image_size=image_size)
+    recipe = recipes.get(name, dataset.input_shape)
+    return resolve(Data.of(dataset), recipe, dataset=name, data_dir=data_dir, image_size=image_size), dataset

@@ -1,0 +1,58 @@
+"""The start of a command: arguments first, TensorFlow afterwards, and quietly."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import sys
+from collections.abc import Iterator
+
+from wage_tf.cli import exits
+
+_BACKEND = "tensorflow"
+_KERAS_SETTINGS = {"image_data_format": "channels_last", "floatx": "float32"}
+
+
+@contextlib.contextmanager
+def importing_tensorflow(verbose: bool = False) -> Iterator[None]:
+    """Keeps off the terminal what the import of TensorFlow writes, and its log from then on.
+
+    Quantized layers run on TensorFlow, with channels last and float32 sums: where the environment or keras.json say
+    otherwise for other programs, that is overridden with a warning.
+
+    Args:
+        verbose: Show all of it.
+    """
+    _choose_backend()
+    with contextlib.nullcontext() if verbose else _silent_stderr():
+        yield
+        import keras
+    for name, value in _KERAS_SETTINGS.items():
+        found = getattr(keras.config, name)()
+        if found != value:
+            exits.show_warning(f"{name}={found} in keras.json is for other programs: this command uses {value}")
+            getattr(keras.config, f"set_{name}")(value)
+
+
+def _choose_backend() -> None:
+    chosen = os.environ.get("KERAS_BACKEND", _BACKEND)
+    if chosen != _BACKEND:
+        exits.show_warning(f"KERAS_BACKEND={chosen} is for other programs: this command uses {_BACKEND}")
+    os.environ["KERAS_BACKEND"] = _BACKEND
+
+
+@contextlib.contextmanager
+def _silent_stderr() -> Iterator[None]:
+    os.environ["TF_CPP_MIN_LOG_LEVEL"] = "3"
+    sys.stderr.flush()
+    with contextlib.ExitStack() as stack:
+        try:
+            terminal = os.dup(2)
+        except OSError:
+            yield
+            return
+        stack.callback(os.close, terminal)
+        stack.callback(os.dup2, terminal, 2)
+        with open(os.devnull, "wb") as nowhere:
+            os.dup2(nowhere.fileno(), 2)
+        yield

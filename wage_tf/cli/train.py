@@ -1,0 +1,413 @@
+"""train.py and wage-train: trains a network in low-bit integers."""
+
+from __future__ import annotations
+
+import argparse
+import contextlib
+import functools
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from wage_tf.cli import exits, parsers, startup
+from wage_tf.cli.parsers import OneLineParser, natural, positive_float, positive_int
+
+if TYPE_CHECKING:
+    import keras
+
+    from wage_tf.datasets import Dataset
+    from wage_tf.distribution.devices import Devices
+    from wage_tf.runs.checkpoints import State
+    from wage_tf.runs.config import RunConfig
+    from wage_tf.runs.directory import RunDirectory
+    from wage_tf.runs.signals import Signals
+
+_EPILOG = """\
+examples:
+  python train.py                                          LeNet-5 on scikit-learn's digits, about a minute
+  python train.py --dataset mnist --learning-rate 8 --epochs 3
+  python train.py --dataset cifar10 --bits 2,8,8,8         VGG7 with the paper's recipe, 300 epochs
+  python train.py --dataset cifar10 --bits f,f,f,f         the same network in float32, as baseline
+  python train.py --dataset path/to/images --model vgg7    your own images, in path/to/images/train/<class>/
+  python train.py --strategy mirrored                      on all GPUs of this machine, with the same result
+  tensorboard --logdir runs                                curves and histograms of the quantized tensors
+
+exit codes: 0 done, 1 the training diverged, 2 wrong input, 3 another worker was lost, 130/143 stopped by SIGINT/SIGTERM
+"""
+_CHOSEN = ("dataset", "data_dir", "limit", "image_size", "model", "width", "bits", "beta", "factor", "clip_bits")
+_CHOSEN += ("clip_outputs", "gamma", "random_width", "batch_size", "epochs", "schedule", "seed")
+_CHOSEN += ("checkpoint_steps", "histogram_freq")
+_PROBE = 128
+
+
+def parser() -> argparse.ArgumentParser:
+    """The command line."""
+    result = OneLineParser(
+        prog=exits.program("train.py"),
+        description="Trains a network whose weights, activations, gradients and errors are low-bit integers (WAGE). "
+        "A recipe for each data set fills in what is not given.",
+        epilog=_EPILOG,
+    )
+    _add_data(result)
+    _add_network(result)
+    _add_training(result)
+    _add_devices(result)
+    _add_run(result)
+    return result
+
+
+def _add_data(result: argparse.ArgumentParser) -> None:
+    data = result.add_argument_group("data")
+    data.add_argument(
+        "--dataset",
+        type=parsers.text,
+        metavar="NAME|PATH",
+        help="digits (default, needs no network), mnist, fashion_mnist, cifar10, cifar100, svhn_cropped, imagenet2012, "
+        "or a folder of images, PATH/train/<class>/* and optionally PATH/test/<class>/*",
+    )
+    data.add_argument(
+        "--data-dir", type=parsers.text, metavar="DIR", help="directory of TensorFlow Datasets (default: TFDS_DATA_DIR)"
+    )
+    data.add_argument("--limit", type=positive_int, metavar="N", help="train on the first N training images only")
+    data.add_argument(
+        "--image-size", type=positive_int, metavar="N", help="scale and crop the images of a folder to NxN pixels"
+    )
+
+
+def _add_network(result: argparse.ArgumentParser) -> None:
+    network = result.add_argument_group("network")
+    widths = network.add_mutually_exclusive_group()
+    widths.add_argument(
+        "--bits",
+        metavar="W,A,G,E",
+        help="widths of weights, activations, gradients, errors: 1 to 16 for W, 2 to 16 for the others, f for float32 "
+        "(default 2,8,8,8)",
+    )
+    widths.add_argument(
+        "--bits-from",
+        metavar="PATH",
+        help="a search's best.json or run directory (tuner.py): its widths, data, network and eta where not given here",
+    )
+    network.add_argument("--pattern", metavar="NAME", help="with --bits-from RUN_DIR: this trial's, not the best one's")
+    network.add_argument(
+        "--model", type=parsers.text, metavar="NAME", help="lenet5, vgg7, alexnet or mlp (default: the recipe's)"
+    )
+    network.add_argument(
+        "--width", type=parsers.width_multiplier, metavar="X", help="multiplier of the hidden layers' units (default 1)"
+    )
+    network.add_argument(
+        "--beta",
+        type=positive_float,
+        metavar="X",
+        help="beta of the initialization, 1.5 in the paper (default: 1.5*2^(W-2), so that wide weights train too)",
+    )
+    method = result.add_argument_group("decisions of the method, for ablations")
+    method.add_argument(
+        "--factor", type=positive_float, metavar="X", help="of the fan-in limit: 1 in the authors' code, 2 in the paper"
+    )
+    method.add_argument(
+        "--clip-bits", type=parsers.width, metavar="K", help="grid to which stored weights are clipped (default: W's)"
+    )
+    method.add_argument(
+        "--clip-outputs",
+        action=argparse.BooleanOptionalAction,
+        help="quantize the last layer's outputs, Q_A then Q_E, or only their error (default: the network's)",
+    )
+    method.add_argument(
+        "--gamma",
+        type=positive_float,
+        metavar="X",
+        help="shifts the errors' bound: Q(gamma*e/Shift(max|e|)) (default 1)",
+    )
+    method.add_argument(
+        "--random-width", type=parsers.random_width, metavar="N", help="bits of the rounding's random numbers (16)"
+    )
+
+
+def _add_training(result: argparse.ArgumentParser) -> None:
+    training = result.add_argument_group("training")
+    training.add_argument("--batch-size", type=positive_int, metavar="N", help="images per step")
+    training.add_argument("--epochs", type=positive_int, metavar="N", help="passes over the training images")
+    rate = training.add_mutually_exclusive_group()
+    rate.add_argument(
+        "--learning-rate",
+        type=parsers.constant_rate,
+        dest="schedule",
+        metavar="ETA",
+        help="one eta throughout, a power of two",
+    )
+    rate.add_argument(
+        "--schedule",
+        metavar="ETA@EPOCH,...",
+        help='eta and the epoch it starts from, such as "8@0,1@200,0.125@250"',
+    )
+    training.add_argument("--seed", type=natural, metavar="N", help="decides the whole run (default 0)")
+
+
+def _add_devices(result: argparse.ArgumentParser) -> None:
+    devices = result.add_argument_group("devices")
+    devices.add_argument(
+        "--strategy",
+        choices=("mirrored", "multiworker"),
+        help="train on several devices, to bit for bit the weights of one: mirrored takes all GPUs of this machine, "
+        "multiworker those of all machines in TF_CONFIG. Each takes an equal part of the batch (docs/scaling.md)",
+    )
+    devices.add_argument(
+        "--logical-devices",
+        type=positive_int,
+        metavar="N",
+        help="with --strategy mirrored: N devices made of this machine's CPU, to try it out; no faster than one",
+    )
+
+
+def _add_run(result: argparse.ArgumentParser) -> None:
+    run = result.add_argument_group("run")
+    run.add_argument(
+        "--run-dir", type=parsers.text, metavar="DIR", help="where the run is kept (default: runs/ and its settings)"
+    )
+    again = run.add_mutually_exclusive_group()
+    again.add_argument("--resume", action="store_true", help="go on from the run's last checkpoint")
+    again.add_argument("--overwrite", action="store_true", help="remove the run that is in the run directory first")
+    run.add_argument(
+        "--checkpoint-steps",
+        type=natural,
+        metavar="N",
+        help="a checkpoint every N steps as well as every epoch (default 0: every epoch only)",
+    )
+    run.add_argument(
+        "--histogram-freq",
+        type=natural,
+        metavar="N",
+        help="TensorBoard histograms of W, A, E, G every N epochs (default 1; 0 for none)",
+    )
+    run.add_argument(
+        "--evaluate",
+        metavar="RUN_DIR",
+        help="only print the test error of a finished run's model; --data-dir names another place of its data",
+    )
+    parsers.add_verbose(run)
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Runs the command line and returns its exit code."""
+    arguments = parser()
+    args = arguments.parse_args(argv)
+    if args.pattern and args.bits_from is None:
+        arguments.error("--pattern needs --bits-from RUN_DIR")
+    if args.logical_devices and args.strategy != "mirrored":
+        arguments.error("--logical-devices needs --strategy mirrored")
+    resume = exits.again(arguments.prog, argv) if args.evaluate is None else None
+    return exits.run(arguments.prog, functools.partial(_run, args), resume)
+
+
+def _run(args: argparse.Namespace, signals: Signals) -> int:
+    parsers.parse_values(args)
+    with startup.importing_tensorflow(args.verbose):
+        import tensorflow  # noqa: F401 (the first import is the one that writes)
+    signals.check()
+    if args.evaluate is not None:
+        evaluate(args.evaluate, args.data_dir)
+    else:
+        train(args, signals)
+    return 0
+
+
+def train(args: argparse.Namespace, signals: Signals) -> None:
+    """Trains as the arguments say, or goes on with a training."""
+    devices = _choose_devices(args)
+    with devices.reporting_lost_workers():
+        _train_on(devices, args, signals)
+
+
+def _choose_devices(args: argparse.Namespace) -> Devices:
+    """The devices that the arguments ask for; to be called before anything else uses TensorFlow."""
+    from wage_tf.distribution import cluster, devices
+
+    if args.strategy == "mirrored":
+        return devices.mirrored(args.logical_devices)
+    if args.strategy is None:
+        return devices.one_device()
+    workers = cluster.from_environment()
+    print(f"worker {workers.index} of {len(workers.addresses)} waits for the others", flush=True)
+    return devices.multiworker(workers)
+
+
+def _train_on(devices: Devices, args: argparse.Namespace, signals: Signals) -> None:
+    """Trains on the given devices; of several workers, the chief writes and prints for all."""
+    from wage_tf import files
+    from wage_tf.distribution.agreement import check_same_arguments, on_every_worker, open_together
+    from wage_tf.runs import training
+
+    config, dataset, run = on_every_worker(devices, lambda: configuration_of(args))
+    check_same_arguments(devices, config)
+    model = training.prepare(config, dataset, devices)
+    with contextlib.ExitStack() as until_the_end:
+
+        def open_and_lock() -> State | None:
+            until_the_end.enter_context(files.locked(run.path))
+            return open_run(run, config, args.resume, args.overwrite)
+
+        state = open_together(devices, open_and_lock)
+        _begin(run, config, dataset, model, state, devices)
+        fit(run, config, dataset, model, state, signals)
+
+
+def _begin(
+    run: RunDirectory,
+    config: RunConfig,
+    dataset: Dataset,
+    model: keras.Model,
+    state: State | None,
+    devices: Devices,
+) -> None:
+    """Says what will run, and what is known to go wrong with it."""
+    from wage_tf.runs.config import is_known_to_be_unstable
+
+    if devices.is_chief:
+        done = 0 if state is None else len(state.rows)
+        if done < config.epochs:
+            print(summary(config, dataset, model, run, devices), flush=True)
+        else:
+            print(f"{run.path} has all its {done} epochs")
+    if is_known_to_be_unstable(config):
+        exits.show_warning(
+            f"{config.bits} with beta {config.beta} is known to diverge: weights this wide are small against the "
+            "update's grid; leave --beta out, or take G wider than W"
+        )
+
+
+def configuration_of(args: argparse.Namespace) -> tuple[RunConfig, Dataset, RunDirectory]:
+    """The resolved configuration that the arguments, a search's best pattern and the recipe give; data and directory.
+
+    Of a run that is resumed, what the arguments leave open is as it was.
+    """
+    from wage_tf import datasets, recipes
+    from wage_tf.runs.config import Data, resolve
+    from wage_tf.runs.directory import RunDirectory
+
+    chosen = {name: getattr(args, name) for name in _CHOSEN if getattr(args, name) is not None}
+    if args.bits_from is not None:
+        chosen = {**_from_search(args.bits_from, args.pattern, chosen.get("dataset")), **chosen}
+    name = chosen.setdefault("dataset", "digits")
+    dataset = datasets.load(name, chosen.get("data_dir"), chosen.get("limit"), chosen.get("image_size"))
+    config = resolve(Data.of(dataset), recipes.get(name, dataset.input_shape), **chosen)
+    run = RunDirectory(args.run_dir or default_run_directory(config))
+    if args.resume and run.holds_a_run():
+        config = config.continuing(run.read_config(), chosen)
+    return config, dataset, run
+
+
+def _from_search(path: str, pattern: str | None, dataset: str | None) -> dict[str, object]:
+    """What a search found decides; of its data set, unless another is named."""
+    from wage_tf.errors import UserError
+    from wage_tf.search import best
+
+    try:
+        found = best.training_of(path, pattern)
+    except UserError as error:
+        raise UserError(f"--bits-from: {error}") from error
+    of_data = ("dataset", "data_dir", "image_size", "schedule") if dataset in (None, found.dataset) else ()
+    return {name: getattr(found, name) for name in ("model", "width", "bits", *of_data)}
+
+
+def open_run(run: RunDirectory, config: RunConfig, resume: bool, overwrite: bool) -> State | None:
+    """Makes a new run's directory; to resume, checks the one that is there and returns its latest state."""
+    from wage_tf import files
+    from wage_tf.runs import checkpoints
+
+    if overwrite:
+        run.clear()
+    state = None
+    if resume and run.holds_a_run():
+        run.check_resumable(config)
+        state = checkpoints.load_latest(run.checkpoints, exits.show_warning)
+        if state is None or len(state.rows) <= config.epochs:
+            run.write_config(config)
+    else:
+        run.create(config)
+    run.checkpoints.mkdir(exist_ok=True)
+    for folder in (run.path, run.checkpoints):
+        files.remove_unfinished(folder)
+    return state
+
+
+def fit(
+    run: RunDirectory, config: RunConfig, dataset: Dataset, model: keras.Model, state: State | None, signals: Signals
+) -> None:
+    """Trains to the end, which a complete state is at, and writes the model and the results."""
+    import keras
+
+    from wage_tf.callbacks import QuantizationHistograms
+    from wage_tf.distribution.trainer import devices_of
+    from wage_tf.runs import training
+    from wage_tf.runs.guards import StopOnNonFinite, StopOnSignal
+    from wage_tf.runs.recorder import RunRecorder
+
+    is_chief = devices_of(model).is_chief
+    steps = dataset.steps_per_epoch(config.batch_size)
+    recorder = RunRecorder(run if is_chief else None, steps, config.checkpoint_steps, state)
+    callbacks = [StopOnNonFinite()]
+    if is_chief:
+        callbacks.append(keras.callbacks.TensorBoard(run.tensorboard))
+    if is_chief and config.histogram_freq:
+        probe = dataset.probe_batch(min(config.batch_size, _PROBE), config.augmentation)
+        callbacks.append(QuantizationHistograms(run.tensorboard / "quantized", *probe, config.histogram_freq))
+    with StopOnSignal(recorder, signals) as stop:
+        verbose = (1 if sys.stdout.isatty() else 2) if is_chief else 0
+        training.fit(model, config, dataset, recorder, [*callbacks, stop], state, verbose)
+    if is_chief:
+        print(training.finish(run, config, model, recorder))
+
+
+def evaluate(path: str, data_dir: str | None = None) -> None:
+    """Prints the test error of a finished run's model; `data_dir` takes the place of the run's own."""
+    from wage_tf import datasets, losses
+    from wage_tf.errors import UserError
+    from wage_tf.metrics import ErrorRate
+    from wage_tf.runs.directory import RunDirectory
+
+    run = RunDirectory(path)
+    config = run.read_config()
+    model = run.load_model()
+    dataset = datasets.load(config.dataset, data_dir or config.data_dir, config.limit, config.image_size)
+    config.check_data(dataset)
+    if not dataset.test_size:
+        raise UserError(f"{config.dataset} has no test images to evaluate on")
+    model.compile(loss=losses.NAMED[config.loss](), metrics=[ErrorRate()])
+    batches = dataset.test_batches(config.batch_size, config.augmentation)
+    error = model.evaluate(batches, verbose=0, return_dict=True)["error"]
+    print(f"test error {error:.2f}% on {dataset.test_size} images of {config.dataset}")
+
+
+def default_run_directory(config: RunConfig) -> Path:
+    """runs/DATASET-MODEL-BITS-sSEED, with the width where it is not 1."""
+    dataset = Path(config.dataset).name or "images"
+    bits = "per-layer" if config.bits.blocks else config.bits
+    width = "" if config.width == 1 else f"-x{config.width:g}"
+    return Path("runs") / f"{dataset}-{config.model}{width}-{bits}-s{config.seed}"
+
+
+def summary(config: RunConfig, dataset: Dataset, model: keras.Model, run: RunDirectory, devices: Devices) -> str:
+    """What will run, for the terminal."""
+    from wage_tf import costs, schedules
+
+    shape = "x".join(str(side) for side in dataset.input_shape)
+    steps = dataset.steps_per_epoch(config.batch_size)
+    return "\n".join(
+        [
+            f"data      {config.dataset} {shape}, {dataset.train_size:,} training, {dataset.test_size:,} test images",
+            f"network   {config.model}, width {config.width:g}, bits {config.bits} (W-A-G-E)",
+            f"training  {config.epochs} epochs of {steps} steps of {config.batch_size} images, seed {config.seed}",
+            f"eta       {schedules.to_text(config.schedule)}",
+            *([] if devices.strategy is None else [f"devices   {devices}"]),
+            f"run       {run.path}",
+            "",
+            costs.format_table(costs.model_costs(model)),
+            "",
+        ]
+    )
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,117 @@
+"""Builds the WAGE network of wage_tf's layers from steps."""
+
+from __future__ import annotations
+
+import collections
+import itertools
+from collections.abc import Mapping
+
+import keras
+import numpy as np
+
+from wage_tf import layers
+from wage_tf.bits import BitWidths
+from wage_tf.convert.folding import in_order
+from wage_tf.convert.scaling import StoredWeights
+from wage_tf.convert.steps import Activation, Pixels, Product, Step, cannot
+from wage_tf.layers import QActivation, QError, QRescaling
+
+FLOAT = BitWidths(None, None, None, None)
+_DTYPE = {"dtype": "float32"}
+_BATCH = 16
+_VALUES_PER_BATCH = 2**13
+
+
+def build(
+    output: Step, widths: Mapping[Step, BitWidths], weights: Mapping[Step, StoredWeights] | None, name: str
+) -> keras.Model:
+    """The network as a Keras model.
+
+    Args:
+        output: Its scores.
+        widths: Pattern of every step.
+        weights: Starting weights of every product; None draws WAGE's.
+        name: Of the model.
+
+    Raises:
+        UserError: If a layer has no quantized one.
+    """
+    image, tensors = _tensors(output, widths, weights)
+    scores = tensors[output]
+    if not isinstance(output, Activation):
+        scores = QError(widths[output], name=_unique("scores_error", {step.name for step in tensors}), **_DTYPE)(scores)
+    model = keras.Model(image, scores, name=name)
+    for step, stored in (weights or {}).items():
+        model.get_layer(step.name).set_weights([stored.kernel, *([] if stored.bias is None else [stored.bias])])
+    return model
+
+
+def activations(output: Step, weights: Mapping[Step, StoredWeights], images: np.ndarray) -> dict[Step, np.ndarray]:
+    """Values of every activation of the network in float32, some thousands for every batch of images.
+
+    Args:
+        output: The network.
+        weights: Float weights of every product.
+        images: Pixels.
+    """
+    found = [step for step in in_order(output) if isinstance(step, Activation)]
+    image, tensors = _tensors(output, dict.fromkeys(in_order(output), FLOAT), weights)
+    model = keras.Model(image, [tensors[output], *(tensors[step] for step in found)])
+    for step, stored in weights.items():
+        model.get_layer(step.name).set_weights([stored.kernel, *([] if stored.bias is None else [stored.bias])])
+    generator = np.random.default_rng(0)
+    samples = collections.defaultdict(list)
+    for start in range(0, len(images), _BATCH):
+        _, *values = keras.tree.flatten(model.predict_on_batch(images[start : start + _BATCH]))
+        for step, value in zip(found, values, strict=True):
+            samples[step].append(generator.choice(np.ravel(value), min(value.size, _VALUES_PER_BATCH), replace=False))
+    return {step: np.concatenate(parts) for step, parts in samples.items()}
+
+
+def _tensors(
+    output: Step, widths: Mapping[Step, BitWidths], weights: Mapping[Step, StoredWeights] | None
+) -> tuple[keras.KerasTensor, dict[Step, keras.KerasTensor]]:
+    """The Keras tensor of the image and of every step's output."""
+    tensors: dict[Step, keras.KerasTensor] = {}
+    names: set[str] = set()
+    image = None
+    for step in in_order(output):
+        if isinstance(step, Product) and step.name in names:
+            raise cannot(
+                step.name, "is used twice, or batch normalization goes around it", "give each use its own layer"
+            )
+        name = _unique(step.name, names)
+        names.add(name)
+        inputs = [tensors[each] for each in step.inputs]
+        if isinstance(step, Pixels):
+            image = keras.Input(step.shape[1:], dtype=step.dtype, name="image")
+            tensors[step] = QRescaling(step.scale, step.offset, widths[step], name=name, **_DTYPE)(image)
+        elif isinstance(step, Product):
+            tensors[step] = _kernel_layer(step, widths[step], weights and weights[step])(*inputs)
+        elif isinstance(step, Activation):
+            tensors[step] = QActivation(widths[step], _function(step, widths[step]), name=name, **_DTYPE)(*inputs)
+        else:
+            layer = step.layer_class.from_config({**step.config, "name": name, **_DTYPE})
+            tensors[step] = layer(inputs if len(inputs) > 1 else inputs[0])
+    return image, tensors
+
+
+def _function(step: Activation, bits: BitWidths) -> str | None:
+    """The activation function; the grid of quantized activations ends at a power of two of its own in place of 6."""
+    return "relu" if step.function == "relu6" and bits.a is not None else step.function
+
+
+def _kernel_layer(step: Product, bits: BitWidths, stored: StoredWeights | None) -> keras.Layer:
+    """The quantized layer of a product: Q before the name that Keras' layer and the step share."""
+    kind = type(step).__name__
+    quantized = getattr(layers, f"Q{kind}", None)
+    if quantized is None:
+        raise cannot(step.name, f"{kind} has no quantized layer", "use Conv2D")
+    settings = {"use_bias": False} if stored is None else {"use_bias": stored.bias is not None, "alpha": stored.alpha}
+    return quantized(bits=bits, name=step.name, **settings, **step.settings, **_DTYPE)
+
+
+def _unique(name: str, taken: set[str]) -> str:
+    if name not in taken:
+        return name
+    return next(each for number in itertools.count(1) if (each := f"{name}_{number}") not in taken)

@@ -1,0 +1,107 @@
+"""Exports any Keras model of quantized layers."""
+
+from __future__ import annotations
+
+import dataclasses
+import os
+from collections.abc import Callable, Sequence
+from pathlib import Path
+
+import keras
+
+from wage_tf.costs import model_costs
+from wage_tf.errors import UserError
+from wage_tf.export.c import buffer_bytes, write_c
+from wage_tf.export.card import Card
+from wage_tf.export.litert import write_litert
+from wage_tf.export.packed import write_packed
+from wage_tf.export.stages import stages
+from wage_tf.integer.freezing import freeze
+from wage_tf.layers import QRescaling
+
+_FLOAT32_BYTES = 4
+
+FORMS: dict[str, tuple[str, Callable[..., int]]] = {
+    "litert": (".tflite", write_litert),
+    "packed": (".wage", write_packed),
+    "c": ("-c", write_c),
+}
+"""The suffix and the writer of every form."""
+
+
+@dataclasses.dataclass(frozen=True)
+class Export:
+    """What was made.
+
+    Attributes:
+        path: The file, or the folder of C sources.
+        size: Bytes of the file; for C those of the packed weights.
+        float_size: Bytes of the weights in float32.
+        macs: Multiply-accumulates per image.
+        buffer: Bytes of the largest pair of activations; for C those of all static buffers.
+        energy: µJ per image by the cost model; arithmetic only.
+    """
+
+    path: Path
+    size: int
+    float_size: int
+    macs: int
+    buffer: int
+    energy: float
+
+    def __str__(self) -> str:
+        return (
+            f"{self.path}: {self.size:,} bytes, 1/{self.float_size / self.size:.1f} of the float32 weights; "
+            f"{self.macs:,} MACs, {self.buffer:,} bytes of buffers, {self.energy:.3g} µJ per image"
+        )
+
+
+def export_model(
+    model: keras.Model,
+    path: str | os.PathLike,
+    to: str = "litert",
+    *,
+    name: str | None = None,
+    labels: Sequence[str] = (),
+    accumulators: bool = False,
+) -> Export:
+    """Writes a Keras model in a form that runs without Keras; the model stays as it is.
+
+    Args:
+        model: A model that `integer.freeze` takes.
+        path: The file, for C the folder.
+        to: "litert", "packed" or "c".
+        name: What the file says the network is called; None for the model's name.
+        labels: Names of the classes, in the order of the scores.
+        accumulators: Keep the stored weights in a packed file, so that training can go on.
+
+    Raises:
+        UserError: If the model has no such form, or the path is of another kind.
+    """
+    if to not in FORMS:
+        raise UserError(f"to: one of {', '.join(FORMS)}; received {to!r}")
+    if accumulators and to != "packed":
+        raise UserError(f"accumulators: only a packed file holds them; received to = {to!r}")
+    path = Path(path)
+    if to != "c" and path.is_dir():
+        raise UserError(f"{path} is a folder: {to} goes into a file")
+    graph = freeze(model)
+    card = Card(name or model.name, _pattern(model), _preprocessing(model), tuple(labels))
+    size = FORMS[to][1](path, graph, card, **({"accumulators": True} if accumulators else {}))
+    total = model_costs(model).total
+    buffer = buffer_bytes(stages(graph)) if to == "c" else total.activation_bytes
+    return Export(path, size, _FLOAT32_BYTES * total.parameters, total.macs, buffer, total.energy_inference)
+
+
+def _pattern(model: keras.Model) -> str:
+    """The pattern of all kernels, or each layer's where they differ."""
+    found = {layer.name: str(layer.bits) for layer in model.layers if hasattr(layer, "quantized_kernel")}
+    patterns = set(found.values())
+    return patterns.pop() if len(patterns) == 1 else ", ".join(f"{name}: {bits}" for name, bits in found.items())
+
+
+def _preprocessing(model: keras.Model) -> str:
+    rescaling = next((layer for layer in model.layers if isinstance(layer, QRescaling)), None)
+    if rescaling is None:
+        return "none: the input is codes"
+    return f"raw uint8 pixels x, inside as x * {rescaling.scale:g} {rescaling.offset:+g} rounded half to even"

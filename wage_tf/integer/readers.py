@@ -1,0 +1,332 @@
+"""Reads the integers out of Keras layers: for every kind of layer the nodes that stand for it."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import NamedTuple
+
+import keras
+import numpy as np
+
+from wage_tf.constraints import ClipToGrid, ClipToRange
+from wage_tf.errors import UserError
+from wage_tf.integer.arithmetic import code_dtype, fraction_bits, largest_code
+from wage_tf.integer.nodes import (
+    Activation,
+    Add,
+    AveragePool2D,
+    Bias,
+    Concatenate,
+    Conv2D,
+    Dense,
+    Error,
+    Flatten,
+    Identity,
+    Kernel,
+    MaxPool2D,
+    Node,
+    Relu,
+    Rescale,
+    Reshape,
+    ZeroPad2D,
+)
+from wage_tf.integer.tensors import Shape
+from wage_tf.layers import (
+    QActivation,
+    QConv2D,
+    QDense,
+    QDepthwiseConv2D,
+    QError,
+    QGlobalMaxPooling2D,
+    QRescaling,
+)
+from wage_tf.quantizers import BIAS_LIMIT
+
+
+class Place(NamedTuple):
+    """A layer where it stands in a model.
+
+    Attributes:
+        layer: The layer.
+        name: Its name, with those of the nested models around it.
+        inputs: Names of the nodes that it takes.
+        shape: Shape of its first input, without the batch.
+        variables: Places of the model's trainable variables, by their id.
+    """
+
+    layer: keras.Layer
+    name: str
+    inputs: tuple[str, ...]
+    shape: Shape
+    variables: dict[int, int]
+
+
+def codes_of(values: np.ndarray, fraction: int, what: str) -> np.ndarray:
+    """The integers c, int64, with values = c·2^(−fraction) exactly.
+
+    Raises:
+        UserError: If a value is not such a multiple; `what` begins the message.
+    """
+    scaled = np.asarray(values, np.float64) * 2.0**fraction
+    if not (np.isfinite(scaled).all() and (scaled == np.rint(scaled)).all()):
+        raise UserError(f"{what}: not multiples of 2^-{fraction}")
+    return scaled.astype(np.int64)
+
+
+def _rescaling(place: Place) -> list[Node]:
+    layer, name = place.layer, place.name
+    width = _integer_width(name, layer.bits.a, "activations", "A")
+    table = layer(np.arange(256, dtype=np.uint8).reshape(256, 1)).numpy()[:, 0]
+    codes = codes_of(table, fraction_bits(width), f"layer {name}")
+    return [Rescale(name, place.inputs, codes.astype(code_dtype(largest_code(width))), width)]
+
+
+def _convolution(place: Place) -> list[Node]:
+    layer = place.layer
+    _require_channels_last(place)
+    kernel, bias = _kernel(place), _bias(place)
+    groups = int(getattr(layer, "groups", 1))
+    node = Conv2D(
+        place.name, place.inputs, kernel, bias, _pair(layer.strides), layer.padding, _pair(layer.dilation_rate), groups
+    )
+    return [node, *_activation_of(place)]
+
+
+def _depthwise(place: Place) -> list[Node]:
+    """A convolution in as many groups as channels; its kernel [h, w, channels, multiplier] in the same order."""
+    layer = place.layer
+    _require_channels_last(place)
+    height, width, channels, multiplier = layer.kernel.shape
+    kernel, bias = _kernel(place, (height, width, 1, channels * multiplier)), _bias(place)
+    node = Conv2D(
+        place.name,
+        place.inputs,
+        kernel,
+        bias,
+        _pair(layer.strides),
+        layer.padding,
+        _pair(layer.dilation_rate),
+        channels,
+    )
+    return [node, *_activation_of(place)]
+
+
+def _dense(place: Place) -> list[Node]:
+    return [Dense(place.name, place.inputs, _kernel(place), _bias(place)), *_activation_of(place)]
+
+
+def _max_pool(place: Place) -> list[Node]:
+    _require_channels_last(place)
+    layer = place.layer
+    return [MaxPool2D(place.name, place.inputs, _pair(layer.pool_size), _pair(layer.strides), layer.padding)]
+
+
+def _average_pool(place: Place) -> list[Node]:
+    _require_channels_last(place)
+    layer = place.layer
+    return [AveragePool2D(place.name, place.inputs, _pair(layer.pool_size), _pair(layer.strides), layer.padding)]
+
+
+def _global_average_pool(place: Place) -> list[Node]:
+    window = _whole_image(place)
+    return _global(place, AveragePool2D(place.name, place.inputs, window, window, "valid"))
+
+
+def _global_max_pool(place: Place) -> list[Node]:
+    window = _whole_image(place)
+    return _global(place, MaxPool2D(place.name, place.inputs, window, window, "valid"))
+
+
+def _keras_global_max_pool(place: Place) -> list[Node]:
+    """Keras' own divides the error among equal maxima, which is no shift: inference only."""
+    nodes = _global_max_pool(place)
+    return [*nodes, Identity(f"{place.name}/inference", (nodes[-1].name,), type(place.layer).__name__)]
+
+
+def _global(place: Place, pool: Node) -> list[Node]:
+    return [pool] if place.layer.keepdims else [pool, Flatten(f"{place.name}/flatten", (place.name,))]
+
+
+def _flatten(place: Place) -> list[Node]:
+    return [Flatten(place.name, place.inputs)]
+
+
+def _reshape(place: Place) -> list[Node]:
+    shape = place.layer.compute_output_shape((None, *place.shape))[1:]
+    return [Reshape(place.name, place.inputs, tuple(int(size) for size in shape))]
+
+
+def _zero_padding(place: Place) -> list[Node]:
+    _require_channels_last(place)
+    rows, columns = place.layer.padding
+    return [ZeroPad2D(place.name, place.inputs, _pair(rows), _pair(columns))]
+
+
+def _add(place: Place) -> list[Node]:
+    return [Add(place.name, place.inputs)]
+
+
+def _concatenate(place: Place) -> list[Node]:
+    axis = place.layer.axis
+    return [Concatenate(place.name, place.inputs, axis + len(place.shape) if axis < 0 else axis - 1)]
+
+
+def _q_activation(place: Place) -> list[Node]:
+    layer = place.layer
+    _refuse_gamma(place)
+    relu = _is_relu(place)
+    width = _integer_width(place.name, layer.bits.a, "activations", "A")
+    return [Activation(place.name, place.inputs, relu, width, layer.bits.e)]
+
+
+def _activation(place: Place) -> list[Node]:
+    return [Relu(place.name, place.inputs) if _is_relu(place) else Error(place.name, place.inputs, None)]
+
+
+def _relu(place: Place) -> list[Node]:
+    layer = place.layer
+    if layer.max_value is not None or layer.negative_slope or layer.threshold:
+        raise UserError(f"layer {place.name}: a ReLU with a limit, slope or threshold has no integer node")
+    return [Relu(place.name, place.inputs)]
+
+
+def _refuse_gamma(place: Place) -> None:
+    if place.layer.gamma != 1:
+        raise UserError(f"layer {place.name}: the integer graph takes gamma = 1; received {place.layer.gamma:g}")
+
+
+def _error(place: Place) -> list[Node]:
+    _refuse_gamma(place)
+    return [Error(place.name, place.inputs, place.layer.bits.e)]
+
+
+def _identity(place: Place) -> list[Node]:
+    return [Error(place.name, place.inputs, None)]
+
+
+def _training_only(place: Place) -> list[Node]:
+    return [Identity(place.name, place.inputs, type(place.layer).__name__)]
+
+
+def _kernel(place: Place, shape: Shape | None = None) -> Kernel:
+    """The kernel of a layer, in its own shape or another."""
+    layer, name = place.layer, place.name
+    width = _integer_width(name, layer.bits.w, "weights", "W")
+    alpha = int(np.log2(layer.alpha))
+    codes = codes_of(layer.quantized_kernel, fraction_bits(width) + alpha, f"layer {name}: the quantized weights")
+    constraint = layer.kernel.constraint
+    is_clipped = type(constraint) is ClipToGrid
+    clip = constraint.bits if is_clipped else width
+    fraction = fraction_bits(max(width, layer.bits.g or width, clip))
+    limit = largest_code(clip) << (fraction - fraction_bits(clip))
+    accumulators = _accumulators(layer.kernel, fraction, limit) if is_clipped else None
+    shape = codes.shape if shape is None else shape
+    return Kernel(
+        codes=codes.astype(code_dtype(largest_code(width))).reshape(shape),
+        width=width,
+        alpha=alpha,
+        gradient_width=layer.bits.g,
+        accumulators=None if accumulators is None else accumulators.reshape(shape),
+        fraction=fraction,
+        limit=limit,
+        variable=place.variables.get(id(layer.kernel)),
+    )
+
+
+def _bias(place: Place) -> Bias | None:
+    layer, name = place.layer, place.name
+    if layer.bias is None:
+        return None
+    _integer_width(name, layer.bits.a, "activations, on whose grid the bias lies,", "A")
+    fraction = -int(np.log2(layer.bias_step))
+    if fraction < 0:
+        raise UserError(f"layer {name}: its bias has steps of {layer.bias_step}: alpha is too small")
+    codes = codes_of(layer.quantized_bias, fraction, f"layer {name}: the quantized bias")
+    constraint = layer.bias.constraint
+    is_clipped = type(constraint) is ClipToRange and constraint.limit == BIAS_LIMIT
+    limit = int(BIAS_LIMIT) << fraction
+    return Bias(
+        codes=codes.astype(code_dtype(limit)),
+        gradient_width=layer.bits.g,
+        fraction=fraction,
+        limit=limit,
+        variable=place.variables.get(id(layer.bias)),
+        is_stored=is_clipped and _accumulators(layer.bias, fraction, limit) is not None,
+    )
+
+
+def _accumulators(variable: keras.Variable, fraction: int, limit: int) -> np.ndarray | None:
+    """The stored values as integers; None where no integer training could have left them so."""
+    try:
+        stored = codes_of(variable.numpy(), fraction, variable.path)
+    except UserError:
+        return None
+    return stored.astype(code_dtype(limit)) if np.abs(stored).max() <= limit else None
+
+
+def _activation_of(place: Place) -> list[Node]:
+    """The activation within a layer with a kernel."""
+    return [Relu(f"{place.name}/relu", (place.name,))] if _is_relu(place) else []
+
+
+def _is_relu(place: Place) -> bool:
+    activation = place.layer.activation
+    if activation not in (keras.activations.relu, keras.activations.linear):
+        name = getattr(activation, "__name__", activation)
+        raise UserError(f"layer {place.name}: activation {name!r} has no integer node; relu and None have")
+    return activation is keras.activations.relu
+
+
+def _whole_image(place: Place) -> tuple[int, int]:
+    _require_channels_last(place)
+    if len(place.shape) != 3 or None in place.shape:
+        raise UserError(f"layer {place.name}: a global pooling needs images of a fixed size; received {place.shape}")
+    return _pair(place.shape[:2])
+
+
+def _require_channels_last(place: Place) -> None:
+    if place.layer.data_format != "channels_last":
+        raise UserError(f"layer {place.name}: the integer graph takes data_format='channels_last'")
+
+
+def _integer_width(name: str, width: int | None, operand: str, letter: str) -> int:
+    if width is None:
+        raise UserError(f"layer {name}: its {operand} are float32 (k_{letter} = f), not integers")
+    return width
+
+
+def _pair(sizes: tuple[int, ...]) -> tuple[int, int]:
+    return int(sizes[0]), int(sizes[1])
+
+
+READERS: dict[type, Callable[[Place], list[Node]]] = {
+    QRescaling: _rescaling,
+    QConv2D: _convolution,
+    QDepthwiseConv2D: _depthwise,
+    QDense: _dense,
+    QActivation: _q_activation,
+    QError: _error,
+    QGlobalMaxPooling2D: _global_max_pool,
+    keras.layers.MaxPooling2D: _max_pool,
+    keras.layers.AveragePooling2D: _average_pool,
+    keras.layers.GlobalAveragePooling2D: _global_average_pool,
+    keras.layers.GlobalMaxPooling2D: _keras_global_max_pool,
+    keras.layers.Flatten: _flatten,
+    keras.layers.Reshape: _reshape,
+    keras.layers.ZeroPadding2D: _zero_padding,
+    keras.layers.Add: _add,
+    keras.layers.Concatenate: _concatenate,
+    keras.layers.ReLU: _relu,
+    keras.layers.Activation: _activation,
+    keras.layers.Identity: _identity,
+    keras.layers.Dropout: _training_only,
+    keras.layers.SpatialDropout2D: _training_only,
+    keras.layers.GaussianNoise: _training_only,
+    keras.layers.RandomFlip: _training_only,
+    keras.layers.RandomRotation: _training_only,
+    keras.layers.RandomTranslation: _training_only,
+    keras.layers.RandomZoom: _training_only,
+    keras.layers.RandomContrast: _training_only,
+    keras.layers.RandomBrightness: _training_only,
+}
+"""The reader of every kind of layer; the last are the identity outside training, and have no integer training."""

@@ -1,0 +1,1 @@
+"""The application that trains: a run's configuration, its directory, stopping and resuming it bit for bit."""
