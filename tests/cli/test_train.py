@@ -232,6 +232,14 @@ class TestResume:
         assert train.main([*TINY, "--epochs", "3", "--run-dir", str(tmp_path / "run"), "--resume"]) == 0
         assert_same_run(finished, tmp_path / "run")
 
+    def test_the_integer_engine_ends_in_the_same_run_and_resume_crosses_over(self, finished, tmp_path):
+        arguments = [*TINY, "--run-dir", str(tmp_path / "run")]
+        assert train.main([*arguments, "--epochs", "1", "--engine", "integer"]) == 0
+        assert train.main([*arguments, "--epochs", "2", "--engine", "keras", "--resume"]) == 0
+        assert train.main([*arguments, "--epochs", "3", "--engine", "integer", "--resume"]) == 0
+        assert_same_run(finished, tmp_path / "run")
+        assert json.loads((tmp_path / "run" / "config.json").read_text())["engine"] == "integer"
+
     def test_overwrite_starts_anew(self, finished, tmp_path):
         arguments = [*TINY, "--run-dir", str(tmp_path / "run")]
         assert train.main([*arguments, "--epochs", "1", "--seed", "5"]) == 0
@@ -259,6 +267,7 @@ class TestBadInput:
             (["--schedule", "8@1"], "epochs rising from 0"),
             (["--schedule", "eight"], "received 'eight'"),
             (["--model", "alexnet"], "alexnet needs images of at least"),
+            (["--engine", "integer", "--bits", "2,8,f,f"], "float32 (k_E = f)"),
             (["--schedule", "8@0,1@99999999999999999999"], "epochs rising from 0"),
             (["--evaluate", "nowhere"], "nowhere holds no run"),
             (["--evaluate", ""], "holds no run"),
@@ -349,13 +358,21 @@ class TestBadInput:
         assert f"{run / 'results.json'} is damaged" in error
         assert error.count("\n") == 1
 
-    def test_an_exhausted_memory_is_one_line(self, tmp_path, monkeypatch, capsys):
-        def exhaust(*_):
-            raise tf.errors.ResourceExhaustedError(None, None, "OOM when allocating tensor")
+    @pytest.mark.parametrize(
+        ("error", "line"),
+        [
+            (tf.errors.ResourceExhaustedError, "the memory is exhausted: try a smaller --batch-size"),
+            (tf.errors.DataLossError, "a record file of the data set is damaged: delete the data set"),
+        ],
+    )
+    def test_what_tensorflow_may_raise_in_training_is_one_line(self, error, line, tmp_path, monkeypatch, capsys):
+        def fail(*_):
+            raise error(None, None, "more than one line\nof TensorFlow's")
 
-        monkeypatch.setattr(command, "fit", exhaust)
+        monkeypatch.setattr(command, "fit", fail)
         assert train.main([*TINY, "--run-dir", str(tmp_path / "run")]) == 2
-        assert "the memory is exhausted: try a smaller --batch-size" in capsys.readouterr().err
+        (shown,) = capsys.readouterr().err.strip().splitlines()
+        assert line in shown
 
     def test_a_file_where_the_run_directory_should_be(self, tmp_path, capsys):
         (tmp_path / "file").write_text("")

@@ -40,6 +40,7 @@ typedef struct block {
 
 static block take(size_t size) {
     block b;
+    if (size > PTRDIFF_MAX / 2) abort();
     b.size = size + 2 * BEYOND;
     b.base = aligned_alloc(64, (b.size + 63) / 64 * 64);
     if (!b.base) abort();

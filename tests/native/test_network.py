@@ -195,7 +195,7 @@ def test_wrong_settings_are_refused():
             Network(graph, batch)
     with pytest.raises(UserError, match=r"learning rate: .* received 2\^31"):
         Network(graph, 1, training=True).train_step(np.zeros((1, 5, 5, 1), np.uint8), np.zeros(1, int), 31, SEED, 0)
-    with pytest.raises(UserError, match="WAGE_ISA: one of .*portable.*; received 'mmx'"):
+    with pytest.raises(UserError, match=r"WAGE_ISA: one of .*portable.*; received 'mmx'"):
         Network(graph, 1, isa="mmx")
     with pytest.raises(UserError, match=r"fc1: .*k_G = f"):
         Network(frozen("mlp", "2-8-f-f", (5, 5, 1), 0.05), 1, training=True)

@@ -350,6 +350,18 @@ class Network:
         return np.ascontiguousarray(labels, np.int32)
 
 
+def infer(graph: Graph, images: np.ndarray, batch: int) -> np.ndarray:
+    """What `wage_tf.integer.infer` returns, `batch` images at a time.
+
+    Raises:
+        UserError: See `Network`.
+    """
+    if len(images) == 0:
+        return np.zeros((0, *graph.output.shape), np.int64)
+    network = Network(graph, min(batch, len(images)))
+    return np.concatenate([network.infer(images[i : i + batch]) for i in range(0, len(images), batch)])
+
+
 def proven_program(graph: Graph, batch: int, training: bool) -> Program:
     """The program of a graph, on int8 codes and int32 sums if these are proven to hold its numbers.
 

@@ -16,6 +16,7 @@
 
 enum {
     CHUNK_POSITIONS = 4096, /* as many as make loading and storing a tile's sums cheap, few enough for the nearest caches */
+    COLUMNS_NEAR = 1 << 18, /* bytes of e's columns that the nearest caches hold: then the weights' sums are gone through in order */
     TILES_PER_THREAD = 6    /* fewer, and threads take chunks instead of tiles */
 };
 
@@ -30,6 +31,7 @@ typedef struct wage_chunks {
     ptrdiff_t packed_block;     /* bytes of 32 columns of e */
     int32_t by_taps;            /* quads are four taps of a channel rather than four channels */
     int32_t quads, tiles, blocks;
+    int32_t by_rows;            /* all columns of some weights one after another rather than all weights of some columns */
 } wage_chunks;
 
 static wage_chunks wage_chunks_of(const wage_layer *layer, int32_t count, const wage_image *x, const wage_image *e) {
@@ -56,6 +58,7 @@ static wage_chunks wage_chunks_of(const wage_layer *layer, int32_t count, const 
                                   : wage_ceil(layer->channels, 4) * layer->window_h * layer->window_w;
     chunks.tiles = wage_ceil(chunks.quads, TILE_QUADS);
     chunks.blocks = wage_ceil(layer->filters, TILE_COLUMNS);
+    chunks.by_rows = chunks.blocks * chunks.packed_block <= COLUMNS_NEAR;
     return chunks;
 }
 
@@ -217,7 +220,8 @@ static int64_t wage_chunk_tiles(const wage_layer *layer, const wage_chunks *chun
     int64_t first, last, wide = 0;
     wage_share(crew, (int64_t)chunks->blocks * chunks->tiles, 1, &first, &last);
     for (int64_t unit = first; unit < last; unit++) {
-        const int32_t block = (int32_t)(unit / chunks->tiles), quad = (int32_t)(unit % chunks->tiles) * TILE_QUADS;
+        const int32_t block = (int32_t)(chunks->by_rows ? unit % chunks->blocks : unit / chunks->tiles);
+        const int32_t quad = (int32_t)(chunks->by_rows ? unit / chunks->blocks : unit % chunks->tiles) * TILE_QUADS;
         const int32_t column = block * TILE_COLUMNS;
         const int32_t width = layer->filters - column < TILE_COLUMNS ? layer->filters - column : TILE_COLUMNS;
         const int32_t taken = chunks->quads - quad < TILE_QUADS ? chunks->quads - quad : TILE_QUADS;

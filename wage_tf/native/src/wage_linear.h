@@ -4,7 +4,7 @@
  * With strides s the error pass falls into s_h * s_w phases, pixels whose place is the same modulo the strides: each is a
  * convolution without stride over the errors, by its own part of the flipped window.
  *
- * Packed weights: those of the forward pass, then those of every phase: int32 start[blocks * 32], then the columns.
+ * Packed weights: those of the forward pass, then those of every phase: int32 start[runs][blocks * 32], then the columns.
  */
 #ifndef WAGE_LINEAR_H
 #define WAGE_LINEAR_H
@@ -31,7 +31,7 @@ static size_t wage_block_bytes(int32_t runs, int32_t run_bytes) {
 }
 
 static size_t wage_columns_size(int32_t count, int32_t runs, int32_t run_bytes) {
-    return wage_ceil(count, TILE_COLUMNS) * (wage_block_bytes(runs, run_bytes) + TILE_COLUMNS * sizeof(int32_t));
+    return wage_ceil(count, TILE_COLUMNS) * (wage_block_bytes(runs, run_bytes) + runs * TILE_COLUMNS * sizeof(int32_t));
 }
 
 /* Columns laid out at `packed`; returns the first byte behind them. */
@@ -39,7 +39,7 @@ static const uint8_t *wage_columns_at(wage_columns *columns, const uint8_t *pack
                                       int32_t run_bytes) {
     columns->count = count;
     columns->start = (const int32_t *)(const void *)packed;
-    columns->packed = (const int8_t *)(columns->start + wage_ceil(count, TILE_COLUMNS) * TILE_COLUMNS);
+    columns->packed = (const int8_t *)(columns->start + (ptrdiff_t)runs * wage_ceil(count, TILE_COLUMNS) * TILE_COLUMNS);
     columns->walk = (wage_walk){.outer = 1, .runs = runs, .groups = wage_ceil(run_bytes, 4)};
     return packed + wage_columns_size(count, runs, run_bytes);
 }
@@ -71,11 +71,13 @@ static void wage_pack_forward(const wage_layer *layer, const int8_t *codes, cons
     const ptrdiff_t run_bytes = (ptrdiff_t)columns->walk.groups * TILE_GROUP, block_bytes = layer->window_h * run_bytes;
     int64_t first, last;
     wage_share(team, filters, TILE_COLUMNS, &first, &last);
-    int32_t *start = (int32_t *)columns->start;
-    for (int64_t c = first; c < last; c++) start[c] = 0;
-    if (layer->x_signed)
-        for (int32_t i = 0; i < layer->window_h * k; i++)
-            for (int64_t c = first; c < last; c++) start[c] -= WAGE_ZERO * codes[(ptrdiff_t)i * filters + c];
+    for (int32_t run = 0; run < layer->window_h; run++) {
+        int32_t *start = (int32_t *)columns->start + (ptrdiff_t)run * wage_ceil(filters, TILE_COLUMNS) * TILE_COLUMNS;
+        memset(start + first, 0, (size_t)((last - first + TILE_COLUMNS - 1) / TILE_COLUMNS * TILE_COLUMNS) * sizeof *start);
+        for (int32_t i = 0; layer->x_signed && i < k; i++)
+            for (int64_t c = first; c < last; c++)
+                start[c] -= WAGE_ZERO * codes[((ptrdiff_t)run * k + i) * filters + c];
+    }
     for (int32_t run = 0; run < layer->window_h; run++)
         wage_pack_columns((const uint8_t *)codes + (ptrdiff_t)run * k * filters + first, filters, k,
                           (int32_t)(last - first), 0,
@@ -87,6 +89,7 @@ static void wage_pack_phase(const wage_layer *layer, const int8_t *codes, int32_
                             const wage_columns *columns, const wage_team *team) {
     const int32_t filters = layer->filters, channels = layer->channels, runs = columns->walk.runs;
     const ptrdiff_t run_bytes = (ptrdiff_t)columns->walk.groups * TILE_GROUP;
+    const ptrdiff_t padded = (ptrdiff_t)wage_ceil(channels, TILE_COLUMNS) * TILE_COLUMNS;
     int32_t *start = (int32_t *)columns->start;
     int64_t first, last;
     wage_share(team, wage_ceil(channels, TILE_COLUMNS), 1, &first, &last);
@@ -94,7 +97,7 @@ static void wage_pack_phase(const wage_layer *layer, const int8_t *codes, int32_
         const int32_t channel = (int32_t)block * TILE_COLUMNS;
         const int32_t count = channels - channel < TILE_COLUMNS ? channels - channel : TILE_COLUMNS;
         uint8_t *packed = (uint8_t *)columns->packed + block * runs * run_bytes;
-        memset(start + channel, 0, TILE_COLUMNS * sizeof *start);
+        for (int32_t run = 0; run < runs; run++) memset(start + run * padded + channel, 0, TILE_COLUMNS * sizeof *start);
         if (filters % 4) memset(packed, 0, (size_t)(runs * run_bytes));
         for (int32_t i = 0; i < runs * taps; i++) {
             const int32_t run = i / taps, tap = i % taps;
@@ -110,7 +113,7 @@ static void wage_pack_phase(const wage_layer *layer, const int8_t *codes, int32_
                         to[k / 4 * TILE_GROUP + 4 * c + k % 4] = (uint8_t)matrix[(ptrdiff_t)c * filters + f];
             }
             for (int32_t c = 0; c < count; c++)
-                start[channel + c] += WAGE_ZERO * wage_minus_sum(matrix + (ptrdiff_t)c * filters, filters);
+                start[run * padded + channel + c] += WAGE_ZERO * wage_minus_sum(matrix + (ptrdiff_t)c * filters, filters);
         }
     }
 }
@@ -170,7 +173,10 @@ static ptrdiff_t wage_error_sizes(const wage_layer *layer, int32_t *top, int32_t
     return height * *row;
 }
 
-enum { WAGE_READ_BEYOND = 64 };
+enum {
+    WAGE_READ_BEYOND = 64,
+    PHASES_NEAR = 1 << 16 /* sums of a thread over which phases go one after another: what the nearest caches hold */
+};
 
 static size_t wage_linear_workspace(const wage_layer *layer) {
     size_t forward = 0, error = 0;
@@ -201,7 +207,8 @@ static void wage_linear_forward(const wage_layer *layer, const void *packed, con
     }
     wage_grid grid = {
         .rows = in.data, .image = in.image, .row = in.row * layer->stride_h, .pixel = (ptrdiff_t)layer->stride_w * layer->channels,
-        .count = count, .height = layer->out_h, .width = layer->out_w, .pooled = pooled, .out_pixel = layer->filters};
+        .count = count, .height = layer->out_h, .width = layer->out_w, .pooled = pooled, .top = -layer->pad_top,
+        .stride = layer->stride_h, .inside = layer->in_h, .out_pixel = layer->filters};
     if (pooled) {
         grid.height /= 2;
         grid.width /= 2;
@@ -243,36 +250,49 @@ static wage_image wage_bordered_errors(const wage_layer *layer, const wage_image
     return copy;
 }
 
+/* The pixels of a phase; the number of images and where they begin are the caller's. */
+static wage_grid wage_phase_grid(const wage_layer *layer, const wage_image *e, const wage_phase *y, const wage_phase *x) {
+    wage_grid grid = {
+        .rows = (const uint8_t *)e->data + y->error * e->row + (ptrdiff_t)x->error * layer->filters,
+        .image = e->image, .row = e->row, .pixel = layer->filters,
+        .height = y->pixels, .width = x->pixels, .top = y->error, .stride = 1, .inside = layer->out_h,
+        .out_pixel = (ptrdiff_t)layer->stride_w * layer->channels,
+        .out_row = (ptrdiff_t)layer->stride_h * layer->in_w * layer->channels,
+        .out_image = (ptrdiff_t)layer->in_h * layer->in_w * layer->channels};
+    grid.dense_pixel = grid.out_pixel;
+    grid.dense_row = grid.out_row;
+    grid.dense_image = grid.out_image;
+    return grid;
+}
+
 static int64_t wage_linear_error(const wage_layer *layer, const void *packed, const wage_image *e, void *sums,
                                  const uint8_t *gate, int32_t count, void *workspace, const wage_team *team) {
     wage_image in = *e;
     if (layer->stride_h > 1 || layer->stride_w > 1) in = wage_bordered_errors(layer, e, count, workspace, team);
-    const uint8_t *at = (const uint8_t *)packed +
-                        wage_columns_size(layer->filters, layer->window_h, layer->window_w * layer->channels);
     int32_t largest[TILE_VECTOR] = {0};
-    for (int32_t i = 0; i < layer->stride_h; i++) {
-        for (int32_t j = 0; j < layer->stride_w; j++) {
-            const wage_phase y = wage_phase_of(i, layer->stride_h, layer->window_h, layer->pad_top, layer->in_h);
-            const wage_phase x = wage_phase_of(j, layer->stride_w, layer->window_w, layer->pad_left, layer->in_w);
-            wage_columns columns;
-            at = wage_columns_at(&columns, at, layer->channels, y.taps, x.taps * layer->filters);
-            columns.walk.run = in.row;
-            columns.walk.largest = (127 + WAGE_ZERO) * layer->w_limit;
-            const ptrdiff_t pixel = ((ptrdiff_t)y.pixel * layer->in_w + x.pixel) * layer->channels;
-            wage_grid grid = {
-                .rows = (const uint8_t *)in.data + y.error * in.row + (ptrdiff_t)x.error * layer->filters,
-                .image = in.image, .row = in.row, .pixel = layer->filters,
-                .count = count, .height = y.pixels, .width = x.pixels, .pooled = 0,
-                .out_pixel = (ptrdiff_t)layer->stride_w * layer->channels,
-                .out_row = (ptrdiff_t)layer->stride_h * layer->in_w * layer->channels,
-                .out_image = (ptrdiff_t)layer->in_h * layer->in_w * layer->channels};
-            grid.dense_pixel = grid.out_pixel;
-            grid.dense_row = grid.out_row;
-            grid.dense_image = grid.out_image;
-            if (y.pixels == 0 || x.pixels == 0) continue;
-            wage_grid_of_images(&grid);
-            const wage_sink sink = {layer, (int32_t *)sums + pixel, (uint8_t *)(gate ? gate + pixel : NULL), 0, largest};
-            wage_sweep(&grid, &columns, &sink, team);
+    const ptrdiff_t image = (ptrdiff_t)layer->in_h * layer->in_w * layer->channels;
+    const int64_t near = (int64_t)PHASES_NEAR * team->count / image;
+    const int32_t together = layer->stride_h * layer->stride_w == 1 || near > count ? count : near > 1 ? (int32_t)near : 1;
+    for (int32_t n = 0; n < count; n += together) {
+        const uint8_t *at = (const uint8_t *)packed +
+                            wage_columns_size(layer->filters, layer->window_h, layer->window_w * layer->channels);
+        for (int32_t i = 0; i < layer->stride_h; i++) {
+            for (int32_t j = 0; j < layer->stride_w; j++) {
+                const wage_phase y = wage_phase_of(i, layer->stride_h, layer->window_h, layer->pad_top, layer->in_h);
+                const wage_phase x = wage_phase_of(j, layer->stride_w, layer->window_w, layer->pad_left, layer->in_w);
+                wage_columns columns;
+                at = wage_columns_at(&columns, at, layer->channels, y.taps, x.taps * layer->filters);
+                columns.walk.run = in.row;
+                columns.walk.largest = (127 + WAGE_ZERO) * layer->w_limit;
+                wage_grid grid = wage_phase_grid(layer, &in, &y, &x);
+                grid.rows += n * in.image;
+                grid.out = grid.dense = n * image + ((ptrdiff_t)y.pixel * layer->in_w + x.pixel) * layer->channels;
+                grid.count = count - n < together ? count - n : together;
+                if (y.pixels == 0 || x.pixels == 0) continue;
+                wage_grid_of_images(&grid);
+                const wage_sink sink = {layer, sums, (uint8_t *)(uintptr_t)gate, 0, largest};
+                wage_sweep(&grid, &columns, &sink, team);
+            }
         }
     }
     return wage_most(wage_get(largest));

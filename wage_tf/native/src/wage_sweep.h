@@ -18,9 +18,12 @@ typedef struct wage_grid {
     ptrdiff_t image, row, pixel; /* bytes between the windows of neighbours */
     int32_t count, height, width;
     int32_t pooled; /* 2x2: height and width are those of the pool's output */
-    /* elements between outputs, and between those of the dense gate (or sums) */
-    ptrdiff_t out_image, out_row, out_pixel;
-    ptrdiff_t dense_image, dense_row, dense_pixel;
+    int32_t top;    /* the row of the image where the first window begins; negative: in the border above */
+    int32_t stride; /* rows between the windows of neighbours (of lines, in a pool) */
+    int32_t inside; /* rows of the image, without borders */
+    /* elements of the output, and of the dense gate: to the first, and between neighbours */
+    ptrdiff_t out, out_image, out_row, out_pixel;
+    ptrdiff_t dense, dense_image, dense_row, dense_pixel;
 } wage_grid;
 
 /* Four positions: where their windows begin, where their outputs go, which of the four are its own: the last quad of a row
@@ -32,7 +35,7 @@ typedef struct wage_quad {
 
 /* Columns of a product: packed weights. */
 typedef struct wage_columns {
-    const int32_t *start; /* [blocks * 32] */
+    const int32_t *start; /* [runs][blocks * 32]: what each run adds to where the sums start */
     const int8_t *packed; /* blocks of runs * groups * TILE_GROUP bytes */
     int32_t count;
     wage_walk walk;
@@ -77,8 +80,8 @@ static wage_quad wage_grid_quad(const wage_grid *grid, int64_t index) {
         }
     }
     quad.in = n * grid->image + y * grid->row + x * grid->pixel;
-    quad.out = n * grid->out_image + y * grid->out_row + x * grid->out_pixel;
-    quad.dense = n * grid->dense_image + y * grid->dense_row + x * grid->dense_pixel;
+    quad.out = grid->out + n * grid->out_image + y * grid->out_row + x * grid->out_pixel;
+    quad.dense = grid->dense + n * grid->dense_image + y * grid->dense_row + x * grid->dense_pixel;
     return quad;
 }
 
@@ -167,14 +170,23 @@ WAGE_INLINE void wage_emit(const wage_sink *sink, const wage_activation *activat
     }
 }
 
-/* Positions [first, last) of quads times blocks [first_block, last_block) of columns. */
-static void wage_sweep_part(const wage_grid *grid, const wage_columns *columns, const wage_sink *sink, int64_t first,
-                            int64_t last, int32_t first_block, int32_t last_block) {
+/* Runs of the window. */
+typedef struct wage_span {
+    int32_t first, last;
+} wage_span;
+
+/* Quads [first, last) times blocks [first_block, last_block) of columns, over some runs of the window. */
+static void wage_sweep_part(const wage_grid *grid, const wage_columns *columns, const wage_sink *sink, wage_span runs,
+                            int64_t first, int64_t last, int32_t first_block, int32_t last_block) {
     wage_quad quads[SWEEP_QUADS];
-    int32_t sums[TILE_ROWS * TILE_COLUMNS];
+    int32_t sums[TILE_ROWS * TILE_COLUMNS], start[TILE_COLUMNS];
     wage_rows rows;
+    wage_walk walk = columns->walk;
     const wage_activation activation = wage_activation_of(sink->layer);
-    const ptrdiff_t block_bytes = (ptrdiff_t)columns->walk.runs * columns->walk.groups * TILE_GROUP;
+    const ptrdiff_t run_bytes = (ptrdiff_t)walk.groups * TILE_GROUP, block_bytes = walk.runs * run_bytes;
+    const ptrdiff_t padded = (ptrdiff_t)wage_ceil(columns->count, TILE_COLUMNS) * TILE_COLUMNS;
+    const uint8_t *origin = grid->rows + runs.first * walk.run;
+    walk.runs = runs.last - runs.first;
     wage_grid_steps(grid, rows.step);
     for (; first < last; first += SWEEP_QUADS) {
         const int32_t band = last - first < SWEEP_QUADS ? (int32_t)(last - first) : SWEEP_QUADS;
@@ -182,11 +194,14 @@ static void wage_sweep_part(const wage_grid *grid, const wage_columns *columns, 
         for (int32_t block = first_block; block < last_block; block++) {
             const int32_t column = block * TILE_COLUMNS, left = columns->count - column;
             const int32_t width = left < TILE_COLUMNS ? left : TILE_COLUMNS;
-            const int8_t *packed = columns->packed + block * block_bytes;
+            const int8_t *packed = columns->packed + block * block_bytes + runs.first * run_bytes;
+            memset(start, 0, sizeof start);
+            for (int32_t run = runs.first; run < runs.last; run++)
+                for (int32_t c = 0; c < TILE_COLUMNS; c++) start[c] += columns->start[run * padded + column + c];
             for (int32_t q = 0; q < band; q += TILE_QUADS) {
                 const int32_t taken = band - q < TILE_QUADS ? band - q : TILE_QUADS;
-                for (int32_t i = 0; i < taken; i++) rows.quads[i] = grid->rows + quads[q + i].in;
-                wage_tile(taken, width > TILE_VECTOR ? 2 : 1, &rows, &columns->walk, packed, columns->start + column, sums);
+                for (int32_t i = 0; i < taken; i++) rows.quads[i] = origin + quads[q + i].in;
+                wage_tile(taken, width > TILE_VECTOR ? 2 : 1, &rows, &walk, packed, start, sums);
                 for (int32_t i = 0; i < taken; i++)
                     for (int32_t c = 0; c < width; c += TILE_VECTOR)
                         wage_emit(sink, &activation, grid, &quads[q + i], column + c,
@@ -197,16 +212,44 @@ static void wage_sweep_part(const wage_grid *grid, const wage_columns *columns, 
 }
 
 /* This thread's share: positions, or columns where those are too few (dense layers, single images). */
-static void wage_sweep(const wage_grid *grid, const wage_columns *columns, const wage_sink *sink, const wage_team *team) {
+static void wage_sweep_rows(const wage_grid *grid, const wage_columns *columns, const wage_sink *sink, wage_span runs,
+                            const wage_team *team) {
     const int64_t quads = wage_grid_quads(grid);
     const int32_t blocks = wage_ceil(columns->count, TILE_COLUMNS);
     int64_t first, last;
     if (quads >= 8 * TILE_QUADS * team->count || blocks == 1) {
         wage_share(team, quads, TILE_QUADS, &first, &last);
-        wage_sweep_part(grid, columns, sink, first, last, 0, blocks);
+        wage_sweep_part(grid, columns, sink, runs, first, last, 0, blocks);
     } else {
         wage_share(team, blocks, 1, &first, &last);
-        wage_sweep_part(grid, columns, sink, 0, quads, (int32_t)first, (int32_t)last);
+        wage_sweep_part(grid, columns, sink, runs, 0, quads, (int32_t)first, (int32_t)last);
+    }
+}
+
+/* The runs that reach into the image from row y of the grid: all others would add zeros of the border. */
+static wage_span wage_grid_span(const wage_grid *grid, int32_t y, int32_t runs) {
+    const int32_t lines = grid->pooled ? 2 : 1;
+    const int32_t top = grid->top + y * lines * grid->stride, bottom = top + (lines - 1) * grid->stride;
+    wage_span span = {bottom < 0 ? -bottom : 0, grid->inside - top < runs ? grid->inside - top : runs};
+    if (span.first > runs) span.first = runs;
+    if (span.last < span.first) span.last = span.first;
+    return span;
+}
+
+/* All positions, rows with the same runs together. */
+static void wage_sweep(const wage_grid *grid, const wage_columns *columns, const wage_sink *sink, const wage_team *team) {
+    for (int32_t y = 0, next; y < grid->height; y = next) {
+        const wage_span runs = wage_grid_span(grid, y, columns->walk.runs);
+        for (next = y + 1; next < grid->height; next++) {
+            const wage_span other = wage_grid_span(grid, next, columns->walk.runs);
+            if (other.first != runs.first || other.last != runs.last) break;
+        }
+        wage_grid rows = *grid;
+        rows.height = next - y;
+        rows.rows += y * grid->row;
+        rows.out += y * grid->out_row;
+        rows.dense += y * grid->dense_row;
+        wage_sweep_rows(&rows, columns, sink, runs, team);
     }
 }
 
