@@ -255,7 +255,10 @@ class TestBadInput:
             (["--bits", "99,8,8,8"], "received W = 99"),
             (["--dataset", "mnits"], "mnits"),
             (["--dataset", "no/such/folder"], "no/such/folder"),
-            (["--model", "resnet"], "'resnet' is not one of alexnet, lenet5, mlp, vgg7"),
+            (
+                ["--model", "resnet"],
+                "'resnet' is not one of alexnet, ds_cnn, lenet5, mlp, mobilenet",
+            ),
             (["--schedule", "8@1"], "epochs rising from 0"),
             (["--schedule", "eight"], "received 'eight'"),
             (["--model", "alexnet"], "alexnet needs images of at least"),
