@@ -13,6 +13,7 @@ import warnings
 from pathlib import Path
 from unittest import mock
 
+import keras
 import numpy as np
 import pytest
 import tensorflow as tf
@@ -358,13 +359,21 @@ class TestBadInput:
         assert f"{run / 'results.json'} is damaged" in error
         assert error.count("\n") == 1
 
-    def test_an_exhausted_memory_is_one_line(self, tmp_path, monkeypatch, capsys):
-        def exhaust(*_):
-            raise tf.errors.ResourceExhaustedError(None, None, "OOM when allocating tensor")
+    @pytest.mark.parametrize(
+        ("error", "line"),
+        [
+            (tf.errors.ResourceExhaustedError, "the memory is exhausted: try a smaller --batch-size"),
+            (tf.errors.DataLossError, "a record file of the data set is damaged: delete the data set"),
+        ],
+    )
+    def test_what_tensorflow_may_raise_in_training_is_one_line(self, error, line, tmp_path, monkeypatch, capsys):
+        def fail(*_):
+            raise error(None, None, "more than one line\nof TensorFlow's")
 
-        monkeypatch.setattr(command, "fit", exhaust)
+        monkeypatch.setattr(command, "fit", fail)
         assert train.main([*TINY, "--run-dir", str(tmp_path / "run")]) == 2
-        assert "the memory is exhausted: try a smaller --batch-size" in capsys.readouterr().err
+        (shown,) = capsys.readouterr().err.strip().splitlines()
+        assert line in shown
 
     def test_a_file_where_the_run_directory_should_be(self, tmp_path, capsys):
         (tmp_path / "file").write_text("")
@@ -422,6 +431,60 @@ class TestBadInput:
         monkeypatch.setattr(files, "write_bytes", write_to_full_disk)
         assert train.main([*TINY, "--run-dir", str(tmp_path / "run")]) == 2
         assert "No space left on device" in capsys.readouterr().err
+
+
+class TestOwnModel:
+    """`--from`: a Keras model of the user's own, converted."""
+
+    @pytest.fixture(scope="class")
+    def own_model(self, tmp_path_factory):
+        path = tmp_path_factory.mktemp("own") / "net.keras"
+        layers = [keras.Input((28, 28, 1)), keras.layers.Rescaling(1 / 255), keras.layers.Flatten()]
+        layers += [keras.layers.Dense(12, "relu"), keras.layers.BatchNormalization(), keras.layers.Dense(10, "softmax")]
+        keras.Sequential(layers).save(path)
+        return path
+
+    @pytest.mark.parametrize("weights", ["keep", "fresh"])
+    def test_it_trains_stops_and_goes_on(self, own_model, weights, tmp_path):
+        arguments = ["--from", str(own_model), "--weights", weights, *TINY[4:], "--run-dir"]
+        assert train.main([*arguments, str(tmp_path / "whole"), "--epochs", "2"]) == 0
+        assert train.main([*arguments, str(tmp_path / "run"), "--epochs", "1"]) == 0
+        assert train.main([*arguments, str(tmp_path / "run"), "--epochs", "2", "--resume"]) == 0
+        assert_same_run(tmp_path / "whole", tmp_path / "run")
+        config = json.loads((tmp_path / "run" / "config.json").read_text())
+        assert (config["model"], config["loss"]) == ("net", "softmax_cross_entropy")
+        assert config["schedule"] == ("1@0" if weights == "keep" else "8@0")
+        assert train.main(["--evaluate", str(tmp_path / "run")]) == 0
+
+    def test_another_model_in_its_place_is_refused(self, own_model, tmp_path, capsys):
+        model = tmp_path / "net.keras"
+        shutil.copy(own_model, model)
+        arguments = ["--from", str(model), *TINY[4:], "--run-dir", str(tmp_path / "run")]
+        assert train.main([*arguments, "--epochs", "1"]) == 0
+        keras.Sequential([keras.Input((28, 28, 1)), keras.layers.Flatten(), keras.layers.Dense(10)]).save(model)
+        assert train.main([*arguments, "--epochs", "2", "--resume"]) == 2
+        assert "was started with source" in capsys.readouterr().err
+
+    @pytest.mark.parametrize(
+        ("layer", "message"),
+        [(keras.layers.Dense(7), "give a model of as many outputs"), (keras.layers.LSTM(10), "net")],
+    )
+    def test_what_does_not_convert_is_one_line(self, layer, message, tmp_path, capsys):
+        model = tmp_path / "net.keras"
+        first = keras.layers.Reshape((28, 28)) if isinstance(layer, keras.layers.LSTM) else keras.layers.Flatten()
+        keras.Sequential([keras.Input((28, 28, 1)), first, layer], name="net").save(model)
+        assert train.main(["--from", str(model), "--run-dir", str(tmp_path / "run")]) == 2
+        error = capsys.readouterr().err
+        assert message in error
+        assert error.count("\n") == 1
+        assert not (tmp_path / "run").exists()
+
+    @pytest.mark.parametrize("arguments", [["--from", "x.keras", "--width", "2"], ["--weights", "keep"]])
+    def test_what_does_not_go_together(self, arguments, capsys):
+        with pytest.raises(SystemExit) as stop:
+            train.main(arguments)
+        assert stop.value.code == 2
+        assert "--from" in capsys.readouterr().err
 
 
 class TestGuards:

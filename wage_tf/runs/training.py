@@ -62,7 +62,10 @@ def prepare(config: RunConfig, dataset: Dataset, devices: Devices | None = None)
     keras.utils.set_random_seed(config.seed)
     rate = learning_rate(config.schedule, dataset.steps_per_epoch(config.batch_size))
     with devices.scope():
-        model = build(config, dataset.input_shape, dataset.num_classes)
+        if config.source is None:
+            model = build(config, dataset.input_shape, dataset.num_classes)
+        else:
+            model = config.source.converted(dataset, config.bits, config.augmentation)
         optimizer = IntegerSGD(rate, bits=gradient_bits(model), seed=config.seed, random_width=config.random_width)
     model = replicate(model, devices)
     model.compile(optimizer, losses.NAMED[config.loss](), metrics=[ErrorRate()])
