@@ -10,16 +10,16 @@ import pytest
 from support.images import random_images
 from support.written_runs import write_run
 from wage_tf import datasets, integer, layers
+from wage_tf.cli.verify import main_of_module
 from wage_tf.errors import UserError
 from wage_tf.integer import exactness, linear, nodes
-from wage_tf.integer.__main__ import main
 from wage_tf.integer.verify import Comparison
 
 pytestmark = pytest.mark.slow
 
 
 def verify(folder, capsys, *options):
-    code = main(["verify", str(folder), *options])
+    code = main_of_module(["verify", str(folder), *options])
     return code, capsys.readouterr()
 
 
