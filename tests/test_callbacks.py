@@ -147,24 +147,6 @@ class TestProbe:
         assert ("G/fc1" in found.histograms) == (bits == "f-8-8-8")
 
 
-class TestGuards:
-    def test_non_finite_weights_are_found_at_the_end_of_an_epoch(self):
-        model = lenet()
-        kernel = model.get_layer("conv2").kernel
-        kernel.assign(tf.fill(kernel.shape, np.nan))
-        guard = callbacks.StopOnNonFinite()
-        guard.set_model(model)
-        with pytest.raises(callbacks.Diverged, match=r"layer conv2$"):
-            guard.on_epoch_end(0)
-
-    def test_a_loss_that_is_no_number_stops_at_once(self):
-        guard = callbacks.StopOnNonFinite()
-        guard.set_model(lenet())
-        guard.on_train_batch_end(0, {"loss": 1.0})
-        with pytest.raises(callbacks.Diverged, match="the loss is nan"):
-            guard.on_train_batch_end(1, {"loss": float("nan")})
-
-
 class Hidden(keras.layers.Layer):
     """A block without a graph around it."""
 

@@ -54,7 +54,7 @@ class Builder:
         fraction = min(30, max(0, self.signals[x].fraction + kernel.log2_scale + self.one((-2, 0, 1))))
         codes = self.random.integers(-(2**fraction), 2**fraction + 1, kernel.codes.shape[-1])
         dtype = code_dtype(2**fraction)
-        return nodes.Bias(codes.astype(dtype), fraction, 8, None, fraction, 2**fraction, 1)
+        return nodes.Bias(codes.astype(dtype), None, fraction, 2**fraction, 1, False)
 
     def rescale(self):
         x = IMAGES

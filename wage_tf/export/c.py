@@ -18,7 +18,7 @@ from wage_tf.export.c_kinds import KINDS, Source, comment
 from wage_tf.export.c_memory import ALIGNMENT, memory
 from wage_tf.export.c_source import HEADER, MAIN, MAKEFILE, SOURCE
 from wage_tf.export.card import Card
-from wage_tf.export.stages import Stages, stages
+from wage_tf.export.stages import Stages, pooled, stages
 from wage_tf.integer.graph import Graph
 from wage_tf.integer.tensors import Shape
 
@@ -39,8 +39,8 @@ def write_c(path: str | os.PathLike, graph: Graph, card: Card) -> int:
     Raises:
         UserError: If the graph has no such form (`stages.stages`), `path` is a file, or one of the four a folder.
     """
-    network = stages(graph)
-    content = sources(network, card)
+    network = pooled(stages(graph))
+    content = _sources(network, card)
     folder = Path(path)
     if folder.exists() and not folder.is_dir():
         raise UserError(f"{folder} is a file: C source goes into a folder")
@@ -53,10 +53,10 @@ def write_c(path: str | os.PathLike, graph: Graph, card: Card) -> int:
             if is_new:
                 folder.rmdir()
         raise
-    return weight_bytes(network)
+    return _weight_bytes(network)
 
 
-def sources(network: Stages, card: Card) -> dict[str, str]:
+def _sources(network: Stages, card: Card) -> dict[str, str]:
     """The text of the four files by name.
 
     Raises:
@@ -76,9 +76,9 @@ def sources(network: Stages, card: Card) -> dict[str, str]:
         "outputs": network.outputs,
         "fraction": network.output.fraction,
         "macs": network.macs,
-        "weight_bytes": weight_bytes(network),
-        "buffer_bytes": buffer_bytes(network),
-        "weight_type": f"int{8 * _weight_bytes_unpacked(network)}_t",
+        "weight_bytes": _weight_bytes(network),
+        "buffer_bytes": _buffer_bytes(network),
+        "weight_type": f"int{8 * _unpacked_bytes(network)}_t",
         "constants": "\n\n".join(source.constants),
         "functions": "\n".join(source.functions.values()),
         "calls": "\n".join(source.calls),
@@ -94,15 +94,19 @@ def sources(network: Stages, card: Card) -> dict[str, str]:
     }
 
 
-def weight_bytes(network: Stages) -> int:
+def buffer_bytes(graph: Graph) -> int:
+    """Bytes of the static buffers that `write_c` declares: the arena, and a filter's unpacked weights."""
+    return _buffer_bytes(pooled(stages(graph)))
+
+
+def _buffer_bytes(network: Stages) -> int:
+    return memory(network).size + _longest_row(network) * _unpacked_bytes(network)
+
+
+def _weight_bytes(network: Stages) -> int:
     """Bytes of all weights at their true width."""
     kernels = (stage.node.kernel for stage in network.products)
     return sum(bitpack.packed_size(kernel.codes.size, kernel.width) for kernel in kernels)
-
-
-def buffer_bytes(network: Stages) -> int:
-    """Bytes of the static buffers: the arena, and one of a filter's unpacked weights."""
-    return memory(network).size + _longest_row(network) * _weight_bytes_unpacked(network)
 
 
 def _sizes(shape: Shape) -> str:
@@ -118,7 +122,7 @@ def _longest_row(network: Stages) -> int:
     return max(stage.node.kernel.codes[..., 0].size for stage in network.products)
 
 
-def _weight_bytes_unpacked(network: Stages) -> int:
+def _unpacked_bytes(network: Stages) -> int:
     return 1 if max(stage.node.kernel.width for stage in network.products) <= 8 else 2
 
 

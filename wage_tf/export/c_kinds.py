@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import math
 import re
 import textwrap
@@ -107,14 +108,13 @@ def _product(stage: Stage, source: Source) -> None:
     if node.bias is not None:
         bias, fraction = f"bias_{index}", stage.sums.fraction
         scale = 1 << (fraction - stage.sources[0].fraction - node.kernel.log2_scale)
-        units = node.bias.codes.astype(np.int64) << (fraction - node.bias.log2_scale)
+        units = node.bias.codes.astype(np.int64) << (fraction - node.bias.fraction)
         source.constants.append(f"static const int32_t {bias}[] = {{\n{numbers(units.tolist())}\n}};")
+    window, groups, shapes = Window((1, 1), (1, 1), "valid"), 1, ((1, 1, codes.shape[0]), (1, 1, codes.shape[1]))
     if isinstance(node, Conv2D):
         window, groups, shapes = node.window, node.groups, (stage.sources[0].shape, stage.signal.shape)
-    else:
-        window, groups, shapes = Window((1, 1), (1, 1), "valid"), 1, ((1, 1, codes.shape[0]), (1, 1, codes.shape[1]))
     weighted = [f"weights_{index}", width, bias, scale, groups]
-    source.call(PRODUCT, "product", stage, _step(stage, source, weighted, window, *shapes))
+    source.call(PRODUCT, "product", stage, _step(stage, source, weighted, window, shapes, stage.pool))
 
 
 def _max_pool(stage: Stage, source: Source) -> None:
@@ -127,17 +127,22 @@ def _average_pool(stage: Stage, source: Source) -> None:
 
 def _pool(stage: Stage, source: Source, kind: str, **parts: str) -> None:
     shapes = stage.sources[0].shape, stage.signal.shape
-    step = _step(stage, source, ["NULL", 0, "NULL", 1, 1], stage.node.moving, *shapes)
+    step = _step(stage, source, ["NULL", 0, "NULL", 1, 1], stage.node.moving, shapes)
     source.call(POOL, kind, stage, step, **parts)
 
 
 def _step(
-    stage: Stage, source: Source, weighted: list[object], window: Window, shape_in: Shape, shape_out: Shape
+    stage: Stage,
+    source: Source,
+    weighted: list[object],
+    window: Window,
+    shapes: tuple[Shape, Shape],
+    pool: tuple[int, int] = (1, 1),
 ) -> str:
     """Defines the step of a window that moves over an image and returns its name."""
     name = f"step_{len(source.constants)}"
-    pads = [before for before, _ in window.pads(shape_in)]
-    sizes = [*shape_in, *shape_out, *window.size, *window.strides, *window.dilation, *pads]
+    pads = [before for before, _ in window.pads(shapes[0])]
+    sizes = [*itertools.chain(*shapes), *window.size, *window.strides, *window.dilation, *pads, *pool]
     fields = [*weighted, *sizes, *_rounding(stage)]
     source.constants.append(f"static const struct step {name} = {{{', '.join(map(str, fields))}}};")
     return name

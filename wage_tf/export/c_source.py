@@ -49,14 +49,14 @@ typedef int8_t code8;
 typedef uint8_t pixel;
 typedef $weight_type weight_type; /* unpacked codes of weights */
 
-/* A product, a convolution (a matrix product is one of a 1x1 image), or a pooling. */
+/* A convolution (a matrix product is one of a 1x1 image) and the maximum of pool_h x pool_w sums, or a pooling. */
 struct step {
     const uint8_t *weights; /* packed codes [filters][window_h][window_w][channels / groups], lowest bit first */
     unsigned width;         /* bits of a weight's code */
     const int32_t *bias;    /* added to sums * scale, a number a filter; or NULL */
     int32_t scale, groups;
     int32_t in_h, in_w, in_c, out_h, out_w, out_c;
-    int32_t window_h, window_w, stride_h, stride_w, dilation_h, dilation_w, pad_h, pad_w;
+    int32_t window_h, window_w, stride_h, stride_w, dilation_h, dilation_w, pad_h, pad_w, pool_h, pool_w;
     int relu, shift; /* see rounded() */
     int32_t limit;
 };
@@ -89,7 +89,7 @@ static void unpack(const struct step *step, int32_t filter, int32_t count)
     }
 }
 
-/* Negative sums to 0 where relu is set, a shift that rounds half to even, a clip to -limit..limit; none where it is 0. */
+/* Negative sums to 0 where relu is set; then, unless limit is 0, a shift that rounds half to even and a clip. */
 static int32_t rounded(int32_t sum, int relu, int shift, int32_t limit)
 {
     const uint32_t largest = (uint32_t)limit;
@@ -117,39 +117,50 @@ $calls
 """)
 
 PRODUCT = Template("""\
+static int32_t ${name}_sum(const struct step *step, const $source *in, int32_t filter, int32_t y, int32_t x)
+{
+    const int32_t channels = step->in_c / step->groups;
+    const int32_t base = filter / (step->out_c / step->groups) * channels;
+    const int32_t top = y * step->stride_h - step->pad_h, left = x * step->stride_w - step->pad_w;
+    const int32_t first = left < 0 ? (step->dilation_w - 1 - left) / step->dilation_w : 0;
+    const int32_t room = (step->in_w - left + step->dilation_w - 1) / step->dilation_w;
+    const int32_t past = room < step->window_w ? room : step->window_w;
+    const int whole = step->groups == 1 && step->dilation_w == 1; /* a row of the window is one run of codes */
+    const int32_t taps = whole ? past - first : 1;
+    int32_t sum = 0, i, j, k;
+    for (i = 0; i < step->window_h; i++) {
+        const int32_t place = top + i * step->dilation_h;
+        if (place < 0 || place >= step->in_h)
+            continue;
+        for (j = first; j < past; j += taps) {
+            const int32_t column = left + j * step->dilation_w;
+            const $source *codes = in + (place * step->in_w + column) * step->in_c + base;
+            const weight_type *weights = row + (i * step->window_w + j) * channels;
+            for (k = 0; k < taps * channels; k++)
+                sum += (int32_t)codes[k] * weights[k];
+        }
+    }
+    return sum;
+}
+
 static void $name(const struct step *step, const $source *in, $target *out)
 {
-    const int32_t channels = step->in_c / step->groups, filters = step->out_c / step->groups;
-    const int whole = step->groups == 1 && step->dilation_w == 1; /* a window's row is one run of codes */
-    int32_t filter, y, x, i, j, k;
+    int32_t filter, y, x, i, j;
     for (filter = 0; filter < step->out_c; filter++) {
-        const int32_t base = filter / filters * channels;
-        unpack(step, filter, step->window_h * step->window_w * channels);
+        unpack(step, filter, step->window_h * step->window_w * (step->in_c / step->groups));
         for (y = 0; y < step->out_h; y++) {
             for (x = 0; x < step->out_w; x++) {
-                const int32_t top = y * step->stride_h - step->pad_h;
-                const int32_t left = x * step->stride_w - step->pad_w;
-                const int32_t first = left < 0 ? (step->dilation_w - 1 - left) / step->dilation_w : 0;
-                const int32_t room = (step->in_w - left + step->dilation_w - 1) / step->dilation_w;
-                const int32_t past = room < step->window_w ? room : step->window_w;
-                const int32_t taps = whole ? past - first : 1;
-                int32_t sum = 0;
-                for (i = 0; i < step->window_h; i++) {
-                    const int32_t place = top + i * step->dilation_h;
-                    if (place < 0 || place >= step->in_h)
-                        continue;
-                    for (j = first; j < past; j += taps) {
-                        const int32_t column = left + j * step->dilation_w;
-                        const $source *codes = in + (place * step->in_w + column) * step->in_c + base;
-                        const weight_type *weights = row + (i * step->window_w + j) * channels;
-                        for (k = 0; k < taps * channels; k++)
-                            sum += (int32_t)codes[k] * weights[k];
+                int32_t largest = INT32_MIN;
+                for (i = y * step->pool_h; i < (y + 1) * step->pool_h; i++) {
+                    for (j = x * step->pool_w; j < (x + 1) * step->pool_w; j++) {
+                        const int32_t sum = ${name}_sum(step, in, filter, i, j);
+                        largest = sum > largest ? sum : largest;
                     }
                 }
                 if (step->bias != NULL)
-                    sum = sum * step->scale + step->bias[filter];
+                    largest = largest * step->scale + step->bias[filter];
                 out[(y * step->out_w + x) * step->out_c + filter] =
-                    ($target)rounded(sum, step->relu, step->shift, step->limit);
+                    ($target)rounded(largest, step->relu, step->shift, step->limit);
             }
         }
     }

@@ -127,7 +127,7 @@ def _bias(stage: Stage) -> np.ndarray:
     node = stage.node
     if node.bias is None:
         return np.zeros(node.kernel.codes.shape[-1], np.int32)
-    return node.bias.codes.astype(np.int32) << (stage.sums.fraction - node.bias.log2_scale)
+    return node.bias.codes.astype(np.int32) << (stage.sums.fraction - node.bias.fraction)
 
 
 def _bias_scale(stage: Stage) -> int:
@@ -204,7 +204,7 @@ KINDS: dict[type[Node], Callable[..., int]] = {
     Flatten: _reshape,
     Reshape: _reshape,
 }
-"""What every kind adds to the model: from the builder, the stage and the tensors of its inputs to that of its output."""
+"""What every kind adds to a model: from the stage and the tensors of its inputs to that of its output."""
 
 
 def reshaped(model: ModelBuilder, x: int, shape: tuple[int, ...]) -> int:

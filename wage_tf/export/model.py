@@ -15,7 +15,6 @@ from wage_tf.export.c import buffer_bytes, write_c
 from wage_tf.export.card import Card
 from wage_tf.export.litert import write_litert
 from wage_tf.export.packed import write_packed
-from wage_tf.export.stages import stages
 from wage_tf.integer.freezing import read
 from wage_tf.layers import QRescaling
 
@@ -91,7 +90,7 @@ def export_model(
     card = Card(name or model.name, _pattern(layers), _preprocessing(layers), tuple(labels))
     size = FORMS[to][1](path, graph, card, **({"accumulators": True} if accumulators else {}))
     total = model_costs(model).total
-    buffer = buffer_bytes(stages(graph)) if to == "c" else total.activation_bytes
+    buffer = buffer_bytes(graph) if to == "c" else total.activation_bytes
     return Export(path, size, _FLOAT32_BYTES * total.parameters, total.macs, buffer, total.energy_inference)
 
 

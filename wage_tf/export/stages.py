@@ -11,6 +11,7 @@ Not over a node whose output somebody else reads, and not over sums. What only t
 
 from __future__ import annotations
 
+import collections
 import dataclasses
 import math
 
@@ -67,6 +68,7 @@ class Stage:
         rounding: What follows the node's sums.
         sums: What is known of the sums, before they are rounded.
         signal: What is known of the output. Bounds are those of the actual weights.
+        pool: Size of the windows, side by side, of whose sums only the largest is kept; see `pooled`.
     """
 
     node: Node
@@ -76,6 +78,7 @@ class Stage:
     rounding: Rounding
     sums: Signal
     signal: Signal
+    pool: tuple[int, int] = (1, 1)
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
@@ -145,6 +148,28 @@ def stages(graph: Graph) -> Stages:
     if not network.products:
         raise UserError("export: the network has no layer with a kernel")
     return network
+
+
+def pooled(network: Stages) -> Stages:
+    """The stages with every max pooling of windows side by side done by the product before it, on its sums.
+
+    No sum is made twice, and rounding keeps the order.
+    """
+    readers = collections.Counter(name for stage in network.stages for name in stage.inputs)
+    found: list[Stage] = []
+    places: dict[str, int] = {}
+    for stage in network.stages:
+        node, place = stage.node, places.get(stage.inputs[0])
+        if isinstance(node, MaxPool2D) and place is not None and readers[stage.inputs[0]] == 1:
+            (x,) = stage.sources
+            if node.window == node.strides and node.moving.pads(x.shape) == ((0, 0), (0, 0)):
+                kept = {"name": stage.name, "signal": stage.signal, "pool": node.window}
+                found[place] = dataclasses.replace(found[place], **kept)
+                continue
+        if isinstance(node, Product):
+            places[stage.name] = len(found)
+        found.append(stage)
+    return Stages(network.input_shape, tuple(found))
 
 
 def _without(nodes: list[Node], kinds: tuple[type[Node], ...]) -> list[Node]:

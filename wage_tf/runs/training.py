@@ -16,7 +16,7 @@ from wage_tf.distribution.trainer import devices_of, replicate, single
 from wage_tf.errors import UserError
 from wage_tf.metrics import ErrorRate
 from wage_tf.native.trainer import Trainer, attached
-from wage_tf.optimizers import IntegerSGD, gradient_bits, warn_unless_power_of_two
+from wage_tf.optimizers import IntegerSGD, gradient_bits
 from wage_tf.runs.checkpoints import State
 from wage_tf.runs.config import RunConfig
 from wage_tf.runs.directory import Results, RunDirectory, summarize
@@ -67,9 +67,6 @@ def prepare(config: RunConfig, dataset: Dataset, devices: Devices | None = None)
         else:
             model = config.source.converted(dataset, config.bits, config.augmentation)
         optimizer = IntegerSGD(rate, bits=gradient_bits(model), seed=config.seed, random_width=config.random_width)
-    if optimizer.bits is not None and len(config.schedule) > 1:
-        for _, eta in config.schedule:
-            warn_unless_power_of_two(eta)
     model = replicate(model, devices)
     model.compile(optimizer, losses.NAMED[config.loss](), metrics=[ErrorRate()])
     if config.engine == "integer":
