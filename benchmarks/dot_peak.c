@@ -8,22 +8,28 @@ enum { CHAINS = 12, ROUNDS = (1 << 26) / CHAINS };
 
 __attribute__((target("avx512f,avx512vnni"))) static int vnni(void) {
     __m512i sums[CHAINS], x = _mm512_set1_epi8(3), total = _mm512_setzero_si512();
+#pragma GCC unroll 12
     for (int i = 0; i < CHAINS; ++i) sums[i] = _mm512_set1_epi32(i);
     for (int round = 0; round < ROUNDS; ++round)
-        for (int i = 0; i < CHAINS; ++i) __asm__("vpdpbusd %1, %1, %0" : "+v"(sums[i]) : "v"(x));
+#pragma GCC unroll 12
+        for (int i = 0; i < CHAINS; ++i) __asm__ volatile("vpdpbusd %1, %1, %0" : "+v"(sums[i]) : "v"(x));
+#pragma GCC unroll 12
     for (int i = 0; i < CHAINS; ++i) total = _mm512_add_epi32(total, sums[i]);
     return _mm512_reduce_add_epi32(total);
 }
 
 __attribute__((target("avx2"))) static int avx2(void) {
     __m256i sums[CHAINS], x = _mm256_set1_epi8(3), total = _mm256_setzero_si256();
+#pragma GCC unroll 12
     for (int i = 0; i < CHAINS; ++i) sums[i] = _mm256_set1_epi16((short)i);
     for (int round = 0; round < ROUNDS; ++round)
+#pragma GCC unroll 12
         for (int i = 0; i < CHAINS; ++i) {
             __m256i product = x;
-            __asm__("vpmaddubsw %1, %1, %0" : "+x"(product) : "x"(x));
-            __asm__("vpaddw %1, %0, %0" : "+x"(sums[i]) : "x"(product));
+            __asm__ volatile("vpmaddubsw %1, %1, %0" : "+x"(product) : "x"(x));
+            __asm__ volatile("vpaddw %1, %0, %0" : "+x"(sums[i]) : "x"(product));
         }
+#pragma GCC unroll 12
     for (int i = 0; i < CHAINS; ++i) total = _mm256_add_epi16(total, sums[i]);
     return _mm256_extract_epi16(total, 0);
 }

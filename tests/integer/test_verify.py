@@ -10,7 +10,7 @@ import pytest
 from support.images import random_images
 from support.written_runs import write_run
 from wage_tf import datasets, integer, layers
-from wage_tf.cli.verify import main_of_module
+from wage_tf.cli.verify import main_of_module as main
 from wage_tf.errors import UserError
 from wage_tf.integer import exactness, linear, nodes
 from wage_tf.integer.verify import Comparison
@@ -19,7 +19,7 @@ pytestmark = pytest.mark.slow
 
 
 def verify(folder, capsys, *options):
-    code = main_of_module(["verify", str(folder), *options])
+    code = main(["verify", str(folder), *options])
     return code, capsys.readouterr()
 
 
