@@ -2,9 +2,11 @@ PYTHON ?= python3
 VENV ?= .venv
 BIN = $(VENV)/bin
 
-.PHONY: venv demo test test-fast lint bench results
+ATTACKS ?= 20000
+
+.PHONY: attack venv demo test test-fast lint bench results
 venv: $(VENV)/.installed
-$(VENV)/.installed: setup.py
+$(VENV)/.installed: setup.py wage_tf/native/build.py $(wildcard wage_tf/native/src/*)
 	$(PYTHON) -m venv $(VENV)
 	$(BIN)/pip install --quiet --editable '.[test]'
 	touch $@
@@ -20,6 +22,9 @@ test-fast: venv
 
 lint: venv
 	$(BIN)/ruff check . && $(BIN)/ruff format --check .
+
+attack: venv
+	PYTHONPATH=.:tests $(BIN)/python -m attacks --count $(ATTACKS)
 
 bench: venv
 	$(BIN)/python -m benchmarks

@@ -25,7 +25,7 @@ from wage_tf import datasets, integer
 from wage_tf.cli import exits
 from wage_tf.cli.parsers import OneLineParser
 from wage_tf.errors import UserError
-from wage_tf.export import export_run, read_packed
+from wage_tf.export import export_model, read_packed
 from wage_tf.runs.directory import RunDirectory
 from wage_tf.runs.signals import Signals
 
@@ -83,10 +83,10 @@ def _compare(args: argparse.Namespace, signals: Signals) -> int:
     batches = dataset.test_batches(_BATCH, config.augmentation)
     images = np.concatenate([batch.numpy() for batch, _ in batches])
     keras_scores = model.predict(images, batch_size=_BATCH, verbose=0)
-    fraction = integer.freeze(model).fractions[-1]
+    fraction = integer.freeze(model).output.fraction
     figures = {}
     with tempfile.TemporaryDirectory() as name:
-        forms = {to: export_run(args.run_dir, to, Path(name) / to) for to in ("litert", "packed", "c")}
+        forms = {to: export_model(model, Path(name) / to, to) for to in ("litert", "packed", "c")}
         graph, _ = read_packed(forms["packed"].path)
         found = {
             "litert": litert_scores(forms["litert"].path, images),

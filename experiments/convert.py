@@ -14,7 +14,6 @@ from collections.abc import Iterator, Sequence
 
 import keras
 
-import wage_tf
 from experiments import provenance
 from wage_tf import convert, datasets, files
 from wage_tf.datasets import Dataset
@@ -77,7 +76,7 @@ def measure(
     print(f"float, {float_epochs} epochs: {figures['float']['errors'][-1]:.2f}% test error", flush=True)
     images, _ = dataset.probe_batch(_CALIBRATION_IMAGES)
     for (start, options, schedule), bits in itertools.product(STARTS, BITS):
-        converted = wage_tf.quantize_model(model, bits, images=images, **options)
+        converted = convert.quantize_model(model, bits, images=images, **options)
         rate = learning_rate(SCHEDULES[schedule], dataset.steps_per_epoch(batch_size))
         converted.compile(IntegerSGD(rate, bits=bits, seed=seed), convert.loss_for(model), metrics=[ErrorRate()])
         row = {"bits": bits, "start": start, "schedule": schedule}

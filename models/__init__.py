@@ -1,4 +1,6 @@
-"""The paper's networks, built from wage_tf's layers; every one takes raw uint8 images.
+"""Networks built from wage_tf's layers: the paper's, and small residual, separable and dense ones of today.
+
+Every one takes raw uint8 images; `autoencoder`, which has no classes, takes vectors of uint8.
 
 model = models.build("vgg7", "2-8-8-8", input_shape=(32, 32, 3), num_classes=10, width=0.25)
 """
@@ -15,9 +17,13 @@ from wage_tf.bits import NetworkBits
 from wage_tf.errors import UserError
 
 from .alexnet import alexnet
+from .autoencoder import autoencoder
 from .blocks import Bits
+from .ds_cnn import ds_cnn
 from .lenet5 import lenet5
 from .mlp import mlp
+from .mobilenet import mobilenet
+from .resnet import resnet8, resnet20
 from .vgg7 import vgg7
 
 
@@ -30,14 +36,31 @@ class _Network(NamedTuple):
 
 _NETWORKS = {
     "alexnet": _Network(alexnet, 63),
+    "ds_cnn": _Network(ds_cnn, 4),
     "lenet5": _Network(lenet5, 16),
     "mlp": _Network(mlp, 1),
+    "mobilenet": _Network(mobilenet, 32),
+    "resnet8": _Network(resnet8, 4),
+    "resnet20": _Network(resnet20, 4),
     "vgg7": _Network(vgg7, 8),
 }
 
 names = tuple(_NETWORKS)
 
-__all__ = ["alexnet", "build", "clips_outputs", "lenet5", "mlp", "names", "vgg7"]
+__all__ = [
+    "alexnet",
+    "autoencoder",
+    "build",
+    "clips_outputs",
+    "ds_cnn",
+    "lenet5",
+    "mlp",
+    "mobilenet",
+    "names",
+    "resnet8",
+    "resnet20",
+    "vgg7",
+]
 
 
 def build(
@@ -48,17 +71,17 @@ def build(
     width: float = 1.0,
     **options: object,
 ) -> keras.Model:
-    """Builds a network by name.
+    """Builds a network that classifies images, by name.
 
     Args:
-        name: `"alexnet"`, `"lenet5"`, `"mlp"` or `"vgg7"`.
-        bits: BitWidths or pattern of all layers; or a mapping from block names ("conv1", "fc1", and "rescale" for the
-            input) to patterns, with "*" for the rest.
+        name: One of `models.names`.
+        bits: BitWidths or pattern of all layers; or a mapping from block names ("conv1", "block1_conv2", "fc1", and
+            "rescale" for the input) to patterns, with "*" for the rest.
         input_shape: Height, width and channels of the images.
         num_classes: Number of outputs.
         width: Multiplier of every hidden layer's units.
         **options: `clip_outputs`, whether Q_A clips the outputs (None: as the network does it); `gamma` of every
-            QActivation and QError; and arguments of every QConv2D and QDense, such as `beta=1.5` or `factor=2`.
+            QActivation and QError; and arguments of every layer with a kernel, such as `beta=1.5` or `factor=2`.
 
     Returns:
         A Keras model from uint8 images [batch, height, width, channels] to float32 scores [batch, classes].
@@ -94,6 +117,8 @@ def clips_outputs(name: str) -> bool:
 
 
 def _network(name: str) -> _Network:
+    if name == "autoencoder":
+        raise UserError("model: autoencoder has no classes: build it with models.autoencoder, train it with Keras' fit")
     if name not in _NETWORKS:
         raise UserError(f"model: {name!r} is not one of {', '.join(names)}")
     return _NETWORKS[name]

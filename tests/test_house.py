@@ -109,8 +109,6 @@ def test_a_file_imports_only_from_rooms_before_its_own(module):
         return
     later = sorted(name for name in known if POSITION[room_of(name)] > own)
     assert not later, f"{module} imports {later}, whose rooms come after its own"
-    beside = sorted(name for name in known if POSITION[room_of(name)] == own and is_library(module))
-    assert all(room_of(name) == room_of(module) for name in beside)
 
 
 def test_the_package_imports_the_library_alone():

@@ -6,7 +6,7 @@ import tensorflow as tf
 import oracle
 from support.tensors import assert_equal, assert_same_bits
 from wage_tf import BitWidths
-from wage_tf.constraints import ClipToGrid
+from wage_tf.constraints import ClipToGrid, ClipToRange
 from wage_tf.initializers import ClampedUniform
 from wage_tf.layers import QActivation, QConv2D, QDense, QError, QRescaling
 
@@ -302,6 +302,7 @@ def test_positions_of_arguments_are_keras(positional, keras_class):
         k: v for k, v in expected.items() if k not in different
     }
     assert isinstance(positional.kernel_constraint, ClipToGrid)
+    assert isinstance(positional.bias_constraint, ClipToRange)
 
 
 def test_arguments_that_are_none_or_unknown_are_refused():

@@ -18,8 +18,8 @@ def test_the_examples_run_and_learn():
     names = {}
     for number, example in enumerate(examples):
         exec(compile(example, f"{GUIDE.name}, example {number + 1}", "exec"), names)
-    assert names["error"] < 15
-    assert names["error_with_floats"] < 15
-    assert float(names["model"].evaluate(*names["test"], verbose=0, return_dict=True)["error"]) < 20
+    assert names["error"] < 40
+    assert names["error_with_floats"] < 40
+    assert float(names["model"].evaluate(*names["test"], verbose=0, return_dict=True)["error"]) < 40
     assert names["model"].optimizer.float_optimizer.built is False
     assert np.all(np.abs(names["head"].layers[-2].kernel.numpy()) <= 0.5)

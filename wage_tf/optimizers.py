@@ -23,11 +23,11 @@ _GOLDEN = 0x9E3779B9
 class IntegerSGD(keras.optimizers.Optimizer):
     """W ← clip(W − ΔW) with ΔW = Q_G(g) on the k_G-bit grid: no momentum, no weight decay (paper, eq. 13 to 16).
 
-    Q_G (`quantizers.quantize_gradient`) applies to the kernels of quantized layers. Every other variable, such as a
-    bias, a batch-norm scale or the kernel of a float layer, is `float_optimizer`'s. The clip is the layer's
-    `kernel_constraint`, which Keras applies after the update. For kernels there is no state but the step count, since
-    the random numbers of a step are a function of (seed, step, variable): the seed words of the trainable variable v at
-    step t are (seed + 0x9E3779B9·v mod 2^32, t).
+    Q_G (`quantizers.quantize_gradient`) applies to the kernels of quantized layers, and to their biases where these are
+    integers too. Every other variable, such as a batch-norm scale or the kernel of a float layer, is
+    `float_optimizer`'s. The clip is the layer's `kernel_constraint`, which Keras applies after the update. For kernels
+    there is no state but the step count, since the random numbers of a step are a function of (seed, step, variable):
+    the seed words of the trainable variable v at step t are (seed + 0x9E3779B9·v mod 2^32, t).
 
     Args:
         learning_rate: η, a power of two or a `keras.optimizers.schedules.LearningRateSchedule` of powers of two.
@@ -37,7 +37,7 @@ class IntegerSGD(keras.optimizers.Optimizer):
             mapping from the variables' paths to widths, for layers that differ.
         seed: Integer; None draws one from Python's generator (`keras.utils.set_random_seed`).
         random_width: Bits of the random integers of the stochastic rounding; 16 in the paper.
-        float_optimizer: Optimizer, or its name, of the variables that are not quantized kernels, with a rate and a
+        float_optimizer: Optimizer, or its name, of the variables that are not quantized, with a rate and a
             schedule of its own; None for Adam at a rate of 0.01. WAGE's loss is a sum over the batch, and so are its
             gradients: Adam does not depend on their size, where a rate of SGD has to be divided by the batch. Ten times
             Adam's usual rate, because η = 8 moves kernels by up to 11 steps of σ(k_G), 0.09 at k_G = 8, at once.
@@ -100,7 +100,7 @@ class IntegerSGD(keras.optimizers.Optimizer):
             raise ValueError(
                 "weight_decay, use_ema: they would take stored integer weights off the update's grid; "
                 f"received weight_decay={self.weight_decay}, use_ema={self.use_ema}"
-                " (for bias and batch normalization give them to float_optimizer)"
+                " (for float variables, such as batch normalization's, give them to float_optimizer)"
             )
         for kernel in kernels:
             kernel.has_integer_updates = True
@@ -158,7 +158,11 @@ class IntegerSGD(keras.optimizers.Optimizer):
             return
         for rate in _rates(learning_rate):
             if not _is_power_of_two(rate):
-                warn_unless_power_of_two(rate)
+                warnings.warn(
+                    f"learning_rate: Q_G wants a power of two (8, 1, 0.125), a shift in hardware; received {rate}; "
+                    "with ReduceLROnPlateau give factor=0.5 or 0.125",
+                    stacklevel=3,
+                )
                 return
             if rate * math.sqrt(2) < 2.0**-self.random_width:
                 warnings.warn(
@@ -237,13 +241,3 @@ def _rates(learning_rate: object) -> list[float]:
 
 def _is_power_of_two(rate: float) -> bool:
     return rate > 0 and math.frexp(rate)[0] == 0.5
-
-
-def warn_unless_power_of_two(learning_rate: float) -> None:
-    """Warns that an integer machine cannot multiply by `learning_rate` with a shift, where it is no power of two."""
-    if not _is_power_of_two(learning_rate):
-        warnings.warn(
-            f"learning_rate: Q_G wants a power of two (8, 1, 0.125), a shift in hardware; received {learning_rate}; "
-            "with ReduceLROnPlateau give factor=0.5 or 0.125",
-            stacklevel=4,
-        )

@@ -1,4 +1,4 @@
-"""SIGINT and SIGTERM at any moment from the first line on: one line and 130 or 143, never a traceback, never nothing."""
+"""SIGINT and SIGTERM at any moment from the first line on: 130 or 143, one line, never a traceback."""
 
 from __future__ import annotations
 

@@ -6,29 +6,6 @@ import pytest
 
 import wage_tf
 from support.float_networks import randomized
-from wage_tf import layers
-
-
-class Depthwise(keras.layers.DepthwiseConv2D):
-    """Stands in for the quantized layer, with its arguments."""
-
-    def __init__(self, *args, bits, alpha=None, **kwargs):
-        super().__init__(*args, **kwargs)
-        self.bits = bits
-        self.alpha = 1.0 if alpha is None else alpha
-
-    def call(self, inputs):
-        kernel = wage_tf.quantizers.quantize_weight(self.kernel, self.bits, self.alpha)
-        outputs = keras.ops.depthwise_conv(
-            inputs, kernel, strides=self.strides, padding=self.padding, dilation_rate=self.dilation_rate
-        )
-        return outputs if self.bias is None else outputs + self.bias
-
-
-@pytest.fixture
-def depthwise(monkeypatch):
-    if not hasattr(layers, "QDepthwiseConv2D"):
-        monkeypatch.setattr(layers, "QDepthwiseConv2D", Depthwise, raising=False)
 
 
 def separable():
@@ -41,7 +18,7 @@ def separable():
     return keras.Model(image, keras.layers.Dense(3)(keras.layers.Flatten()(x)))
 
 
-def test_depthwise_and_separable_convolutions(depthwise):
+def test_depthwise_and_separable_convolutions():
     model = randomized(separable())
     images = np.random.default_rng(0).integers(0, 256, (8, 8, 8, 3)).astype(np.float32)
     converted = wage_tf.quantize_model(model, "f-f-f-f", images=images)
@@ -51,7 +28,7 @@ def test_depthwise_and_separable_convolutions(depthwise):
     assert names[2:5] == ["separable_depthwise", "separable_depthwise_quantized", "separable_pointwise"]
 
 
-def test_one_pattern_for_both_parts_of_a_separable_convolution(depthwise):
+def test_one_pattern_for_both_parts_of_a_separable_convolution():
     bits = {"separable": "4-8-8-8", "separable_pointwise": "3-8-8-8", "*": "8-8-8-8"}
     converted = wage_tf.quantize_model(separable(), bits)
     assert [str(converted.get_layer(f"separable_{part}").bits) for part in ("depthwise", "pointwise")] == [
@@ -68,7 +45,7 @@ def test_one_pattern_for_both_parts_of_a_separable_convolution(depthwise):
         lambda **sizes: keras.applications.MobileNetV2(alpha=0.35, **sizes),
     ],
 )
-def test_mobilenets_of_keras_applications(depthwise, build):
+def test_mobilenets_of_keras_applications(build):
     model = build(weights=None, input_shape=(32, 32, 3), classes=10)
     images = np.random.default_rng(0).uniform(-1, 1, (8, 32, 32, 3)).astype(np.float32)
     for layer in model.layers:

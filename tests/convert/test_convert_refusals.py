@@ -145,6 +145,14 @@ def test_weights_that_are_not_finite():
         wage_tf.quantize_model(model)
 
 
+def test_a_last_bias_that_a_quantized_layer_cannot_have():
+    model = network("cnn")
+    model.get_layer("fc").bias.assign([0.0, 9.0, 0.0, 0.0])
+    with pytest.raises(UserError, match=r"layer fc: its bias goes beyond ±8, .*; scale the targets down, or convert"):
+        wage_tf.quantize_model(model)
+    wage_tf.quantize_model(model, "f-f-f-f")
+
+
 def test_arguments():
     model = network("cnn")
     with pytest.raises(ValueError, match="weights: 'keep' or 'fresh'; received None"):

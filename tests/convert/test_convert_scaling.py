@@ -62,7 +62,7 @@ def test_stored_over_alpha_is_the_kernel_between_its_activations(kernel, e_in, e
     stored = store(kernel.astype(np.float64), np.ones(3), e_in, e_out, bits)
     m = best_exponent([kernel], [bits.w])
     assert stored.alpha == 2.0 ** (m + e_in - e_out)
-    np.testing.assert_array_equal(stored.bias, np.full(3, 2.0**e_out, np.float32))
+    np.testing.assert_array_equal(stored.bias, np.full(3, min(2.0**e_out, 8), np.float32))
     limit = 1.0 if bits.w == 1 else 1 - 2.0 ** (1 - bits.w)
     if bits.g is None:
         wanted = np.clip(np.ldexp(kernel, m), -limit, limit)
@@ -77,3 +77,14 @@ def test_float_weights_are_only_scaled():
     np.testing.assert_array_equal(stored.kernel, (kernel / 8).astype(np.float32))
     assert stored.alpha is None
     assert stored.bias is None
+
+
+def test_a_bias_is_rounded_to_the_finer_of_its_sums_and_of_the_update():
+    bias = np.array([0.3, -0.0019, 700.0])
+    coarse = store(np.array([[0.5]]), bias, 0, 0, BitWidths.parse("2-4-8-8"))  # sums in steps of 2^-3·2^-1/1
+    assert coarse.alpha == 1
+    np.testing.assert_array_equal(coarse.bias, np.array([38 / 128, 0, 8], np.float32))
+    fine = store(np.array([[0.5]]), bias, 0, 0, BitWidths.parse("2-8-4-8"))  # sums in steps of 2^-7·2^-1/1
+    np.testing.assert_array_equal(fine.bias, np.array([77 / 256, 0, 8], np.float32))
+    free = store(np.array([[0.5]]), bias, 0, 0, BitWidths.parse("2-f-8-8"))
+    np.testing.assert_array_equal(free.bias, bias.astype(np.float32))

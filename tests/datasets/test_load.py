@@ -1,5 +1,10 @@
 """Tests of wage_tf.datasets: the embedded digits, one's own arrays and folders of images, and their errors."""
 
+import struct
+import subprocess
+import zlib
+from pathlib import Path
+
 import numpy as np
 import pytest
 from PIL import Image
@@ -8,6 +13,7 @@ from support.batches import assert_same
 from wage_tf import datasets
 from wage_tf.datasets import Dataset, folder
 from wage_tf.errors import UserError
+from wage_tf.runs.config import Data
 
 
 @pytest.fixture(scope="module")
@@ -80,9 +86,9 @@ class TestLoadErrors:
         with pytest.raises(UserError, match=r"unknown data set 'mnits': choose one of digits, mnist, .*folder's path"):
             datasets.load("mnits")
 
-    @pytest.mark.parametrize("argument", ["limit", "image_size"])
-    def test_less_than_one(self, argument):
-        with pytest.raises(UserError, match=f"{argument} must be at least 1, received 0"):
+    @pytest.mark.parametrize(("argument", "rule"), [("limit", "at least 1"), ("image_size", "1 to 8192")])
+    def test_less_than_one(self, argument, rule):
+        with pytest.raises(UserError, match=f"{argument} must be {rule}, received 0"):
             datasets.load("digits", **{argument: 0})
 
     def test_image_size_of_a_fixed_size_data_set(self):
@@ -111,6 +117,73 @@ def images(tmp_path):
     save(tmp_path / "test" / "cat" / "20.png", 20)
     save(tmp_path / "test" / "dog" / "21.PNG", 21)
     return tmp_path
+
+
+def wide_png(colour_type, channels):
+    def chunk(kind, content):
+        return struct.pack(">I", len(content)) + kind + content + struct.pack(">I", zlib.crc32(kind + content))
+
+    header = struct.pack(">IIBBBBB", 6, 4, 16, colour_type, 0, 0, 0)
+    rows = (b"\0" + b"\x01\xff" * (6 * channels)) * 4
+    return b"\x89PNG\r\n\x1a\n" + chunk(b"IHDR", header) + chunk(b"IDAT", zlib.compress(rows)) + chunk(b"IEND", b"")
+
+
+def wide_tiff(channels):
+    pixels, place = b"\x01\xff" * (6 * 4 * channels), 200
+    photometric, bits = (2, 190) if channels == 3 else (1, 16)
+    entries = [(256, 1, 6), (257, 1, 4), (258, channels, bits), (259, 1, 1), (262, 1, photometric), (273, 1, place)]
+    entries += [(277, 1, channels), (278, 1, 4), (279, 1, len(pixels))]
+    directory = b"".join(struct.pack("<HHII", tag, 3, count, value) for tag, count, value in entries)
+    head = b"II*\0" + struct.pack("<IH", 8, len(entries)) + directory + bytes(4)
+    return head.ljust(190, b"\0") + struct.pack("<3H", 16, 16, 16) + bytes(4) + pixels
+
+
+WIDE_IMAGES = {
+    "grey.png": wide_png(0, 1),
+    "rgb.png": wide_png(2, 3),
+    "grey.tif": wide_tiff(1),
+    "rgb.tif": wide_tiff(3),
+    "grey.pgm": b"P5 6 4 65535\n" + b"\x01\xff" * 24,
+    "rgb.ppm": b"P6 6 4 1000\n" + b"\x01\xff" * 72,
+    "plain.pgm": b"P2 6 4 1000\n" + b"500 " * 24,
+}
+
+
+class TestDigest:
+    """What tells data from other data: `RunConfig.check_data` compares it, with the classes in order and the sizes."""
+
+    images = np.arange(6 * 4 * 4, dtype=np.uint8).reshape(6, 4, 4, 1)
+    labels = np.array([0, 1, 0, 1, 0, 1])
+
+    def digest(self, images=images, labels=labels, tested=2):
+        cut = len(images) - tested
+        data = Dataset.from_arrays("x", images[:cut], labels[:cut], images[cut:], labels[cut:])
+        return data.digest
+
+    def test_equal_data_has_an_equal_digest(self):
+        assert self.digest() == self.digest(self.images.copy(), self.labels.astype(np.int32))
+
+    def test_any_other_pixel_label_order_shape_or_part_has_another(self):
+        pixel = self.images.copy()
+        pixel[5, 3, 3, 0] += 1
+        others = [
+            self.digest(images=pixel),
+            self.digest(labels=1 - self.labels),
+            self.digest(self.images[::-1], self.labels[::-1]),
+            self.digest(self.images[[2, 1, 0, 3, 4, 5]]),
+            self.digest(self.images.reshape(6, 2, 8, 1)),
+            self.digest(tested=3),
+            self.digest(self.images[1:], self.labels[1:]),
+        ]
+        assert len({self.digest(), *others}) == 1 + len(others)
+
+    def test_a_class_renamed_so_that_labels_swap_and_one_that_only_has_another_name(self, images):
+        before = Data.of(datasets.load(images))
+        (images / "train" / "cat").rename(images / "train" / "eel")
+        (images / "test" / "cat").rename(images / "test" / "eel")
+        after = Data.of(datasets.load(images))
+        assert after.digest != before.digest
+        assert after.difference_from(before) == "classes dog, eel (2), not cat, dog (2)"
 
 
 class TestFolder:
@@ -187,6 +260,39 @@ class TestFolder:
         with pytest.raises(UserError, match=message) as error:
             datasets.load(images)
         assert "\n" not in str(error.value)
+
+    @pytest.mark.parametrize("program", ["%!PS-Adobe-3.0 EPSF-3.0\n%%BoundingBox: 0 0 6 4\nshowpage\n", "/* XPM */"])
+    def test_other_formats_under_an_images_name_are_not_opened(self, images, program, monkeypatch):
+        """Pillow starts Ghostscript for EPS."""
+        monkeypatch.setattr(subprocess, "check_call", lambda *args, **kwargs: pytest.fail(f"started {args}"))
+        (images / "train" / "cat" / "a.png").write_text(program)
+        with pytest.raises(UserError, match=r"a\.png cannot be read as an image"):
+            datasets.load(images, image_size=4)
+
+    @pytest.mark.parametrize("name", ["grey.png", "rgb.png", "grey.tif", "rgb.tif", "grey.pgm", "rgb.ppm", "plain.pgm"])
+    def test_images_of_16_bits_are_refused_and_not_cut_to_8(self, name, images):
+        path = images / "train" / "cat" / name
+        path.write_bytes(WIDE_IMAGES[name])
+        with pytest.raises(UserError, match=rf"{name} has more than 8 bits a channel: convert it to 8 bits"):
+            datasets.load(images)
+
+    @pytest.mark.parametrize("extension", ["bmp", "gif", "jpg", "pgm", "png", "tif", "webp"])
+    def test_the_documented_formats_are_read(self, extension, tmp_path):
+        for name, degrees in (("a", 0), ("b", 180)):
+            (tmp_path / "train" / name).mkdir(parents=True)
+            Image.linear_gradient("L").rotate(degrees).save(tmp_path / "train" / name / f"0.{extension}", lossless=True)
+        pixels, _ = datasets.load(tmp_path).probe_batch(2)
+        np.testing.assert_allclose(pixels[0, :, 9, 0], np.arange(256), atol=2)
+        np.testing.assert_array_equal(pixels[1], pixels[0][::-1, ::-1])
+
+    @pytest.mark.parametrize("size", [8193, 2**31 - 1, 2**70])
+    def test_an_absurd_size_is_refused_at_once(self, images, size):
+        with pytest.raises(UserError, match=f"image_size must be 1 to 8192, received {size}"):
+            datasets.load(images, image_size=size)
+
+    def test_sizes_do_not_overflow_in_the_memory_that_is_needed(self):
+        with pytest.raises(UserError, match=r"100 images of 2147483647x2147483647x3 need .* GiB"):
+            folder._check_memory(Path("x"), 100, (2**31 - 1, 2**31 - 1, 3))
 
     @pytest.mark.parametrize("extension", ["jpg", "png", "tif"])
     def test_a_cameras_orientation_is_applied(self, extension, tmp_path):

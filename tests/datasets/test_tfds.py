@@ -1,6 +1,11 @@
 """Tests of wage_tf.datasets: TensorFlow Datasets, real MNIST and small stand-ins of ImageNet and SVHN."""
 
+import dataclasses
 import itertools
+import shutil
+import struct
+import sys
+from pathlib import Path
 from unittest import mock
 
 import numpy as np
@@ -97,6 +102,15 @@ class TestStreamed:
         assert (data.train_size, data.test_size, data.num_classes, data.input_shape) == (47, 9, 1000, (32, 32, 3))
         assert len(data.train.shards) == 3
 
+    def test_the_digest_knows_the_files_by_name_size_and_part(self, data, small_imagenet, tmp_path):
+        copy = shutil.copytree(small_imagenet, tmp_path / "copy")
+        again = datasets.load("imagenet2012", data_dir=copy, image_size=32)
+        assert again.digest == data.digest
+        assert len({data.digest, data.split_validation(9).digest, data.split_validation(8).digest}) == 3
+        file = Path(again.train.shards[0].path)
+        file.write_bytes(file.read_bytes() + b"x")
+        assert dataclasses.replace(again).digest != data.digest
+
     def test_default_image_size(self, small_imagenet):
         assert datasets.load("imagenet2012", data_dir=small_imagenet).input_shape == (256, 256, 3)
 
@@ -156,13 +170,60 @@ class TestPrepared:
         assert datasets.load("svhn_cropped", data_dir=small_svhn, limit=14).train_size == 14
 
     def test_damaged_file(self, small_svhn, tmp_path):
-        import shutil
-
         shutil.copytree(small_svhn, tmp_path / "copy")
         file = next((tmp_path / "copy").rglob("*train.tfrecord*"))
         file.write_bytes(file.read_bytes()[:-5])
         with pytest.raises(UserError, match=r"svhn_cropped.* is damaged .*: delete it and prepare it again"):
             datasets.load("svhn_cropped", data_dir=tmp_path / "copy")
+
+    @pytest.mark.parametrize(("name", "source"), [("svhn_cropped", "small_svhn"), ("imagenet2012", "small_imagenet")])
+    def test_a_file_cut_between_two_records(self, name, source, tmp_path, request):
+        shutil.copytree(request.getfixturevalue(source), tmp_path / "copy")
+        file = max((tmp_path / "copy").rglob("*train.tfrecord*"))
+        content = file.read_bytes()
+        (length,) = struct.unpack_from("<Q", content)
+        file.write_bytes(content[: 8 + 4 + length + 4])
+        assert sum(1 for _ in tf.data.TFRecordDataset(str(file))) == 1
+        with pytest.raises(UserError, match=rf"{name}.* is damaged .split 'train' has \d+ bytes, \d+ by dataset_info"):
+            datasets.load(name, data_dir=tmp_path / "copy")
+
+    @pytest.mark.parametrize(
+        "spoil",
+        [
+            lambda text: text[: len(text) // 2],
+            lambda text: "",
+            lambda text: "\xe0\x80",
+            lambda text: "[" * 100_000,
+            lambda text: "3",
+            lambda text: "[]",
+            lambda text: text.replace('"splits": [', '"splits": 3, "x": ['),
+            lambda text: text.replace('"shardLengths": [', '"shardLengths": ["-5", '),
+            lambda text: text.replace('"shardLengths": [', '"shardLengths": ["many", '),
+            lambda text: text.replace('"shardLengths": [', '"shardLengths": ["9999999999999", '),
+            lambda text: text.replace('"numBytes": "', '"numBytes": "1'),
+            lambda text: text.replace('"version": "', '"version": "9'),
+            lambda text: text.replace("{SHARD_X_OF_Y}", "{NOWHERE}"),
+            lambda text: text.replace('"fileFormat": "tfrecord"', '"fileFormat": "csv"'),
+        ],
+    )
+    def test_a_damaged_description(self, small_svhn, tmp_path, spoil):
+        shutil.copytree(small_svhn, tmp_path / "copy")
+        file = next((tmp_path / "copy").rglob("dataset_info.json"))
+        text = file.read_text()
+        file.write_bytes(spoil(text).encode("latin-1"))
+        assert file.read_text(errors="replace") != text
+        with pytest.raises(UserError, match=r"svhn_cropped.* is damaged .*prepare it again") as error:
+            datasets.load("svhn_cropped", data_dir=tmp_path / "copy")
+        assert "\n" not in str(error.value)
+
+    @pytest.mark.parametrize("place", ["gs://bucket/data", "s3://bucket", "https://example.org/x", "file:///tmp"])
+    def test_a_place_on_another_machine_is_refused_before_anything_is_asked(self, place, monkeypatch):
+        monkeypatch.setitem(sys.modules, "tensorflow_datasets", None)
+        with pytest.raises(UserError, match=f"data_dir {place} is on another machine"):
+            datasets.load("mnist", data_dir=place)
+        monkeypatch.setenv("TFDS_DATA_DIR", place)
+        with pytest.raises(UserError, match=f"data_dir {place} is on another machine"):
+            datasets.load("mnist")
 
     @pytest.mark.parametrize("name", ["cifar100", "imagenet2012"])
     def test_missing_data_without_network_leaves_nothing_behind(self, name, tmp_path, monkeypatch):

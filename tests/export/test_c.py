@@ -13,6 +13,7 @@ from support.images import random_images, real_images
 from wage_tf import integer, layers
 from wage_tf.errors import UserError
 from wage_tf.export import Card, write_c
+from wage_tf.export.c import buffer_bytes
 
 GCC, MAKE = shutil.which("gcc"), shutil.which("make")
 pytestmark = pytest.mark.skipif(GCC is None or MAKE is None, reason="needs gcc and make")
@@ -155,21 +156,17 @@ def test_labels_keep_the_bytes_of_a_folder_s_name(tmp_path):
     assert r'"\134ud800"' in source
 
 
-def test_what_has_no_stage_is_named(tmp_path):
-    def chain(*middle):
-        return integer.freeze(
-            keras.Sequential(
-                [keras.Input((8, 8, 1), dtype="uint8"), layers.QRescaling(1 / 256, bits="16-16-8-8"), *middle]
-            )
-        )
+def chain(*middle):
+    start = [keras.Input((8, 8, 1), dtype="uint8"), layers.QRescaling(1 / 256, bits="16-16-8-8")]
+    return integer.freeze(keras.Sequential([*start, *middle]))
 
+
+def test_what_c_cannot_do_is_named(tmp_path):
+    wide = [layers.QConv2D(2, 8, bits="16-16-8-8", name="odd"), layers.QActivation("16-16-8-8")]
     for graph, message in (
-        (chain(layers.QActivation(name="odd")), "before the activation odd"),
-        (chain(layers.QConv2D(2, 3, name="one"), layers.QConv2D(2, 3, name="odd")), "odd takes the sums of one"),
-        (chain(layers.QConv2D(2, 3), keras.layers.MaxPooling2D(name="odd")), "odd: the network ends with"),
-        (chain(layers.QConv2D(2, 8, bits="16-16-8-8"), layers.QActivation("16-16-8-8")), "pass 32 bits"),
-        (chain(keras.layers.MaxPooling2D()), "the network has no QConv2D or QDense"),
-        (chain(), "the network has no QConv2D or QDense"),
+        (chain(*wide), "the sums of odd can pass 32 bits"),
+        (chain(keras.layers.MaxPooling2D()), "the network has no layer with a kernel"),
+        (chain(), "the network has no layer with a kernel"),
     ):
         with pytest.raises(UserError, match=message):
             write_c(tmp_path / "net", graph, CARD)
@@ -177,3 +174,12 @@ def test_what_has_no_stage_is_named(tmp_path):
     (tmp_path / "file").write_text("")
     with pytest.raises(UserError, match="is a file"):
         write_c(tmp_path / "file", chain(layers.QConv2D(1, 8), layers.QActivation()), CARD)
+
+
+@pytest.mark.parametrize(("name", "shape", "width"), [("lenet5", (28, 28, 1), 1.0), ("vgg7", (32, 32, 3), 0.25)])
+def test_buffers_hold_no_more_than_what_is_needed_at_once(name, shape, width):
+    """Pooling within the convolution leaves a layer's input and its pooled output, and a filter's unpacked weights."""
+    graph = integer.freeze(models.build(name, "2-8-8-8", shape, 10, width=width))
+    pooled = {"lenet5": 12 * 12 * 32 + 4 * 4 * 64, "vgg7": 32 * 32 * 32 + 16 * 16 * 32}[name]
+    row = {"lenet5": 4 * 4 * 64, "vgg7": 4 * 4 * 128}[name]
+    assert buffer_bytes(graph) == pooled + row

@@ -110,10 +110,10 @@ def test_a_sequential_is_exported_in_every_form(tmp_path):
 
 def test_a_layer_without_a_node_is_named(tmp_path, capsys):
     image = keras.Input((28, 28, 1), dtype="uint8")
-    x = keras.layers.Dropout(0.5, name="odd")(layers.QRescaling(1 / 256)(image))
+    x = keras.layers.UpSampling2D(name="odd")(layers.QRescaling(1 / 256)(image))
     write_run(tmp_path / "run", model=keras.Model(image, layers.QDense(10)(keras.layers.Flatten()(x))))
     message = one_line(capsys, [str(tmp_path / "run"), "--to", "packed"])
-    assert "layer odd: Dropout has no integer node; the kinds supported are QRescaling, QConv2D" in message
+    assert "layer odd: UpSampling2D has no integer node; the kinds supported are QRescaling, QConv2D" in message
     assert [path.name for path in tmp_path.iterdir()] == ["run"]
 
 

@@ -170,6 +170,34 @@ def test_what_is_wrong_is_said(content, message):
         packed.from_bytes(content())
 
 
+@pytest.mark.parametrize("kind", ["codes", "accumulators"])
+@pytest.mark.parametrize(
+    "fields",
+    [
+        {"limit": 0},
+        {"limit": -1},
+        {"limit": 2**31},
+        {"limit": 10**30},
+        {"limit": 2**7 + 1},
+        {"limit": None},
+        {"limit": "64"},
+        {"limit": 64.0},
+        {"fraction": -1},
+        {"fraction": 0},
+        {"fraction": 31},
+        {"fraction": 10**30},
+        {"fraction": None},
+        {"fraction": True},
+    ],
+)
+def test_limit_and_fraction_are_checked_with_accumulators_and_without(kind, fields):
+    header, data = parts(CONTENT[kind])
+    assert header["nodes"][1]["kernel"]["fraction"] == 7
+    set_kernel(**fields)(header, data)
+    with pytest.raises(UserError, match=r"are out of range|is of type int"):
+        packed.from_bytes(signed(header=json.dumps(header).encode(), data=data))
+
+
 def test_codes_out_of_range_are_refused():
     header, data = parts(CONTENT["codes"])
     bad = data[:256] + b"\xaa" + data[257:]

@@ -6,101 +6,14 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+from support.drawn_networks import network
 from support.images import random_images
 from support.tensors import plain_operations
-from wage_tf import layers
+from wage_tf import integer
+from wage_tf.export import Card, packed
 from wage_tf.integer.verify import Comparison
 
-PATTERNS = ("2-8-8-8", "1-8-8-8", "8-8-8-8", "4-6-12-5", "2-4-4-8")
 SETTINGS = settings(max_examples=12, deadline=None, suppress_health_check=list(HealthCheck))
-
-
-class Network:
-    """Draws the layers of a network one after the other."""
-
-    def __init__(self, data):
-        self.draw = data.draw
-
-    def bits(self):
-        return self.draw(st.sampled_from(PATTERNS))
-
-    def conv(self, x, filters=None, keep_size=False):
-        filters = filters or self.draw(st.integers(1, 4))
-        size = self.draw(st.integers(1, 3))
-        options = {"use_bias": self.draw(st.booleans()), "bits": self.bits(), "padding": "same"}
-        if not keep_size and min(x.shape[1:3]) >= 5:
-            options["padding"] = self.draw(st.sampled_from(("same", "valid")))
-            stretch = self.draw(st.sampled_from(("strides", "dilation_rate", "none")))
-            options |= {} if stretch == "none" else {stretch: 2}
-        if x.shape[-1] % 2 == 0 and filters % 2 == 0:
-            options["groups"] = self.draw(st.sampled_from((1, 2)))
-        return layers.QConv2D(filters, size, **options)(x)
-
-    def depthwise(self, x, keep_size=False):
-        multiplier = 1 if keep_size else self.draw(st.integers(1, 2))
-        return layers.QDepthwiseConv2D(
-            2, padding="same", bits=self.bits(), depth_multiplier=multiplier, use_bias=self.draw(st.booleans())
-        )(x)
-
-    def quantized(self, x):
-        bits, relu = self.bits(), self.draw(st.sampled_from(("relu", None)))
-        if self.draw(st.booleans()):
-            x = keras.layers.ReLU()(x)
-        return layers.QActivation(bits, activation=relu)(x)
-
-    def hidden(self, x):
-        """A convolution and what quantizes it, perhaps with a pooling or a padding."""
-        x = self.depthwise(x) if self.draw(st.booleans()) else self.conv(x)
-        if min(x.shape[1:3]) >= 2:
-            pool = self.draw(
-                st.sampled_from(
-                    (
-                        keras.layers.Identity(),
-                        keras.layers.MaxPooling2D(2, strides=1),
-                        keras.layers.AveragePooling2D(2),
-                        keras.layers.AveragePooling2D((1, 2), strides=1),
-                        keras.layers.ZeroPadding2D(((0, 1), (1, 0))),
-                    )
-                )
-            )
-            x = type(pool).from_config(pool.get_config() | {"name": None})(x)
-        return self.quantized(x)
-
-    def residual(self, x):
-        """A sum of two or three branches; what follows quantizes it, or the branch is quantized and the sum is not."""
-        branch = self.conv(self.quantized(self.conv(x, keep_size=True)), filters=x.shape[-1], keep_size=True)
-        branches = [x, branch]
-        if self.draw(st.booleans()):
-            branches.append(self.quantized(self.depthwise(x, keep_size=True)))
-        return self.quantized(keras.layers.Add()(branches))
-
-    def concatenated(self, x):
-        branches = [self.conv(x, keep_size=True), self.quantized(self.conv(x, keep_size=True)), x]
-        joined = keras.layers.Concatenate()(branches[: self.draw(st.integers(2, 3))])
-        return self.quantized(joined)
-
-    def scores(self, x):
-        size = x.shape[1] * x.shape[2]
-        ways = ["flatten", "maximum", *(["average"] if size & (size - 1) == 0 else [])]
-        match self.draw(st.sampled_from(ways)):
-            case "flatten":
-                x = keras.layers.Flatten()(x)
-            case "maximum":
-                x = layers.QGlobalMaxPooling2D()(x)
-            case "average":
-                x = self.quantized(keras.layers.GlobalAveragePooling2D()(x))
-        x = layers.QDense(4, bits=self.bits(), use_bias=self.draw(st.booleans()))(x)
-        if self.draw(st.booleans()):
-            x = layers.QActivation("2-8-8-f", activation=None)(x)
-        return layers.QError("2-8-8-8")(x)
-
-    def model(self):
-        side = self.draw(st.sampled_from((4, 5, 8)))
-        image = keras.Input((side, side, self.draw(st.integers(1, 2))), dtype="uint8")
-        x = layers.QRescaling(1 / 128, -1.0, bits=self.bits())(image)
-        for _ in range(self.draw(st.integers(1, 3))):
-            x = self.draw(st.sampled_from((self.hidden, self.residual, self.concatenated)))(x)
-        return keras.Model(image, self.scores(x))
 
 
 @pytest.mark.slow
@@ -109,7 +22,7 @@ class Network:
 def test_keras_and_the_engine_agree(data, seed):
     keras.utils.set_random_seed(seed)
     with plain_operations():
-        model = Network(data).model()
+        model = network(data)
         shape = model.input_shape[1:]
         comparison = Comparison(model)
         comparison.infer([(random_images(shape, 5, seed), np.zeros((5, 4), np.float32))])
@@ -123,3 +36,16 @@ def test_keras_and_the_engine_agree(data, seed):
 def batches(shape, seed):
     for step in range(5):
         yield random_images(shape, 4, seed + step), np.eye(4, dtype=np.float32)[(np.arange(4) + step) % 4]
+
+
+@given(data=st.data(), seed=st.integers(0, 100))
+@SETTINGS
+def test_a_packed_file_keeps_every_kind_of_node(data, seed):
+    keras.utils.set_random_seed(seed)
+    with plain_operations():
+        graph = integer.freeze(network(data))
+    again, _ = packed.from_bytes(packed.to_bytes(graph, Card("net", "mixed", "x/128 - 1"), accumulators=True))
+    images, labels = random_images(graph.input_shape, 4, seed), np.arange(4)
+    assert (integer.infer(again, images) == integer.infer(graph, images)).all()
+    first, second = (integer.train_step(g, images, labels, 3, seed, 0).parameters for g in (graph, again))
+    assert all((first[name].codes == second[name].codes).all() for name in first)

@@ -37,6 +37,7 @@ def test_a_state_survives_the_way_through_bytes():
     state = State(5, ({"epoch": 1, "test_error": 12.5},), 1.5, [np.eye(2)], [np.int64(3)], [])
     found = checkpoints.from_bytes(checkpoints.to_bytes(state))
     assert (found.step, found.rows, found.seconds) == (5, state.rows, 1.5)
+    assert [type(value) for value in found.rows[0].values()] == [int, float]
     assert np.array_equal(found.model[0], np.eye(2))
     assert found.optimizer[0] == 3
 

@@ -218,6 +218,7 @@ def test_a_search_goes_on_with_its_own_recipe(tmp_path, monkeypatch):
 
 def test_a_wrong_value_is_the_users_error(digits):
     config = RunDirectory(digits).read_config()
+    other = config.model_copy(update={"data": config.data.model_copy(update={"train_size": 1})})
+    dataset = train.configuration_of(train.parser().parse_args(DIGITS))[1]
     with pytest.raises(UserError, match="is not the data that the run was trained on: number of training images"):
-        other = config.model_copy(update={"data": config.data.model_copy(update={"train_size": 1})})
-        other.check_data(train.configuration_of(train.parser().parse_args(DIGITS))[1])
+        other.check_data(dataset)

@@ -254,7 +254,8 @@ def test_a_trial_that_continues_a_failed_one_fails_for_the_same_reason(tmp_path)
 @pytest.mark.parametrize(
     ("place", "error", "named"),
     [("keras.Model.save", (OSError, errno.ENOSPC, "No space left"), "model.keras: No space left"),
-     ("wage_tf.runs.training.fit", (OSError, errno.ENOSPC, "No space left", "metrics.csv"), "metrics.csv: No space left"),
+     ("wage_tf.runs.training.fit", (OSError, errno.ENOSPC, "No space left", "metrics.csv"),
+      "metrics.csv: No space left"),
      ("wage_tf.runs.training.fit", (UserError, "an image is damaged"), "an image is damaged")],
 )  # fmt: skip
 def test_a_full_disk_ends_the_search_and_resume_runs_the_trial_again(

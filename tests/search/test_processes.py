@@ -12,19 +12,25 @@ import socket
 import sys
 import threading
 import time
+from concurrent.futures import ThreadPoolExecutor
 from types import SimpleNamespace
 
 import grpc
+import keras_tuner
 import pytest
 from keras_tuner.src import protos
 
 from support.searches import TINY, ongoing_trials, processes_of, read_csv, start, wait_until, worker_in_trial
 from wage_tf.cli import tune
 from wage_tf.errors import UserError
+from wage_tf.search import heartbeat, processes
+from wage_tf.search.kerastuner import Servicer, Trial
 from wage_tf.search.processes import ChiefLost, Workers, WorkersFailed, serve
+from wage_tf.search.secret import VARIABLE, Guard, Sender
 from wage_tf.search.tuner import WageTuner
 
 pytestmark = pytest.mark.slow
+SECRET = "known-to-the-tests"
 
 # A worker of this machine may miss its parent process or the answer of the chief first.
 CHIEF_IS_LOST = re.compile("error: the chief .*(is gone|was lost)")
@@ -113,10 +119,11 @@ class _Oracle:
         self.ongoing_trials = {}
 
 
-def supervised(program, oracle, folder, until):
+def supervised(program, oracle, folder, until, lines=None):
     given_up = []
-    workers = Workers([sys.executable, "-c", program], 1, folder, lambda *trial: given_up.append(trial))
-    workers.start("127.0.0.1", 1)
+    lines = [] if lines is None else lines
+    workers = Workers([sys.executable, "-c", program], 1, folder, lambda *trial: given_up.append(trial), lines.append)
+    workers.start("127.0.0.1", 1, SECRET)
     try:
         wait_until(lambda: workers.supervise(oracle) or until(given_up))
     finally:
@@ -130,6 +137,51 @@ def test_a_trial_that_kills_three_workers_is_given_up(tmp_path):
     assert trial == "7"
     assert "died 3 times (SIGKILL)" in reason
     assert oracle.ended == [("7", "FAILED")]
+
+
+def test_a_worker_that_is_not_heard_is_ended_and_the_line_says_so(tmp_path, monkeypatch):
+    monkeypatch.setattr(heartbeat, "SILENT_SECONDS", 1)
+    oracle, lines = _Oracle(SimpleNamespace(trial_id="7", status="RUNNING", message=None)), []
+    deaf = "import signal, time; signal.signal(signal.SIGTERM, signal.SIG_IGN); time.sleep(600)"
+    ((trial, reason),) = supervised(deaf, oracle, tmp_path, lambda found: found, lines)
+    assert (trial, oracle.ended) == ("7", [("7", "FAILED")])
+    assert "died 3 times (SIGKILL)" in reason
+    assert lines == ["worker0: no sign of life for 1 seconds: it is ended, and another takes its place"] * 3
+
+
+def test_a_worker_that_is_heard_is_left_alone_until_it_is_stopped(tmp_path, monkeypatch):
+    monkeypatch.setattr(heartbeat, "SILENT_SECONDS", 5)
+    pid, lines, quiet_until = tmp_path / "pid", [], []
+    program = f"import os, runpy, time; runpy.run_path({heartbeat.__file__!r})['beat'](print);"
+    program += f"open({str(pid)!r}, 'x').write(str(os.getpid())); time.sleep(600)"
+
+    def stopped_later(given_up):
+        if not quiet_until and pid.exists():
+            quiet_until.append(time.monotonic() + 7)
+        if quiet_until and time.monotonic() > quiet_until[0]:
+            os.kill(int(pid.read_text()), signal.SIGSTOP)
+            quiet_until[0] = float("inf")
+        assert not lines or quiet_until == [float("inf")]
+        return lines
+
+    supervised(program, _Oracle(), tmp_path, stopped_later, lines)
+    assert len(lines) == 1
+
+
+def test_a_time_in_which_the_chief_itself_was_stopped_does_not_count(monkeypatch):
+    now = [0.0]
+    monkeypatch.setattr(heartbeat.time, "monotonic", lambda: now[0])
+    listener = heartbeat.Listener()
+    for now[0] in (1.0, 2.0, 500.0, 500.2, 555.0):
+        assert not listener.is_silent()
+    now[0] = 555.2
+    for step in range(70):
+        now[0] += 1
+        assert listener.is_silent() == (step >= 59)
+    os.write(listener.worker_end, b".")
+    assert not listener.is_silent()
+    listener.started()
+    listener.close()
 
 
 def test_workers_that_cannot_start_end_the_search(tmp_path):
@@ -146,8 +198,8 @@ def test_wrong_input_of_a_worker_is_the_users(tmp_path):
 class _Asking:
     """Workers of which one asks once for a trial."""
 
-    def start(self, address, port):
-        self._channel = grpc.insecure_channel(f"{address}:{port}")
+    def start(self, address, port, shared):
+        self._channel = grpc.intercept_channel(grpc.insecure_channel(f"{address}:{port}"), Sender(shared))
         request = protos.get_service().CreateTrialRequest(tuner_id="worker0")
         self._answer = protos.get_service_grpc().OracleStub(self._channel).CreateTrial.future(request)
 
@@ -164,14 +216,14 @@ def test_a_chief_that_cannot_write_ends_the_search():
 
     oracle = SimpleNamespace(create_trial=full, ongoing_trials={}, tuner_ids={"worker0"})
     with pytest.raises(OSError, match="No space left"):
-        serve(oracle, "127.0.0.1", 0, _Asking(), lambda: None)
+        serve(oracle, "127.0.0.1", 0, SECRET, _Asking(), lambda: None)
 
 
 def test_chief_and_workers_by_environment_and_a_chief_that_is_lost(run_dir, port):
-    address = {"KERASTUNER_ORACLE_IP": "127.0.0.1", "KERASTUNER_ORACLE_PORT": port}
+    address = {"KERASTUNER_ORACLE_IP": "127.0.0.1", "KERASTUNER_ORACLE_PORT": port, VARIABLE: SECRET}
     arguments = ["--weights", "2,8", "--activations", "4,8", "--epochs", "1", "--run-dir", str(run_dir)]
     chief = start(*arguments, KERASTUNER_TUNER_ID="chief", **address)
-    worker = start(*arguments, impatient=True, KERASTUNER_TUNER_ID="worker0", **address)
+    worker = start(*arguments, patience=3, KERASTUNER_TUNER_ID="worker0", **address)
     wait_until(lambda: records(run_dir))
     chief.kill()
     killed = time.monotonic()
@@ -196,6 +248,101 @@ def test_chief_and_workers_by_environment_and_a_chief_that_is_lost(run_dir, port
     assert found.items() <= records(run_dir).items()
 
 
+@contextlib.contextmanager
+def chief(oracle):
+    """A server that answers for an oracle those who know SECRET; gives its address and itself."""
+    servicer = Servicer(oracle)
+    server = grpc.server(ThreadPoolExecutor(max_workers=1), interceptors=[Guard(SECRET)])
+    servicer.add_to(server)
+    bound = server.add_insecure_port("127.0.0.1:0")
+    server.start()
+    yield f"127.0.0.1:{bound}", servicer
+    server.stop(0).wait()
+
+
+def strangers():
+    """Requests of every kind, by the names of their methods, with trials and workers that are made up."""
+    messages = protos.get_service()
+    trial = Trial(keras_tuner.HyperParameters(), "9", "COMPLETED").to_proto()
+    return {
+        "GetSpace": messages.GetSpaceRequest(),
+        "UpdateSpace": messages.UpdateSpaceRequest(hyperparameters=keras_tuner.HyperParameters().to_proto()),
+        "CreateTrial": messages.CreateTrialRequest(tuner_id="stranger"),
+        "UpdateTrial": messages.UpdateTrialRequest(trial_id="9", metrics={"score": -1.0}),
+        "EndTrial": messages.EndTrialRequest(trial=trial),
+        "GetTrial": messages.GetTrialRequest(trial_id="9"),
+        "GetBestTrials": messages.GetBestTrialsRequest(num_trials=1),
+    }
+
+
+@pytest.mark.parametrize("method", sorted(strangers()))
+@pytest.mark.parametrize("metadata", [None, [("wage-tf-search-secret", "guessed")], [("wage-tf-search-secret", "")]])
+def test_a_stranger_is_turned_away_before_the_oracle_hears_of_it(method, metadata):
+    with chief(None) as (address, servicer), grpc.insecure_channel(address) as channel:
+        with pytest.raises(grpc.RpcError) as error:
+            getattr(protos.get_service_grpc().OracleStub(channel), method)(strangers()[method], metadata=metadata)
+        assert error.value.code() == grpc.StatusCode.UNAUTHENTICATED
+        assert servicer.failure is None
+
+
+@pytest.mark.parametrize("method", ["UpdateTrial", "EndTrial", "GetTrial"])
+def test_a_trial_that_is_not_being_run_is_refused_and_the_chief_goes_on(method):
+    oracle = SimpleNamespace(ongoing_trials={"worker0": SimpleNamespace(trial_id="0")})
+    with chief(oracle) as (address, servicer), grpc.insecure_channel(address) as channel:
+        stub = protos.get_service_grpc().OracleStub(grpc.intercept_channel(channel, Sender(SECRET)))
+        with pytest.raises(grpc.RpcError, match="trial '9' is not being run") as error:
+            getattr(stub, method)(strangers()[method])
+        assert error.value.code() == grpc.StatusCode.NOT_FOUND
+        assert servicer.failure is None
+
+
+@pytest.mark.parametrize("name", ["", "x" * 101, "two\nlines", "\u202e"])
+def test_a_worker_without_a_proper_id_is_refused(name):
+    with chief(None) as (address, servicer), grpc.insecure_channel(address) as channel:
+        stub = protos.get_service_grpc().OracleStub(grpc.intercept_channel(channel, Sender(SECRET)))
+        with pytest.raises(grpc.RpcError, match="a worker's ID is"):
+            stub.CreateTrial(protos.get_service().CreateTrialRequest(tuner_id=name))
+        assert servicer.failure is None
+
+
+def test_a_worker_with_another_secret_says_what_to_do():
+    with chief(None) as (address, _), grpc.insecure_channel(address) as channel:
+        host, port = address.split(":")
+        stub = protos.get_service_grpc().OracleStub(channel)
+        with (
+            pytest.raises(UserError, match="has another secret: set WAGE_TF_SEARCH_SECRET to the chief's"),
+            processes.talking_to_chief(host, int(port), print),
+        ):
+            stub.GetSpace(protos.get_service().GetSpaceRequest())
+
+
+@pytest.mark.parametrize("given", [None, "", "short", "with a space in it", "x" * 201, "naïve-and-long-enough"])
+def test_several_machines_need_a_secret_that_can_be_sent(given, monkeypatch, run_dir, capsys):
+    monkeypatch.delenv(VARIABLE, raising=False)
+    if given is not None:
+        monkeypatch.setenv(VARIABLE, given)
+    for name, value in (("TUNER_ID", "chief"), ("ORACLE_IP", "127.0.0.1"), ("ORACLE_PORT", "8000")):
+        monkeypatch.setenv(f"KERASTUNER_{name}", value)
+    assert tune.main([*TINY, "--weights", "2,8", "--run-dir", str(run_dir)]) == 2
+    (line,) = capsys.readouterr().err.strip().splitlines()
+    assert VARIABLE in line
+    assert not given or given not in line
+    assert not run_dir.exists()
+
+
+@pytest.mark.slow
+def test_a_stopped_worker_does_not_hold_up_its_search(run_dir):
+    arguments = ["--weights", "2,8", "--activations", "4,8", "--epochs", "2", "--run-dir", str(run_dir)]
+    chief = start(*arguments, "--workers", "2", patience=20)
+    _, worker = wait_until(lambda: worker_in_trial(run_dir))
+    os.kill(worker, signal.SIGSTOP)
+    output, _ = chief.communicate()
+    assert chief.returncode == 0, output
+    assert "no sign of life for 20 seconds" in output
+    assert len(read_csv(run_dir / "trials.csv")) == 4
+    assert not processes_of(run_dir)
+
+
 def test_a_chief_lost_at_the_end_of_a_trial_is_no_failure_of_the_trial():
     class Unavailable(grpc.RpcError):
         def code(self):
@@ -216,6 +363,7 @@ def test_a_port_in_use_is_one_line(run_dir, monkeypatch, capsys):
         listener.bind(("127.0.0.1", 0))
         listener.listen()
         monkeypatch.setenv("KERASTUNER_TUNER_ID", "chief")
+        monkeypatch.setenv(VARIABLE, SECRET)
         monkeypatch.setenv("KERASTUNER_ORACLE_IP", "127.0.0.1")
         monkeypatch.setenv("KERASTUNER_ORACLE_PORT", str(listener.getsockname()[1]))
         assert tune.main([*TINY, "--weights", "2,8", "--run-dir", str(run_dir)]) == 2

@@ -18,8 +18,8 @@ TINY = ["--model", "mlp", "--width", "0.25", "--limit", "1000", "--learning-rate
 PATIENCE_SECONDS = 240
 _IMPATIENT = """
 import sys
-from wage_tf.search import processes
-processes._LOST_SECONDS = 3
+from wage_tf.search import heartbeat, processes
+processes._LOST_SECONDS = heartbeat.SILENT_SECONDS = {seconds}
 from wage_tf.cli import tune
 sys.exit(tune.main(sys.argv[1:]))
 """
@@ -35,9 +35,9 @@ def read_csv(path: Path) -> list[dict[str, str]]:
         return list(csv.DictReader(file))
 
 
-def start(*arguments: str, impatient: bool = False, **environment: str) -> subprocess.Popen:
-    """Starts tuner.py as a process of its own; an impatient worker gives a chief up after 3 seconds, not 60."""
-    program = ["-c", _IMPATIENT] if impatient else [str(ROOT / "tuner.py")]
+def start(*arguments: str, patience: int | None = None, **environment: str) -> subprocess.Popen:
+    """Starts tuner.py as a process of its own; `patience` in place of the 60 seconds for a lost chief or worker."""
+    program = [str(ROOT / "tuner.py")] if patience is None else ["-c", _IMPATIENT.format(seconds=patience)]
     return subprocess.Popen(
         [sys.executable, *program, *TINY, *arguments],
         cwd=ROOT,

@@ -1,4 +1,4 @@
-"""The command lines. In a process that runs one, a signal ends it quietly from here on, until `exits.run` takes over."""
+"""The command lines. In a process that runs one, a signal ends it quietly, until `exits.run` takes over."""
 
 import os
 import signal

@@ -27,10 +27,10 @@ def main(argv: Sequence[str] | None = None) -> int:
     """Runs the command line and returns its exit code."""
     parser = OneLineParser(
         prog=exits.program("python -m wage_tf.export"),
-        description="Exports the model of a finished run.",
+        description="Exports a trained model.",
         epilog=_EPILOG,
     )
-    parser.add_argument("run_dir", metavar="RUN_DIR", help="a directory that train.py wrote")
+    parser.add_argument("source", metavar="RUN_DIR|MODEL", help="a directory that train.py wrote, or a .keras file")
     parser.add_argument("--to", required=True, choices=("litert", "packed", "c"), help="what to make")
     parser.add_argument("--out", metavar="PATH", help="the file, for c the folder (default: beside the source)")
     parser.add_argument("--accumulators", action="store_true", help="packed: keep the stored weights for training")

@@ -28,16 +28,31 @@ examples:
   python train.py                                          LeNet-5 on scikit-learn's digits, about a minute
   python train.py --dataset mnist --learning-rate 8 --epochs 3
   python train.py --dataset cifar10 --bits 2,8,8,8         VGG7 with the paper's recipe, 300 epochs
+  python train.py --dataset cifar10 --engine integer       the same in integers on the CPU, faster than float32
   python train.py --dataset cifar10 --bits f,f,f,f         the same network in float32, as baseline
   python train.py --dataset path/to/images --model vgg7    your own images, in path/to/images/train/<class>/
+  python train.py --from my.keras --dataset path/to/images  your own network, converted to integers
   python train.py --strategy mirrored                      on all GPUs of this machine, with the same result
   tensorboard --logdir runs                                curves and histograms of the quantized tensors
 
 exit codes: 0 done, 1 the training diverged, 2 wrong input, 3 another worker was lost, 130/143 stopped by SIGINT/SIGTERM
 """
-_CHOSEN = ("dataset", "data_dir", "limit", "image_size", "model", "width", "bits", "beta", "factor", "clip_bits")
-_CHOSEN += ("clip_outputs", "gamma", "random_width", "batch_size", "epochs", "schedule", "seed")
+_CHOSEN = (
+    "dataset",
+    "data_dir",
+    "limit",
+    "image_size",
+    "source",
+    "model",
+    "width",
+    "bits",
+    "beta",
+    "factor",
+    "clip_bits",
+)
+_CHOSEN += ("clip_outputs", "gamma", "random_width", "engine", "batch_size", "epochs", "schedule", "seed")
 _CHOSEN += ("checkpoint_steps", "histogram_freq")
+_OF_BUILDERS = ("model", "width", "beta", "factor", "clip_bits", "clip_outputs", "gamma", "bits_from")
 _PROBE = 128
 
 
@@ -94,6 +109,15 @@ def _add_network(result: argparse.ArgumentParser) -> None:
         "--model", type=parsers.text, metavar="NAME", help="lenet5, vgg7, alexnet or mlp (default: the recipe's)"
     )
     network.add_argument(
+        "--from",
+        dest="source",
+        metavar="MODEL.keras",
+        help="a Keras model of your own, converted to these widths (docs/convert.md)",
+    )
+    network.add_argument(
+        "--weights", choices=("keep", "fresh"), help="with --from: start from its weights (default) or from fresh ones"
+    )
+    network.add_argument(
         "--width", type=parsers.width_multiplier, metavar="X", help="multiplier of the hidden layers' units (default 1)"
     )
     network.add_argument(
@@ -127,6 +151,12 @@ def _add_network(result: argparse.ArgumentParser) -> None:
 
 def _add_training(result: argparse.ArgumentParser) -> None:
     training = result.add_argument_group("training")
+    training.add_argument(
+        "--engine",
+        choices=("keras", "integer"),
+        help="what computes the steps: Keras, which simulates the integers in float32 (default), or the native engine, "
+        "in integers; --resume may change it",
+    )
     training.add_argument("--batch-size", type=positive_int, metavar="N", help="images per step")
     training.add_argument("--epochs", type=positive_int, metavar="N", help="passes over the training images")
     rate = training.add_mutually_exclusive_group()
@@ -151,7 +181,9 @@ def _add_devices(result: argparse.ArgumentParser) -> None:
         "--strategy",
         choices=("mirrored", "multiworker"),
         help="train on several devices, to bit for bit the weights of one: mirrored takes all GPUs of this machine, "
-        "multiworker those of all machines in TF_CONFIG. Each takes an equal part of the batch (docs/scaling.md)",
+        "multiworker those of all machines in TF_CONFIG. Each takes an equal part of the batch (docs/scaling.md). "
+        "SECURITY: multiworker opens its port to everybody who can reach this host, without authentication: "
+        "private networks only",
     )
     devices.add_argument(
         "--logical-devices",
@@ -195,6 +227,11 @@ def main(argv: Sequence[str] | None = None) -> int:
     args = arguments.parse_args(argv)
     if args.pattern and args.bits_from is None:
         arguments.error("--pattern needs --bits-from RUN_DIR")
+    if args.weights and args.source is None:
+        arguments.error("--weights needs --from MODEL.keras")
+    for name in _OF_BUILDERS:
+        if args.source is not None and getattr(args, name) is not None:
+            arguments.error(f"--{name.replace('_', '-')} does not go with --from: the network is the file's")
     if args.logical_devices and args.strategy != "mirrored":
         arguments.error("--logical-devices needs --strategy mirrored")
     resume = exits.again(arguments.prog, argv) if args.evaluate is None else None
@@ -229,7 +266,13 @@ def _choose_devices(args: argparse.Namespace) -> Devices:
     if args.strategy is None:
         return devices.one_device()
     workers = cluster.from_environment()
-    print(f"worker {workers.index} of {len(workers.addresses)} waits for the others", flush=True)
+    port = workers.addresses[workers.index].rpartition(":")[2]
+    print(
+        f"security: port {port} of all interfaces is open, without authentication, and whoever reaches it can read and "
+        "write your files: private networks only (docs/scaling.md)\n"
+        f"worker {workers.index} of {len(workers.addresses)} waits for the others",
+        flush=True,
+    )
     return devices.multiworker(workers)
 
 
@@ -285,8 +328,11 @@ def configuration_of(args: argparse.Namespace) -> tuple[RunConfig, Dataset, RunD
     from wage_tf import datasets, recipes
     from wage_tf.runs.config import Data, resolve
     from wage_tf.runs.directory import RunDirectory
+    from wage_tf.runs.source import Source
 
     chosen = {name: getattr(args, name) for name in _CHOSEN if getattr(args, name) is not None}
+    if args.source is not None:
+        chosen["source"] = Source.of(args.source, args.weights or "keep")
     if args.bits_from is not None:
         chosen = {**_from_search(args.bits_from, args.pattern, chosen.get("dataset")), **chosen}
     name = chosen.setdefault("dataset", "digits")

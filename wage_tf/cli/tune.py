@@ -92,6 +92,7 @@ def parser() -> argparse.ArgumentParser:
         metavar="N",
         help="default: all (grid), 20 (random, bayesian), one round of its brackets (hyperband)",
     )
+    search.add_argument("--engine", choices=("keras", "integer"), default="keras", help="as for train.py")
     search.add_argument(
         "--epochs", type=positive_int, metavar="N", help="epochs of a trial (default: a tenth of the recipe's)"
     )
@@ -147,10 +148,14 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 def _run(args: argparse.Namespace, program: str, argv: Sequence[str], signals: Signals) -> int:
     """Runs this process' part of the search."""
+    from wage_tf.search import heartbeat
+
+    complain = functools.partial(exits.fail, program)
+    heartbeat.beat(complain)
     os.environ.setdefault("GRPC_VERBOSITY", "NONE")
     with startup.importing_tensorflow(args.verbose):
         from wage_tf import datasets, files
-        from wage_tf.search import oracles, processes, session
+        from wage_tf.search import oracles, processes, secret, session
         from wage_tf.search.directory import SearchDirectory
         from wage_tf.search.trials import Study
     if not args.verbose:
@@ -158,9 +163,7 @@ def _run(args: argparse.Namespace, program: str, argv: Sequence[str], signals: S
             logging.getLogger(library).setLevel(logging.ERROR)
     signals.check()
     role, address, port = processes.role()
-    complain = functools.partial(exits.fail, program)
-    if role == "worker":
-        processes.end_with_parent(complain)
+    shared = secret.new() if role == "alone" else secret.from_environment()
     started = time.monotonic()
     dataset = datasets.load(args.dataset, args.data_dir, None, args.image_size)
     config = configuration_of(args, dataset)
@@ -172,7 +175,7 @@ def _run(args: argparse.Namespace, program: str, argv: Sequence[str], signals: S
     oracles.check_space(config, study.candidates)
     tell = functools.partial(print, flush=True)
     if role == "worker":
-        session.run_worker(study, directory, tell, complain, address, port)
+        session.run_worker(study, directory, tell, complain, address, port, shared)
         return 0
     with files.locked(directory.path):
         if goes_on:
@@ -183,7 +186,7 @@ def _run(args: argparse.Namespace, program: str, argv: Sequence[str], signals: S
         tell(summary(current, study, dataset))
         if role == "chief" or args.workers:
             command = [sys.executable, "-m", "wage_tf.cli.tune", *argv]
-            current.run_chief(address, port, command, args.workers or 0)
+            current.run_chief(address, port, shared, command, args.workers or 0)
         else:
             current.run_alone()
         outcome = current.finish(shlex.join(exits.again(program, argv)[:-1]), time.monotonic() - started)
@@ -211,7 +214,19 @@ def configuration_of(args: argparse.Namespace, dataset: Dataset) -> SearchConfig
     from wage_tf.search.trials import validation_size
 
     recipe = recipes.get(args.dataset, dataset.input_shape)
-    same = ("dataset", "data_dir", "image_size", "limit", "width", "oracle", "max_trials", "executions", "seed", "cost")
+    same = (
+        "dataset",
+        "data_dir",
+        "image_size",
+        "limit",
+        "width",
+        "engine",
+        "oracle",
+        "max_trials",
+        "executions",
+        "seed",
+        "cost",
+    )
     same += ("cost_of", "cost_weight", "max_cost", "max_error", "keep", "histogram_freq")
     try:
         return SearchConfig(

@@ -12,6 +12,7 @@ import numpy as np
 from wage_tf.convert import steps
 from wage_tf.convert.steps import Activation, Affine, End, Map, Pixels, Step, cannot
 from wage_tf.errors import UserError
+from wage_tf.layers import QGlobalMaxPooling2D
 
 Reader = Callable[[keras.Layer, str, tuple[Step, ...]], Step]
 
@@ -238,13 +239,13 @@ def _softmax_layer(layer: keras.layers.Softmax, name: str, inputs: tuple[Step, .
     return _ACTIVATIONS["softmax"](name, *inputs)
 
 
-def _passing(kind: type[steps.Passing]) -> Reader:
-    """A layer without weights that stays as it is."""
+def _passing(kind: type[steps.Passing], layer_class: type[keras.Layer] | None = None) -> Reader:
+    """A layer without weights that stays as it is, or is replaced by one of the same arguments."""
 
     def read_passing(layer: keras.Layer, name: str, inputs: tuple[Step, ...]) -> Step:
         config = {key: value for key, value in layer.get_config().items() if key not in ("name", "dtype")}
         shape = tuple(layer.compute_output_shape(inputs[0].shape))
-        return kind(name=name, inputs=inputs, shape=shape, layer_class=type(layer), config=config)
+        return kind(name=name, inputs=inputs, shape=shape, layer_class=layer_class or type(layer), config=config)
 
     return read_passing
 
@@ -275,7 +276,7 @@ _READERS: dict[str, Reader] = {
     "Activation": _activation_layer,
     "Softmax": _softmax_layer,
     "MaxPooling2D": _passing(steps.MaxPooling),
-    "GlobalMaxPooling2D": _passing(steps.MaxPooling),
+    "GlobalMaxPooling2D": _passing(steps.MaxPooling, QGlobalMaxPooling2D),
     "AveragePooling2D": _passing(steps.Averaging),
     "GlobalAveragePooling2D": _passing(steps.Averaging),
     "ZeroPadding2D": _passing(steps.Passing),

@@ -24,6 +24,7 @@ from wage_tf import ops
 from wage_tf.bits import BitWidths
 from wage_tf.convert.folding import in_order
 from wage_tf.convert.steps import Activation, Pixels, Product, Step, cannot
+from wage_tf.quantizers import BIAS_LIMIT, quantize_bias
 
 _CANDIDATES = 16
 """Powers of two that are tried, from the first that saturates nothing on."""
@@ -72,7 +73,7 @@ def store(kernel: np.ndarray, bias: np.ndarray | None, e_in: int, e_out: int, bi
 
     Stored weights are rounded to the grid of max(k_W, k_G) bits, on which the optimizer moves them, and clipped to
     ±(1 − σ(k_W)), where the layer keeps them; with k_G = f they are only clipped, with k_W = f they are not stored
-    but used: 2^(e_out − e_in)·W.
+    but used: 2^(e_out − e_in)·W. A bias is rounded to the finer of its layer's sums, σ(k_A)·σ(k_W)/α, and of k_G bits.
 
     Args:
         kernel: W, float.
@@ -88,7 +89,11 @@ def store(kernel: np.ndarray, bias: np.ndarray | None, e_in: int, e_out: int, bi
     stored = (kernel * 2.0**m).astype(np.float32)
     if bits.g is not None:
         stored = ops.quantize(stored, max(bits.w, bits.g))
-    return StoredWeights(ops.clip(stored, bits.w).numpy(), bias, 2.0 ** (m + e_in - e_out))
+    alpha = 2.0 ** (m + e_in - e_out)
+    if bias is not None and bits.a is not None:
+        step = ops.step_size(bits.a) * ops.step_size(bits.w) / alpha
+        bias = quantize_bias(bias, step if bits.g is None else min(step, ops.step_size(bits.g))).numpy()
+    return StoredWeights(ops.clip(stored, bits.w).numpy(), bias, alpha)
 
 
 def stored_weights(
@@ -102,17 +107,27 @@ def stored_weights(
         widths: Pattern of every step.
 
     Raises:
-        UserError: If a kernel is not finite.
+        UserError: If weights are not finite, or the last layer's bias goes beyond the largest of a quantized layer, to
+            which those of hidden layers, whose activations end at ±1, are clipped.
     """
+    products = [step for step in in_order(output) if isinstance(step, Product)]
+    for step in products:
+        _check(step, widths[step], is_last=step is output)
     exponents = activation_exponents(output, samples, widths)
     stored = {}
-    for step in in_order(output):
-        if isinstance(step, Product):
-            if not np.isfinite(step.kernel).all() or not np.isfinite(0.0 if step.bias is None else step.bias).all():
-                raise cannot(step.name, "its weights or batch normalization are not finite", "train the model again")
-            e_in = exponents[step.inputs[0]]
-            stored[step] = store(step.kernel, step.bias, e_in, exponents[step], widths[step])
+    for step in products:
+        e_in = exponents[step.inputs[0]]
+        stored[step] = store(step.kernel, step.bias, e_in, exponents[step], widths[step])
     return stored
+
+
+def _check(step: Product, bits: BitWidths, is_last: bool) -> None:
+    bias = np.zeros(1) if step.bias is None else step.bias
+    if not (np.isfinite(step.kernel).all() and np.isfinite(bias).all()):
+        raise cannot(step.name, "its weights or batch normalization are not finite", "train the model again")
+    if is_last and bits.w is not None and np.abs(bias).max() > BIAS_LIMIT:
+        reason = f"its bias goes beyond ±{BIAS_LIMIT:g}, the largest of a quantized layer"
+        raise cannot(step.name, reason, "scale the targets down, or convert with use_bias=False")
 
 
 def activation_exponents(

@@ -9,18 +9,18 @@ from __future__ import annotations
 import contextlib
 import math
 import os
-import re
-import textwrap
-from collections.abc import Iterable
 from pathlib import Path
 
 from wage_tf import files
 from wage_tf.errors import UserError
 from wage_tf.export import bitpack
+from wage_tf.export.c_kinds import KINDS, Source, comment
+from wage_tf.export.c_memory import ALIGNMENT, memory
 from wage_tf.export.c_source import HEADER, MAIN, MAKEFILE, SOURCE
 from wage_tf.export.card import Card
-from wage_tf.export.stages import Pool, Product, Stages, stages
+from wage_tf.export.stages import Stages, pooled, stages
 from wage_tf.integer.graph import Graph
+from wage_tf.integer.tensors import Shape
 
 _LONGEST_LABEL = 600
 
@@ -39,8 +39,8 @@ def write_c(path: str | os.PathLike, graph: Graph, card: Card) -> int:
     Raises:
         UserError: If the graph has no such form (`stages.stages`), `path` is a file, or one of the four a folder.
     """
-    network = stages(graph)
-    content = sources(network, card)
+    network = pooled(stages(graph))
+    content = _sources(network, card)
     folder = Path(path)
     if folder.exists() and not folder.is_dir():
         raise UserError(f"{folder} is a file: C source goes into a folder")
@@ -53,34 +53,37 @@ def write_c(path: str | os.PathLike, graph: Graph, card: Card) -> int:
             if is_new:
                 folder.rmdir()
         raise
-    return weight_bytes(network)
+    return _weight_bytes(network)
 
 
-def sources(network: Stages, card: Card) -> dict[str, str]:
-    """The text of the four files by name."""
-    height, width, channels = network.input_shape
-    widest_weight = max(product.kernel.width for product in network.products)
-    buffers = buffer_lengths(network)
+def _sources(network: Stages, card: Card) -> dict[str, str]:
+    """The text of the four files by name.
+
+    Raises:
+        UserError: If a node is of a kind that C does not have; the message names it.
+    """
+    for stage in network.stages:
+        if type(stage.node) not in KINDS:
+            raise UserError(f"C export: {stage.node.name}: {type(stage.node).__name__} has no such form")
+    source = Source(memory(network))
+    for stage in network.stages:
+        KINDS[type(stage.node)](stage, source)
     fields = {
-        "name": _comment(card.name),
-        "pattern": _comment(card.pattern),
-        "preprocessing": _comment(card.preprocessing),
-        "height": height,
-        "width": width,
-        "channels": channels,
+        "name": comment(card.name),
+        "pattern": comment(card.pattern),
+        "preprocessing": comment(card.preprocessing),
+        "sizes": _sizes(network.input_shape),
         "outputs": network.outputs,
-        "fraction": network.fraction,
-        "macs": sum(product.macs for product in network.products),
-        "weight_bytes": weight_bytes(network),
-        "buffer_bytes": buffer_bytes(network),
-        "code_type": _c_type(network.widest),
-        "weight_type": _c_type(widest_weight),
-        "table": _numbers(network.table.tolist()),
-        "weights": "\n\n".join(_weights(product, i) for i, product in enumerate(network.products)),
-        "steps": "\n".join(_step(step, network.products) for step in network.steps),
+        "fraction": network.output.fraction,
+        "macs": network.macs,
+        "weight_bytes": _weight_bytes(network),
+        "buffer_bytes": _buffer_bytes(network),
+        "weight_type": f"int{8 * _unpacked_bytes(network)}_t",
+        "constants": "\n\n".join(source.constants),
+        "functions": "\n".join(source.functions.values()),
+        "calls": "\n".join(source.calls),
         "labels": "\n".join(f"    {_string(label)}," for label in _labels(card, network.outputs)),
-        "buffer_a": buffers[0],
-        "buffer_b": buffers[1],
+        "arena": max(1, -(-source.memory.size // ALIGNMENT)),
         "row": _longest_row(network),
     }
     return {
@@ -91,57 +94,36 @@ def sources(network: Stages, card: Card) -> dict[str, str]:
     }
 
 
-def weight_bytes(network: Stages) -> int:
+def buffer_bytes(graph: Graph) -> int:
+    """Bytes of the static buffers that `write_c` declares: the arena, and a filter's unpacked weights."""
+    return _buffer_bytes(pooled(stages(graph)))
+
+
+def _buffer_bytes(network: Stages) -> int:
+    return memory(network).size + _longest_row(network) * _unpacked_bytes(network)
+
+
+def _weight_bytes(network: Stages) -> int:
     """Bytes of all weights at their true width."""
-    return sum(bitpack.packed_size(product.weights.size, product.kernel.width) for product in network.products)
+    kernels = (stage.node.kernel for stage in network.products)
+    return sum(bitpack.packed_size(kernel.codes.size, kernel.width) for kernel in kernels)
 
 
-def buffer_bytes(network: Stages) -> int:
-    """Bytes of the static buffers: two of codes, one of a filter's unpacked weights."""
-    widest_weight = max(product.kernel.width for product in network.products)
-    return sum(buffer_lengths(network)) * _bytes_of(network.widest) + _longest_row(network) * _bytes_of(widest_weight)
-
-
-def buffer_lengths(network: Stages) -> tuple[int, int]:
-    """Codes in the two buffers, between which the stages go to and fro."""
-    outputs = [math.prod(network.input_shape)]
-    for step in network.steps:
-        is_sums = isinstance(step, Product) and step.requantization is None
-        outputs.append(1 if is_sums else math.prod(step.shape_out))
-    return max(outputs[0::2]), max(outputs[1::2])
+def _sizes(shape: Shape) -> str:
+    """The macros of the input's size; only images have height, width and channels."""
+    if len(shape) != 3:
+        return f"#define WAGE_PIXELS {math.prod(shape)}"
+    names = ("WAGE_HEIGHT", "WAGE_WIDTH", "WAGE_CHANNELS")
+    lines = [f"#define {name} {size}" for name, size in zip(names, shape, strict=True)]
+    return "\n".join([*lines, f"#define WAGE_PIXELS ({' * '.join(names)})"])
 
 
 def _longest_row(network: Stages) -> int:
-    return max(product.weights[0].size for product in network.products)
+    return max(stage.node.kernel.codes[..., 0].size for stage in network.products)
 
 
-def _bytes_of(width: int) -> int:
-    return 1 if width <= 8 else 2
-
-
-def _c_type(width: int) -> str:
-    return f"int{8 * _bytes_of(width)}_t"
-
-
-def _weights(product: Product, index: int) -> str:
-    packed = bitpack.pack(product.weights, product.kernel.width)
-    comment = f"/* {_comment(product.name)}: {product.weights.size} codes of {product.kernel.width} bits */"
-    return f"{comment}\nstatic const uint8_t weights_{index}[] = {{\n{_numbers(packed)}\n}};"
-
-
-def _step(step: Product | Pool, products: list[Product]) -> str:
-    if isinstance(step, Pool):
-        first, window, last = ["NULL", 0], step.window, [0, 0, 0]
-    else:
-        rounding = step.requantization
-        first, window = [f"weights_{products.index(step)}", step.kernel.width], step.weights.shape[1:3]
-        last = [int(rounding.relu), rounding.shift, rounding.limit] if rounding is not None else [0, 0, 0]
-    fields = [*first, *step.shape_in, *step.shape_out, *window, *step.strides, *step.pads, *last]
-    return f"    {{{', '.join(map(str, fields))}}}, /* {_comment(step.name)} */"
-
-
-def _numbers(values: Iterable[int]) -> str:
-    return textwrap.fill(", ".join(map(str, values)), 110, initial_indent="    ", subsequent_indent="    ")
+def _unpacked_bytes(network: Stages) -> int:
+    return 1 if max(stage.node.kernel.width for stage in network.products) <= 8 else 2
 
 
 def _labels(card: Card, outputs: int) -> list[str]:
@@ -163,9 +145,3 @@ def _utf8(character: str) -> bytes:
     """A character as bytes: those of a file's name that are not UTF-8 as they were, other surrogates as \\uXXXX."""
     is_byte = "\udc80" <= character <= "\udcff"
     return character.encode(errors="surrogateescape" if is_byte else "backslashreplace")
-
-
-def _comment(text: str) -> str:
-    """Text that cannot begin or end a comment, form a trigraph, or leave ASCII."""
-    plain = "".join(c if c.isascii() and c.isprintable() else "?" for c in text)
-    return re.sub(r"(?<=/)(?=\*)|(?<=\*)(?=/)|(?<=\?)(?=\?)", " ", plain)

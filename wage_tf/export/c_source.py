@@ -15,10 +15,7 @@ HEADER = Template("""\
 
 #include <stdint.h>
 
-#define WAGE_HEIGHT $height
-#define WAGE_WIDTH $width
-#define WAGE_CHANNELS $channels
-#define WAGE_PIXELS (WAGE_HEIGHT * WAGE_WIDTH * WAGE_CHANNELS)
+$sizes
 #define WAGE_OUTPUTS $outputs
 
 /* A score stands for scores[i] / 2^WAGE_FRACTION_BITS. */
@@ -27,7 +24,8 @@ HEADER = Template("""\
 /* Names of the classes; numbers where none were given. */
 extern const char *const wage_labels[WAGE_OUTPUTS];
 
-/* Scores of one image, WAGE_PIXELS raw pixels row by row, channels last; not reentrant, its buffers are static. */
+/* Scores of one image, WAGE_PIXELS raw pixels in row-major order, an image's channels last; not reentrant: the
+ * buffers are static. */
 void wage_infer(const uint8_t *image, int32_t *scores);
 
 #endif
@@ -39,39 +37,37 @@ SOURCE = Template("""\
 
 #include <stddef.h>
 
-typedef $code_type code_type;     /* codes of activations */
+/* The arena holds elements of several sizes one after the other. */
+#if defined(__GNUC__)
+typedef int16_t __attribute__((__may_alias__)) code16;
+typedef int32_t __attribute__((__may_alias__)) code32;
+#else
+typedef int16_t code16;
+typedef int32_t code32;
+#endif
+typedef int8_t code8;
+typedef uint8_t pixel;
 typedef $weight_type weight_type; /* unpacked codes of weights */
 
-/* One stage: a convolution (a matrix product is one on a 1x1 image), or max pooling where `weights` is NULL. */
+/* A convolution (a matrix product is one of a 1x1 image) and the maximum of pool_h x pool_w sums, or a pooling. */
 struct step {
-    const uint8_t *weights; /* packed codes [filters][window_h][window_w][channels], lowest bit first */
+    const uint8_t *weights; /* packed codes [filters][window_h][window_w][channels / groups], lowest bit first */
     unsigned width;         /* bits of a weight's code */
+    const int32_t *bias;    /* added to sums * scale, a number a filter; or NULL */
+    int32_t scale, groups;
     int32_t in_h, in_w, in_c, out_h, out_w, out_c;
-    int32_t window_h, window_w, stride_h, stride_w, pad_h, pad_w;
-    int relu;      /* sums to codes: negative ones to 0 where relu is set, */
-    int shift;     /* a shift that rounds half to even, */
-    int32_t limit; /* and a clip to -limit..limit; 0 leaves the sums as scores */
+    int32_t window_h, window_w, stride_h, stride_w, dilation_h, dilation_w, pad_h, pad_w, pool_h, pool_w;
+    int relu, shift; /* see rounded() */
+    int32_t limit;
 };
 
-/* The code of every pixel value. */
-static const code_type table[256] = {
-$table
-};
-
-$weights
-
-static const struct step steps[] = {
-$steps
-};
-
-enum { STEPS = sizeof steps / sizeof steps[0] };
+$constants
 
 const char *const wage_labels[WAGE_OUTPUTS] = {
 $labels
 };
 
-static code_type buffer_a[$buffer_a];
-static code_type buffer_b[$buffer_b];
+static int32_t arena[$arena];
 static weight_type row[$row];
 
 static void unpack(const struct step *step, int32_t filter, int32_t count)
@@ -93,95 +89,103 @@ static void unpack(const struct step *step, int32_t filter, int32_t count)
     }
 }
 
-static code_type requantize(const struct step *step, int32_t sum)
+/* Negative sums to 0 where relu is set; then, unless limit is 0, a shift that rounds half to even and a clip. */
+static int32_t rounded(int32_t sum, int relu, int shift, int32_t limit)
 {
-    const uint32_t limit = (uint32_t)step->limit;
+    const uint32_t largest = (uint32_t)limit;
     uint32_t size = sum < 0 ? 0u - (uint32_t)sum : (uint32_t)sum;
-    if (sum < 0 && step->relu)
+    if (sum < 0 && relu)
         return 0;
-    if (step->shift > 31)
+    if (limit == 0)
+        return sum;
+    if (shift > 31)
         size = 0;
-    else if (step->shift > 0)
-        size = (size + ((1u << (step->shift - 1)) - 1) + (size >> step->shift & 1)) >> step->shift;
+    else if (shift > 0)
+        size = (size + ((1u << (shift - 1)) - 1) + (size >> shift & 1)) >> shift;
     else
-        size = size > limit ? limit : size << -step->shift;
-    if (size > limit)
-        size = limit;
-    return (code_type)(sum < 0 ? -(int32_t)size : (int32_t)size);
+        size = size > largest ? largest : size << -shift;
+    if (size > largest)
+        size = largest;
+    return sum < 0 ? -(int32_t)size : (int32_t)size;
 }
 
-static void product(const struct step *step, const code_type *in, code_type *out, int32_t *scores)
+$functions
+void wage_infer(const uint8_t *image, int32_t *scores)
 {
-    const int32_t span = step->window_w * step->in_c;
-    int32_t filter, y, x, i, k;
+$calls
+}
+""")
+
+PRODUCT = Template("""\
+static int32_t ${name}_sum(const struct step *step, const $source *in, int32_t filter, int32_t y, int32_t x)
+{
+    const int32_t channels = step->in_c / step->groups;
+    const int32_t base = filter / (step->out_c / step->groups) * channels;
+    const int32_t top = y * step->stride_h - step->pad_h, left = x * step->stride_w - step->pad_w;
+    const int32_t first = left < 0 ? (step->dilation_w - 1 - left) / step->dilation_w : 0;
+    const int32_t room = (step->in_w - left + step->dilation_w - 1) / step->dilation_w;
+    const int32_t past = room < step->window_w ? room : step->window_w;
+    const int whole = step->groups == 1 && step->dilation_w == 1; /* a row of the window is one run of codes */
+    const int32_t taps = whole ? past - first : 1;
+    int32_t sum = 0, i, j, k;
+    for (i = 0; i < step->window_h; i++) {
+        const int32_t place = top + i * step->dilation_h;
+        if (place < 0 || place >= step->in_h)
+            continue;
+        for (j = first; j < past; j += taps) {
+            const int32_t column = left + j * step->dilation_w;
+            const $source *codes = in + (place * step->in_w + column) * step->in_c + base;
+            const weight_type *weights = row + (i * step->window_w + j) * channels;
+            for (k = 0; k < taps * channels; k++)
+                sum += (int32_t)codes[k] * weights[k];
+        }
+    }
+    return sum;
+}
+
+static void $name(const struct step *step, const $source *in, $target *out)
+{
+    int32_t filter, y, x, i, j;
     for (filter = 0; filter < step->out_c; filter++) {
-        unpack(step, filter, step->window_h * span);
+        unpack(step, filter, step->window_h * step->window_w * (step->in_c / step->groups));
         for (y = 0; y < step->out_h; y++) {
             for (x = 0; x < step->out_w; x++) {
-                const int32_t position = (y * step->out_w + x) * step->out_c + filter;
-                const int32_t top = y * step->stride_h - step->pad_h;
-                const int32_t left = x * step->stride_w - step->pad_w;
-                const int32_t first = left < 0 ? -left : 0;
-                const int32_t past = left + step->window_w > step->in_w ? step->in_w - left : step->window_w;
-                const int32_t count = (past - first) * step->in_c;
-                int32_t sum = 0;
-                for (i = 0; i < step->window_h; i++) {
-                    if (top + i >= 0 && top + i < step->in_h) {
-                        const code_type *pixels = in + ((top + i) * step->in_w + left + first) * step->in_c;
-                        const weight_type *weights = row + i * span + first * step->in_c;
-                        for (k = 0; k < count; k++)
-                            sum += (int32_t)pixels[k] * weights[k];
+                int32_t largest = INT32_MIN;
+                for (i = y * step->pool_h; i < (y + 1) * step->pool_h; i++) {
+                    for (j = x * step->pool_w; j < (x + 1) * step->pool_w; j++) {
+                        const int32_t sum = ${name}_sum(step, in, filter, i, j);
+                        largest = sum > largest ? sum : largest;
                     }
                 }
-                if (step->limit)
-                    out[position] = requantize(step, sum);
-                else
-                    scores[position] = sum;
+                if (step->bias != NULL)
+                    largest = largest * step->scale + step->bias[filter];
+                out[(y * step->out_w + x) * step->out_c + filter] =
+                    ($target)rounded(largest, step->relu, step->shift, step->limit);
             }
         }
     }
 }
+""")
 
-static void pool(const struct step *step, const code_type *in, code_type *out)
+POOL = Template("""\
+static void $name(const struct step *step, const $source *in, $target *out)
 {
     int32_t y, x, c, i, j;
     for (y = 0; y < step->out_h; y++) {
         for (x = 0; x < step->out_w; x++) {
             for (c = 0; c < step->out_c; c++) {
-                int32_t largest = INT32_MIN;
-                for (i = y * step->stride_h - step->pad_h; i < y * step->stride_h - step->pad_h + step->window_h; i++) {
-                    for (j = x * step->stride_w - step->pad_w; j < x * step->stride_w - step->pad_w + step->window_w;
-                         j++) {
-                        if (i >= 0 && i < step->in_h && j >= 0 && j < step->in_w) {
-                            const int32_t code = in[(i * step->in_w + j) * step->in_c + c];
-                            largest = code > largest ? code : largest;
-                        }
+                const int32_t top = y * step->stride_h - step->pad_h, left = x * step->stride_w - step->pad_w;
+                int32_t total = $start;
+                for (i = top < 0 ? 0 : top; i < top + step->window_h && i < step->in_h; i++) {
+                    for (j = left < 0 ? 0 : left; j < left + step->window_w && j < step->in_w; j++) {
+                        const int32_t code = in[(i * step->in_w + j) * step->in_c + c];
+                        $combine;
                     }
                 }
-                out[(y * step->out_w + x) * step->out_c + c] = (code_type)largest;
+                out[(y * step->out_w + x) * step->out_c + c] =
+                    ($target)rounded(total, step->relu, step->shift, step->limit);
             }
         }
-    }
-}
-
-void wage_infer(const uint8_t *image, int32_t *scores)
-{
-    code_type *in = buffer_a, *out = buffer_b;
-    int32_t i;
-    for (i = 0; i < WAGE_PIXELS; i++)
-        in[i] = table[image[i]];
-    for (i = 0; i < STEPS; i++) {
-        code_type *const next = in;
-        if (steps[i].weights != NULL)
-            product(&steps[i], in, out, scores);
-        else
-            pool(&steps[i], in, out);
-        in = out;
-        out = next;
-    }
-    if (steps[STEPS - 1].limit || steps[STEPS - 1].weights == NULL) {
-        for (i = 0; i < WAGE_OUTPUTS; i++)
-            scores[i] = in[i];
     }
 }
 """)

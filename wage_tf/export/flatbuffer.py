@@ -1,14 +1,15 @@
-"""Builds a LiteRT flatbuffer of int8 operations with power-of-two scales. Needs the extra `[litert]`."""
+"""Builds a LiteRT flatbuffer, operation by operation, with power-of-two scales. Needs the extra `[litert]`."""
 
 from __future__ import annotations
 
+import math
 from typing import Any
 
 import numpy as np
 
 from wage_tf.errors import UserError
-from wage_tf.export.stages import Pool, Product
 
+_TYPES = (np.uint8, np.int8, np.int32, np.float32)
 _IDENTIFIER = b"TFL3"
 _SCHEMA_VERSION = 3
 
@@ -47,6 +48,15 @@ class ModelBuilder:
         """Shape of a tensor, the batch as 1."""
         return self._graph.tensors[tensor].shape
 
+    def dtype(self, tensor: int) -> type:
+        """NumPy's type of a tensor's elements."""
+        types = self._schema.TensorType
+        return next(t for t in _TYPES if getattr(types, np.dtype(t).name.upper()) == self._graph.tensors[tensor].type)
+
+    def fraction(self, tensor: int) -> int:
+        """Fraction bits of a quantized tensor."""
+        return -round(math.log2(self._graph.tensors[tensor].quantization.scale[0]))
+
     def tensor(self, name: str, dtype: type, shape: tuple[int, ...], fraction: int | None = None) -> int:
         """Declares a tensor whose first axis is the batch."""
         tensor = self._declare(name, dtype, shape, fraction)
@@ -59,62 +69,38 @@ class ModelBuilder:
         tensor.buffer = self._buffer(np.ascontiguousarray(values).tobytes())
         return len(self._graph.tensors) - 1
 
-    def cast(self, x: int, dtype: type) -> int:
-        """Changes the type of integers."""
-        y = self.tensor("indices", dtype, self.shape(x))
-        return self._add("CAST", 1, [x], y, "CastOptions", inDataType=self._type_of(x), outDataType=self._type_of(y))
+    def add(self, name: str, operands: list[int], y: int, kind: str = "", version: int = 1, **options: object) -> int:
+        """Appends an operation and returns its output.
 
-    def gather(self, table: int, indices: int, fraction: int) -> int:
-        """Looks every index up in a table."""
-        y = self.tensor("pixels", np.int8, self.shape(indices), fraction)
-        return self._add("GATHER", 2, [table, indices], y, "GatherOptions", axis=0)
+        Args:
+            name: Of the built-in operator.
+            operands: Its inputs.
+            y: Its output.
+            kind: Name of the class of its options, if it has any.
+            version: Of the operator, that of its types.
+            **options: The options; "padding" and "activation" by their names in lower case.
+        """
+        operator = self._schema.OperatorT()
+        operator.opcodeIndex = self._operator_code(getattr(self._schema.BuiltinOperator, name), version)
+        operator.inputs, operator.outputs = operands, [y]
+        if kind:
+            operator.builtinOptionsType = getattr(self._schema.BuiltinOptions, kind)
+            operator.builtinOptions = getattr(self._schema, f"{kind}T")()
+        if "padding" in options:
+            options["padding"] = getattr(self._schema.Padding, str(options["padding"]).upper())
+        if "activation" in options:
+            kinds = self._schema.ActivationFunctionType
+            options["fusedActivationFunction"] = getattr(kinds, str(options.pop("activation")).upper())
+        for option, value in options.items():
+            setattr(operator.builtinOptions, option, value)
+        self._graph.operators.append(operator)
+        return y
 
-    def reshape(self, x: int, shape: tuple[int, ...], fraction: int) -> int:
-        """Changes the shape behind the batch."""
-        y = self.tensor("flat", self._numpy_type(x), shape, fraction)
-        sizes = self.constant("flat/shape", np.array([-1, *shape[1:]], np.int32))
-        return self._add("RESHAPE", 1, [x, sizes], y, "ReshapeOptions", newShape=[-1, *shape[1:]])
-
-    def convolution(self, product: Product, x: int, weights: int, bias: int, relu: bool, fraction: int) -> int:
-        """int8 convolution, requantized to `fraction`."""
-        y = self.tensor(product.name, np.int8, (1, *product.shape_out), fraction)
-        options = {
-            "padding": self._padding(product.padding),
-            "strideH": product.strides[0],
-            "strideW": product.strides[1],
-            "fusedActivationFunction": self._activation(relu),
-        }
-        return self._add("CONV_2D", 3, [x, weights, bias], y, "Conv2DOptions", **options)
-
-    def fully_connected(self, name: str, x: int, weights: int, bias: int, relu: bool, fraction: int) -> int:
-        """int8 matrix product, requantized to `fraction`; weights are [units, inputs]."""
-        y = self.tensor(name, np.int8, (1, self.shape(weights)[0]), fraction)
-        activation = self._activation(relu)
-        operands = [x, weights, bias]
-        return self._add("FULLY_CONNECTED", 4, operands, y, "FullyConnectedOptions", fusedActivationFunction=activation)
-
-    def matrix_product(self, name: str, x: int, weights: int, fraction: int) -> int:
-        """int8 matrix product whose int32 sums are the output; weights are [inputs, units]."""
-        y = self.tensor(name, np.int32, (1, self.shape(weights)[1]), fraction)
-        return self._add("BATCH_MATMUL", 2, [x, weights], y, "BatchMatMulOptions")
-
-    def max_pool(self, x: int, pool: Pool, fraction: int) -> int:
-        """Maximum of int8 windows."""
-        y = self.tensor(pool.name, np.int8, (1, *pool.shape_out), fraction)
-        options = {
-            "padding": self._padding(pool.padding),
-            "strideH": pool.strides[0],
-            "strideW": pool.strides[1],
-            "filterHeight": pool.window[0],
-            "filterWidth": pool.window[1],
-        }
-        return self._add("MAX_POOL_2D", 2, [x], y, "Pool2DOptions", **options)
-
-    def bound(self, kind: str, x: int, limit: int, fraction: int) -> int:
-        """ "minimum" or "maximum" of int8 codes and a constant."""
-        y = self.tensor(f"{kind} {limit}", np.int8, self.shape(x), fraction)
-        constant = self.constant(f"{kind} {limit}/limit", np.array([limit], np.int8), fraction)
-        return self._add(kind.upper(), 2, [x, constant], y, "MaximumMinimumOptions")
+    def cast(self, x: int, dtype: type, fraction: int | None = None) -> int:
+        """Changes the type of numbers, and nothing else."""
+        y = self.tensor("cast", dtype, self.shape(x), fraction)
+        types = (self._graph.tensors[tensor].type for tensor in (x, y))
+        return self.add("CAST", [x], y, "CastOptions", **dict(zip(("inDataType", "outDataType"), types, strict=True)))
 
     def finish(self, inputs: list[int], outputs: list[int], metadata: dict[str, str]) -> bytes:
         """Closes the model and returns the file's content."""
@@ -145,17 +131,6 @@ class ModelBuilder:
         self._model.buffers.append(buffer)
         return len(self._model.buffers) - 1
 
-    def _add(self, name: str, version: int, operands: list[int], y: int, kind: str, **options: object) -> int:
-        operator = self._schema.OperatorT()
-        operator.opcodeIndex = self._operator_code(getattr(self._schema.BuiltinOperator, name), version)
-        operator.inputs, operator.outputs = operands, [y]
-        operator.builtinOptionsType = getattr(self._schema.BuiltinOptions, kind)
-        operator.builtinOptions = getattr(self._schema, f"{kind}T")()
-        for option, value in options.items():
-            setattr(operator.builtinOptions, option, value)
-        self._graph.operators.append(operator)
-        return y
-
     def _operator_code(self, code: int, version: int) -> int:
         if (code, version) not in self._codes:
             entry = self._schema.OperatorCodeT()
@@ -164,19 +139,6 @@ class ModelBuilder:
             self._model.operatorCodes.append(entry)
             self._codes[code, version] = len(self._codes)
         return self._codes[code, version]
-
-    def _type_of(self, tensor: int) -> int:
-        return self._graph.tensors[tensor].type
-
-    def _numpy_type(self, tensor: int) -> type:
-        return np.int8 if self._type_of(tensor) == self._schema.TensorType.INT8 else np.int32
-
-    def _padding(self, padding: str) -> int:
-        return self._schema.Padding.SAME if padding == "same" else self._schema.Padding.VALID
-
-    def _activation(self, relu: bool) -> int:
-        kinds = self._schema.ActivationFunctionType
-        return kinds.RELU if relu else kinds.NONE
 
 
 def read_metadata(content: bytes, name: str) -> str:

@@ -2,15 +2,21 @@
 
 There is no converter and no calibration: every scale is the training's own power of two, so every requantization is a
 shift. The model takes raw uint8 pixels and looks their codes up in the graph's table of 256, because a requantization
-can say neither x/256 with ties to even nor the clip of −128 to −127.
+can say neither x/256 with ties to even nor the clip of −128 to −127. Codes are int8; sums that are not rounded where
+they are made, those that meet in an Add, are float32, which holds integers to 2^24 exactly.
 
-| stage                  | LiteRT                                                                                  |
-| ---------------------- | --------------------------------------------------------------------------------------- |
-| table of the pixels    | CAST to int32, GATHER                                                                   |
-| product with Q_A       | CONV_2D or FULLY_CONNECTED with int8 output, ReLU fused; then MINIMUM and MAXIMUM where |
-|                        | the clip ±(2^(k−1)−1) is narrower than int8                                             |
-| last product, no Q_A   | BATCH_MATMUL with int32 output                                                          |
-| pooling                | MAX_POOL_2D                                                                             |
+| stage                   | LiteRT                                                                                 |
+| ----------------------- | -------------------------------------------------------------------------------------- |
+| table of the pixels     | CAST to int32, GATHER                                                                  |
+| product of codes, Q_A   | CONV_2D, DEPTHWISE_CONV_2D or FULLY_CONNECTED with int8 output, ReLU fused             |
+| last Dense, no Q_A      | BATCH_MATMUL with int32 output; MUL and ADD of a bias                                  |
+| other product           | DEQUANTIZE of codes and int8 weights, the same operations in float32                   |
+| Add, AveragePool2D      | DEQUANTIZE of codes, ADD, AVERAGE_POOL_2D in float32                                   |
+| Activation, Relu        | RELU, QUANTIZE of float32; behind every Q_A MINIMUM and MAXIMUM where its clip         |
+|                         | ±(2^(k−1)−1) is narrower than int8                                                     |
+| MaxPool2D, Concatenate, | MAX_POOL_2D, CONCATENATION, PAD, RESHAPE of int8 codes or float32 sums                 |
+| ZeroPad2D, Reshape      |                                                                                        |
+| float32 scores          | MUL by 2^f, CAST to int32                                                              |
 
 XNNPACK, the interpreter's default on CPUs, rounds half to even as the training does. LiteRT's own reference kernels
 round ties away from zero; with them (`OpResolverType.BUILTIN_REF`) codes can differ by one.
@@ -19,7 +25,6 @@ round ties away from zero; with them (`OpResolverType.BUILTIN_REF`) codes can di
 from __future__ import annotations
 
 import json
-import math
 import os
 from pathlib import Path
 
@@ -29,20 +34,17 @@ from wage_tf import files
 from wage_tf.errors import UserError
 from wage_tf.export.card import Card
 from wage_tf.export.flatbuffer import ModelBuilder, read_metadata
-from wage_tf.export.stages import Pool, Product, Requantization, Stages, stages
-from wage_tf.integer.arithmetic import fraction_bits
-from wage_tf.integer.graph import Graph
+from wage_tf.export.litert_kinds import KINDS, scores
+from wage_tf.export.stages import Stages, stages
+from wage_tf.integer.graph import IMAGES, Graph
 
 METADATA = "wage_tf"
-_WIDEST = 8
-_INT8 = 127
-_EXACT_IN_FLOAT32 = 2**24
 
 
 def write_litert(path: str | os.PathLike, graph: Graph, card: Card) -> int:
     """Writes a `.tflite` file, whole or not at all.
 
-    Its input is uint8 [1, height, width, channels] (the first size may be changed by `resize_tensor_input`), its
+    Its input is uint8 [1, *graph.input_shape] (the first size may be changed by `resize_tensor_input`), its
     output the scores' codes [1, outputs], int8 or int32, with their scale.
 
     Args:
@@ -54,8 +56,8 @@ def write_litert(path: str | os.PathLike, graph: Graph, card: Card) -> int:
         Its size in bytes.
 
     Raises:
-        UserError: If the graph has no such form (`stages.stages`), has widths above 8 bits, sums whose rounding
-            XNNPACK cannot do exactly, or ends with a convolution; or if `ai-edge-litert` is missing.
+        UserError: If the graph has no such form (`stages.stages`), has widths above 8 bits or sums whose rounding
+            cannot be done exactly; or if `ai-edge-litert` is missing.
     """
     content = to_bytes(stages(graph), card)
     files.write_all({Path(path): content})
@@ -64,73 +66,17 @@ def write_litert(path: str | os.PathLike, graph: Graph, card: Card) -> int:
 
 def to_bytes(network: Stages, card: Card) -> bytes:
     """The content of a `.tflite` file."""
-    _check(network)
-    model = ModelBuilder(f"{card.name}, {card.pattern}, integers only")
+    model = ModelBuilder(f"{card.name}, {card.pattern}")
     image = model.tensor("image", np.uint8, (1, *network.input_shape))
-    x = _pixels(model, network, image)
-    fraction = fraction_bits(network.table_width)
-    for step in network.steps:
-        if isinstance(step, Pool):
-            x = model.max_pool(x, step, fraction)
-            continue
-        if step.dense and len(model.shape(x)) != 2:
-            x = model.reshape(x, (1, math.prod(step.shape_in)), fraction)
-        x = _product(model, x, step)
-        fraction = _fraction_out(step)
-    if len(model.shape(x)) != 2:
-        x = model.reshape(x, (1, network.outputs), fraction)
-    return model.finish([image], [x], {METADATA: json.dumps(card.as_dict())})
-
-
-def _check(network: Stages) -> None:
-    if network.widest > _WIDEST:
-        raise UserError("LiteRT export: activations of more than 8 bits have no int8 form")
-    for product in network.products:
-        if product.kernel.width > _WIDEST:
-            raise UserError(f"LiteRT export: {product.name}: weights of more than 8 bits have no int8 form")
-        rounding = product.requantization
-        if rounding is None and not product.dense:
-            raise UserError(f"LiteRT export: {product.name}: a convolution at the end needs a QActivation after it")
-        if rounding is not None:
-            _check_rounding(product, rounding)
-
-
-def _check_rounding(product: Product, rounding: Requantization) -> None:
-    """XNNPACK rounds sums in float32: exact below 2^24, and beyond where they are clipped anyway."""
-    inexact = product.largest_sum > _EXACT_IN_FLOAT32 and _EXACT_IN_FLOAT32 >> max(rounding.shift, 0) <= rounding.limit
-    if inexact or not -8 < rounding.shift <= 32:
-        raise UserError(f"LiteRT export: {product.name}: its sums are too wide to be rounded exactly")
-
-
-def _pixels(model: ModelBuilder, network: Stages, image: int) -> int:
-    indices = model.cast(image, np.int32)
-    table = model.constant("table", network.table, fraction_bits(network.table_width))
-    return model.gather(table, indices, fraction_bits(network.table_width))
-
-
-def _product(model: ModelBuilder, x: int, product: Product) -> int:
-    weight_fraction = fraction_bits(product.kernel.width) + product.kernel.alpha
-    rounding = product.requantization
-    if rounding is None:
-        weights = model.constant(f"{product.name}/weights", product.weights[:, 0, 0].T, weight_fraction)
-        return model.matrix_product(product.name, x, weights, product.fraction)
-    codes = product.weights[:, 0, 0] if product.dense else product.weights
-    weights = model.constant(f"{product.name}/weights", codes, weight_fraction)
-    zeros = np.zeros(len(codes), np.int32)
-    bias = model.constant(f"{product.name}/bias", zeros, product.fraction)
-    fraction = fraction_bits(rounding.width)
-    if product.dense:
-        x = model.fully_connected(product.name, x, weights, bias, rounding.relu, fraction)
-    else:
-        x = model.convolution(product, x, weights, bias, rounding.relu, fraction)
-    if rounding.limit < _INT8:
-        x = model.bound("minimum", x, rounding.limit, fraction)
-    return x if rounding.relu else model.bound("maximum", x, -rounding.limit, fraction)
-
-
-def _fraction_out(product: Product) -> int:
-    rounding = product.requantization
-    return product.fraction if rounding is None else fraction_bits(rounding.width)
+    tensors = {IMAGES: image}
+    for stage in network.stages:
+        add = KINDS.get(type(stage.node))
+        if add is None:
+            raise UserError(f"LiteRT export: {stage.node.name}: {type(stage.node).__name__} has no such form")
+        tensors[stage.name] = add(model, stage, *(tensors[name] for name in stage.inputs))
+    last = network.stages[-1]
+    output = scores(model, tensors[last.name], last)
+    return model.finish([image], [output], {METADATA: json.dumps(card.as_dict())})
 
 
 def read_card(path: str | os.PathLike) -> Card:

@@ -15,8 +15,7 @@ from wage_tf.export.c import buffer_bytes, write_c
 from wage_tf.export.card import Card
 from wage_tf.export.litert import write_litert
 from wage_tf.export.packed import write_packed
-from wage_tf.export.stages import stages
-from wage_tf.integer.freezing import freeze
+from wage_tf.integer.freezing import read
 from wage_tf.layers import QRescaling
 
 _FLOAT32_BYTES = 4
@@ -38,7 +37,8 @@ class Export:
         size: Bytes of the file; for C those of the packed weights.
         float_size: Bytes of the weights in float32.
         macs: Multiply-accumulates per image.
-        buffer: Bytes of the largest pair of activations; for C those of all static buffers.
+        buffer: For C bytes of all static buffers, the arena and a filter's unpacked weights; else of the largest pair
+            of activations.
         energy: µJ per image by the cost model; arithmetic only.
     """
 
@@ -85,23 +85,22 @@ def export_model(
     path = Path(path)
     if to != "c" and path.is_dir():
         raise UserError(f"{path} is a folder: {to} goes into a file")
-    graph = freeze(model)
-    card = Card(name or model.name, _pattern(model), _preprocessing(model), tuple(labels))
+    graph, calls = read(model)
+    layers = {call.name: call.layer for call in calls}
+    card = Card(name or model.name, _pattern(layers), _preprocessing(layers), tuple(labels))
     size = FORMS[to][1](path, graph, card, **({"accumulators": True} if accumulators else {}))
     total = model_costs(model).total
-    buffer = buffer_bytes(stages(graph)) if to == "c" else total.activation_bytes
+    buffer = buffer_bytes(graph) if to == "c" else total.activation_bytes
     return Export(path, size, _FLOAT32_BYTES * total.parameters, total.macs, buffer, total.energy_inference)
 
 
-def _pattern(model: keras.Model) -> str:
+def _pattern(layers: dict[str, keras.Layer]) -> str:
     """The pattern of all kernels, or each layer's where they differ."""
-    found = {layer.name: str(layer.bits) for layer in model.layers if hasattr(layer, "quantized_kernel")}
+    found = {name: str(layer.bits) for name, layer in layers.items() if hasattr(layer, "quantized_kernel")}
     patterns = set(found.values())
     return patterns.pop() if len(patterns) == 1 else ", ".join(f"{name}: {bits}" for name, bits in found.items())
 
 
-def _preprocessing(model: keras.Model) -> str:
-    rescaling = next((layer for layer in model.layers if isinstance(layer, QRescaling)), None)
-    if rescaling is None:
-        return "none: the input is codes"
+def _preprocessing(layers: dict[str, keras.Layer]) -> str:
+    rescaling = next(layer for layer in layers.values() if isinstance(layer, QRescaling))
     return f"raw uint8 pixels x, inside as x * {rescaling.scale:g} {rescaling.offset:+g} rounded half to even"

@@ -201,12 +201,12 @@ def _kernel(fields: object, reader: _Reader) -> Kernel:
     fields = dict(_fields(fields, {*_KERNEL_FIELDS, "shape", "accumulators"}))
     shape = _sizes(fields.pop("shape"), "shape")
     width = _width(fields["width"])
-    dtype = code_dtype(largest_code(width))
-    if not _typed(fields.pop("accumulators"), bool, "accumulators"):
-        return Kernel(codes=reader.take(shape, width).astype(dtype), accumulators=None, **fields)
     limit, fraction = (_typed(fields[name], int, name) for name in ("limit", "fraction"))
-    if not (0 < limit < 2**31 and 0 <= fraction <= 30):
+    if not (width - 1 <= fraction <= 30 and 0 < limit <= 2**fraction):
         raise UserError(f"accumulators of {fraction} fraction bits clipped at {limit} are out of range")
+    if not _typed(fields.pop("accumulators"), bool, "accumulators"):
+        codes = reader.take(shape, width).astype(code_dtype(largest_code(width)))
+        return Kernel(codes=codes, accumulators=None, **fields)
     stored = reader.take(shape, _accumulator_width(limit))
     return Kernel(codes=quantize(stored, fraction, width), accumulators=stored.astype(code_dtype(limit)), **fields)
 

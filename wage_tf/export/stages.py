@@ -1,205 +1,269 @@
 """An integer graph as the stages of inference: what C and LiteRT run.
 
-Rounding, clipping and ReLU are monotonic, so they commute with max pooling and flattening. An Activation therefore
-moves to its kernel: sums turn into narrow codes at once, and no buffer of wide sums is needed.
+A stage is a node with what rounds its sums at once, so that wide sums need no memory of their own. For that every
+Activation and Relu moves to the node that makes the sums, over nodes with which it commutes:
+
+- max pooling, since rounding, clipping and ReLU are monotone; padding with zeros, since they keep 0; reshaping,
+- a concatenation, whose inputs then are rounded one by one: bringing codes to a common fraction is exact.
+
+Not over a node whose output somebody else reads, and not over sums. What only training needs, Error and Identity, goes.
 """
 
 from __future__ import annotations
 
+import collections
 import dataclasses
 import math
 
 import numpy as np
 
 from wage_tf.errors import UserError
-from wage_tf.integer import linear
 from wage_tf.integer.arithmetic import fraction_bits, largest_code
 from wage_tf.integer.graph import IMAGES, Graph
-from wage_tf.integer.nodes import Activation, Conv2D, Dense, Error, Flatten, Kernel, MaxPool2D, Rescale
-from wage_tf.integer.tensors import Shape
+from wage_tf.integer.nodes import (
+    Activation,
+    Add,
+    AveragePool2D,
+    Concatenate,
+    Error,
+    Flatten,
+    Identity,
+    MaxPool2D,
+    Node,
+    Product,
+    Relu,
+    Reshape,
+    ZeroPad2D,
+)
+from wage_tf.integer.tensors import Signal, Tensor
 
 _INT32 = 2**31 - 1
+_TRAINING_ONLY = (Error, Identity)
+_ROUNDING = (Activation, Relu)
+_COMMUTING = (MaxPool2D, Flatten, Reshape, ZeroPad2D)
+_SUMMING = (Product, Add, AveragePool2D)
 
 
-@dataclasses.dataclass(frozen=True, eq=False)
-class Requantization:
-    """Sums to codes: max(x, 0) where `relu`, then x / 2^`shift` rounded half to even and clipped to ±`limit`."""
+@dataclasses.dataclass(frozen=True)
+class Rounding:
+    """Sums to codes: max(x, 0) where `relu`, then x / 2^`shift` rounded half to even and clipped to ±`limit`.
 
-    relu: bool
-    shift: int
-    limit: int
-    width: int
-
-
-@dataclasses.dataclass(frozen=True, eq=False)
-class Product:
-    """A convolution, or a matrix product as the 1×1 convolution of a 1×1 image.
-
-    Attributes:
-        name: Name of the node.
-        kernel: Its weights; `weights` are their codes as [filters, h, w, channels].
-        weights: See `kernel`.
-        dense: Whether it was a Dense.
-        shape_in: Height, width, channels.
-        shape_out: Height, width, filters.
-        strides: Rows and columns.
-        padding: "same" or "valid".
-        fraction: Fraction bits of its sums.
-        largest_sum: Bound on their magnitude: the largest input code times the largest Σ|weight| of a filter.
-        requantization: None for the last product where no Activation follows: its int32 sums are the scores.
+    A limit of 0 leaves the sums as they are.
     """
 
-    name: str
-    kernel: Kernel
-    weights: np.ndarray
-    dense: bool
-    shape_in: Shape
-    shape_out: Shape
-    strides: tuple[int, int]
-    padding: str
-    fraction: int
-    largest_sum: int
-    requantization: Requantization | None
-
-    @property
-    def pads(self) -> tuple[int, int]:
-        """Rows above and columns to the left of the image."""
-        return _pads_before(self.shape_in, self.weights.shape[1:3], self.strides, self.padding)
-
-    @property
-    def macs(self) -> int:
-        """Multiply-accumulates of one image, those on padding included."""
-        return math.prod(self.shape_out) * self.weights[0].size
+    relu: bool = False
+    shift: int = 0
+    limit: int = 0
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
-class Pool:
-    """Max pooling of codes."""
+class Stage:
+    """A node and the rounding of its output.
 
+    Attributes:
+        node: The node.
+        name: Under which other stages take its output; that of the last node that it stands for.
+        inputs: Names of the stages whose outputs it takes, or `graph.IMAGES`.
+        sources: What is known of them.
+        rounding: What follows the node's sums.
+        sums: What is known of the sums, before they are rounded.
+        signal: What is known of the output. Bounds are those of the actual weights.
+        pool: Size of the windows, side by side, of whose sums only the largest is kept; see `pooled`.
+    """
+
+    node: Node
     name: str
-    window: tuple[int, int]
-    shape_in: Shape
-    shape_out: Shape
-    strides: tuple[int, int]
-    padding: str
-
-    @property
-    def pads(self) -> tuple[int, int]:
-        """Rows above and columns to the left of the image."""
-        return _pads_before(self.shape_in, self.window, self.strides, self.padding)
+    inputs: tuple[str, ...]
+    sources: tuple[Signal, ...]
+    rounding: Rounding
+    sums: Signal
+    signal: Signal
+    pool: tuple[int, int] = (1, 1)
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
 class Stages:
-    """The table of the pixels' codes, then products and poolings.
+    """The stages in order, the last of which gives the scores.
 
     Attributes:
-        input_shape: Height, width and channels of the images.
-        table: 256 codes.
-        table_width: Their bits.
-        steps: Products and poolings in order.
-        outputs: Number of scores.
-        fraction: Fraction bits of the scores.
+        input_shape: Shape of an image.
+        stages: The stages.
     """
 
-    input_shape: Shape
-    table: np.ndarray
-    table_width: int
-    steps: tuple[Product | Pool, ...]
-    outputs: int
-    fraction: int
+    input_shape: tuple[int, ...]
+    stages: tuple[Stage, ...]
 
     @property
-    def products(self) -> list[Product]:
+    def output(self) -> Signal:
+        """What is known of the scores."""
+        return self.stages[-1].signal
+
+    @property
+    def outputs(self) -> int:
+        """Number of scores."""
+        return math.prod(self.output.shape)
+
+    @property
+    def macs(self) -> int:
+        """Multiply-accumulates of one image, those on padding included."""
+        return sum(stage.node.macs(*stage.sources) for stage in self.stages)
+
+    @property
+    def products(self) -> list[Stage]:
         """The stages with weights."""
-        return [step for step in self.steps if isinstance(step, Product)]
-
-    @property
-    def widest(self) -> int:
-        """Bits of the widest activation codes."""
-        widths = [p.requantization.width for p in self.products if p.requantization is not None]
-        return max([self.table_width, *widths])
+        return [stage for stage in self.stages if isinstance(stage.node, Product)]
 
 
 def stages(graph: Graph) -> Stages:
     """Brings a graph into stages.
 
     Raises:
-        UserError: If sums can pass 32 bits, or the nodes stand in an order that has no such form: an Activation that
-            no kernel precedes, a kernel on the sums of another, branches; the message names the node. Or if there is
-            no kernel.
+        UserError: If sums can pass 32 bits, where the message names the node, or if there is no kernel.
     """
-    _check_chain(graph)
-    steps: list[Product | Pool] = []
-    shape, fraction, open_product = graph.input_shape, 0, None
-    for node in graph.nodes:
-        (entering,) = graph.inputs_of(node)
-        shape_in, shape = shape, graph.signals[node.name].shape
-        match node:
-            case Rescale() | Flatten() | Error():
-                pass
-            case Conv2D() | Dense():
-                if open_product is not None:
-                    raise UserError(
-                        f"export: {node.name} takes the sums of {steps[open_product].name}: put a QActivation between"
-                    )
-                open_product = len(steps)
-                product = _product(node, shape_in, shape, graph.signals[node.name].fraction, entering.largest)
-                if product.largest_sum > _INT32:
-                    raise UserError(f"export: the sums of {node.name} can pass 32 bits")
-                steps.append(product)
-            case MaxPool2D():
-                steps.append(Pool(node.name, node.window, shape_in, shape, node.strides, node.padding))
-            case Activation():
-                if open_product is None:
-                    raise UserError(f"export: no QConv2D or QDense stands before the activation {node.name}")
-                requantization = Requantization(
-                    node.relu, fraction - fraction_bits(node.width), largest_code(node.width), node.width
-                )
-                steps[open_product] = dataclasses.replace(steps[open_product], requantization=requantization)
-                open_product = None
-            case _:
-                raise UserError(f"export: {node.name}: {type(node).__name__} has no such form")
-        fraction = graph.signals[node.name].fraction
-    if not any(isinstance(step, Product) for step in steps):
-        raise UserError("export: the network has no QConv2D or QDense")
-    if open_product is not None and open_product != len(steps) - 1:
-        raise UserError(f"export: {graph.nodes[-1].name}: the network ends with a product, or an activation after it")
-    first = graph.nodes[0]
-    return Stages(graph.input_shape, first.codes, first.width, tuple(steps), math.prod(shape), fraction)
+    nodes = _with_roundings_at_sums(_without(list(graph.nodes), _TRAINING_ONLY))
+    signals = {IMAGES: graph.signals[IMAGES]}
+    readers = _readers(nodes)
+    found, absorbed = [], set()
+    for node in nodes:
+        if node.name in absorbed:
+            continue
+        sources = tuple(signals[name] for name in node.inputs)
+        sums = signal = _tight_signal(node, sources)
+        if sums.largest > _INT32:
+            raise UserError(f"export: the sums of {node.name} can pass 32 bits")
+        last, rounding = node, Rounding()
+        if isinstance(node, (*_SUMMING, *_ROUNDING)):
+            following = [node] if isinstance(node, _ROUNDING) else readers[node.name]
+            sums = sources[0] if isinstance(node, _ROUNDING) else sums
+            signal = sums
+            while rounding.limit == 0 and len(following) == 1 and isinstance(following[0], _ROUNDING):
+                last = following[0]
+                rounding = _rounding(last, rounding, signal)
+                signal = last.signal(signal)
+                absorbed.add(last.name)
+                following = readers[last.name]
+        signals[last.name] = signal
+        found.append(Stage(node, last.name, node.inputs, sources, rounding, sums, signal))
+    network = Stages(graph.input_shape, tuple(found))
+    if not network.products:
+        raise UserError("export: the network has no layer with a kernel")
+    return network
 
 
-def _check_chain(graph: Graph) -> None:
-    before = IMAGES
-    for node in graph.nodes:
-        if node.inputs != (before,):
-            raise UserError(f"export: {node.name} takes {', '.join(node.inputs)}: branches have no such form")
-        before = node.name
-        if isinstance(node, Conv2D) and (node.groups, node.dilation) != (1, (1, 1)):
-            raise UserError(f"export: {node.name}: groups and dilation have no such form")
-        if isinstance(node, Conv2D | Dense) and node.bias is not None:
-            raise UserError(f"export: {node.name}: a bias has no such form")
+def pooled(network: Stages) -> Stages:
+    """The stages with every max pooling of windows side by side done by the product before it, on its sums.
+
+    No sum is made twice, and rounding keeps the order.
+    """
+    readers = collections.Counter(name for stage in network.stages for name in stage.inputs)
+    found: list[Stage] = []
+    places: dict[str, int] = {}
+    for stage in network.stages:
+        node, place = stage.node, places.get(stage.inputs[0])
+        if isinstance(node, MaxPool2D) and place is not None and readers[stage.inputs[0]] == 1:
+            (x,) = stage.sources
+            if node.window == node.strides and node.moving.pads(x.shape) == ((0, 0), (0, 0)):
+                kept = {"name": stage.name, "signal": stage.signal, "pool": node.window}
+                found[place] = dataclasses.replace(found[place], **kept)
+                continue
+        if isinstance(node, Product):
+            places[stage.name] = len(found)
+        found.append(stage)
+    return Stages(network.input_shape, tuple(found))
 
 
-def _product(node: Conv2D | Dense, shape_in: Shape, shape_out: Shape, fraction: int, largest_input: int) -> Product:
-    codes = node.kernel.codes
-    dense = isinstance(node, Dense)
-    weights = codes.T[:, None, None] if dense else codes.transpose(3, 0, 1, 2)
-    return Product(
-        name=node.name,
-        kernel=node.kernel,
-        weights=np.ascontiguousarray(weights),
-        dense=dense,
-        shape_in=(1, 1, *shape_in) if dense else shape_in,
-        shape_out=(1, 1, *shape_out) if dense else shape_out,
-        strides=(1, 1) if dense else node.strides,
-        padding="valid" if dense else node.padding,
-        fraction=fraction,
-        largest_sum=largest_input * int(np.abs(codes.reshape(-1, codes.shape[-1]).astype(np.int64)).sum(axis=0).max()),
-        requantization=None,
-    )
+def _without(nodes: list[Node], kinds: tuple[type[Node], ...]) -> list[Node]:
+    """The nodes but those of some kinds, which pass their input on as it is."""
+    instead: dict[str, str] = {}
+    kept = []
+    for node in nodes:
+        inputs = tuple(instead.get(name, name) for name in node.inputs)
+        if isinstance(node, kinds):
+            instead[node.name] = inputs[0]
+        else:
+            kept.append(dataclasses.replace(node, inputs=inputs))
+    return kept
 
 
-def _pads_before(shape: Shape, window: tuple[int, ...], strides: tuple[int, int], padding: str) -> tuple[int, int]:
-    top, left = (linear.same_padding(*axis, padding)[0] for axis in zip(shape[:2], window, strides, strict=True))
-    return top, left
+def _with_roundings_at_sums(nodes: list[Node]) -> list[Node]:
+    """The nodes with every rounding moved to where its sums are made."""
+    while True:
+        by_name, readers = {node.name: node for node in nodes}, _readers(nodes)
+        for node in nodes:
+            target = _target(node, by_name, readers)
+            if target is not None and node.inputs[0] != target.name:
+                nodes = _moved(nodes, node, target, readers)
+                break
+            if isinstance(target, Concatenate):
+                nodes = _divided(nodes, node, target)
+                break
+        else:
+            return nodes
+
+
+def _target(node: Node, by_name: dict[str, Node], readers: dict[str, list[Node]]) -> Node | None:
+    """The node on whose output a rounding can act instead."""
+    before = by_name.get(node.inputs[0])
+    if not isinstance(node, _ROUNDING):
+        return None
+    while isinstance(before, _COMMUTING) and len(readers[before.name]) == 1:
+        before = by_name.get(before.inputs[0])
+    is_sole = before is not None and len(readers[before.name]) == 1
+    return before if is_sole and isinstance(before, (*_SUMMING, *_ROUNDING, Concatenate)) else None
+
+
+def _moved(nodes: list[Node], rounding: Node, target: Node, readers: dict[str, list[Node]]) -> list[Node]:
+    """The nodes with a rounding directly behind its target."""
+    (next_reader,) = readers[target.name]
+    renamed = {rounding.name: rounding.inputs[0]}
+    found = []
+    for node in nodes:
+        if node is rounding:
+            continue
+        inputs = tuple(renamed.get(name, name) for name in node.inputs)
+        inputs = (rounding.name,) if node is next_reader else inputs
+        found.append(dataclasses.replace(node, inputs=inputs))
+        if node is target:
+            found.append(dataclasses.replace(rounding, inputs=(target.name,)))
+    return found
+
+
+def _divided(nodes: list[Node], rounding: Node, joined: Node) -> list[Node]:
+    """The nodes with the rounding of a concatenation done on every input of it, once for each place it is taken in."""
+    parts = [
+        dataclasses.replace(rounding, name=f"{rounding.name}/{i}", inputs=(name,))
+        for i, name in enumerate(joined.inputs)
+    ]
+    found = []
+    for node in nodes:
+        if node is joined:
+            inputs = tuple(part.name for part in parts)
+            found += [*parts, dataclasses.replace(joined, name=rounding.name, inputs=inputs)]
+        elif node is not rounding:
+            found.append(node)
+    return found
+
+
+def _readers(nodes: list[Node]) -> dict[str, list[Node]]:
+    """The nodes that take an output, once for each time they do."""
+    found: dict[str, list[Node]] = {node.name: [] for node in nodes}
+    for node in nodes:
+        for name in node.inputs:
+            found.setdefault(name, []).append(node)
+    return found
+
+
+def _tight_signal(node: Node, sources: tuple[Signal, ...]) -> Signal:
+    """What is known of an output, with the bound that the actual weights give."""
+    signal = node.signal(*sources)
+    if not isinstance(node, Product):
+        return signal
+    extremes = (Tensor(np.array([x.largest]), x.fraction) for x in sources)
+    return dataclasses.replace(signal, largest=node.forward_bound(signal.largest + 1, *extremes))
+
+
+def _rounding(node: Node, before: Rounding, x: Signal) -> Rounding:
+    relu = before.relu or isinstance(node, Relu) or node.relu
+    if isinstance(node, Relu):
+        return Rounding(relu)
+    return Rounding(relu, x.fraction - fraction_bits(node.width), largest_code(node.width))

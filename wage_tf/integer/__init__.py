@@ -10,15 +10,14 @@ from __future__ import annotations
 import importlib
 from typing import TYPE_CHECKING
 
-from wage_tf.errors import UserError
-from wage_tf.integer import arithmetic, engine, linear, nodes
-from wage_tf.integer.engine import backward, forward, train_step, update
+from wage_tf.integer import arithmetic, linear, nodes
+from wage_tf.integer.backends import infer, train_step
+from wage_tf.integer.engine import backward, forward, update
 from wage_tf.integer.graph import IMAGES, Graph, float_operands
 from wage_tf.integer.tensors import Signal, Tensor
 
 if TYPE_CHECKING:
     import keras
-    import numpy as np
 
     from wage_tf.native.trainer import Trainer, attached, fit, sync
 
@@ -51,27 +50,6 @@ def freeze(model: keras.Model) -> Graph:
     from wage_tf.integer.freezing import freeze as read
 
     return read(model)
-
-
-def infer(graph: Graph, images: np.ndarray, batch: int = 256, backend: str = "numpy") -> np.ndarray:
-    """Scores' codes of any number of images, int64 [images, ...], the same by both backends.
-
-    Args:
-        graph: The network.
-        images: uint8 [images, *graph.input_shape].
-        batch: Images computed at a time.
-        backend: "numpy", or "native" where it is built (`wage_tf.native.available`).
-
-    Raises:
-        UserError: If the images are not that, or there is no such backend.
-    """
-    if backend == "numpy":
-        return engine.infer(graph, images, batch)
-    if backend != "native":
-        raise UserError(f"backend: 'numpy' or 'native'; received {backend!r}")
-    from wage_tf.native.network import infer as run
-
-    return run(graph, images, batch)
 
 
 def __getattr__(name: str) -> object:

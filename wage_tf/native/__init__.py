@@ -30,7 +30,7 @@ def runtime() -> ModuleType:
     if found is None:
         raise UserError(
             "native engine: wage_tf was installed without it; a C compiler (gcc or clang) and "
-            "`pip install --force-reinstall --no-deps wage-tf` build it"
+            "reinstalling wage-tf build it"
         )
     return found
 

@@ -30,7 +30,7 @@ class Buffer:
         self.last = max(self.last, time)
 
 
-def plan(buffers: Iterable[Buffer], sharing: bool = True) -> int:
+def plan(buffers: Iterable[Buffer], sharing: bool = True, alignment: int = ALIGNMENT) -> int:
     """Gives every buffer in use an offset, and returns the bytes that they take.
 
     The largest come first, each at the lowest place that is free during its time.
@@ -38,6 +38,7 @@ def plan(buffers: Iterable[Buffer], sharing: bool = True) -> int:
     Args:
         buffers: The buffers.
         sharing: Whether two may share a place at different times.
+        alignment: Bytes of which every offset is a multiple.
     """
     placed: list[Buffer] = []
     for buffer in sorted((b for b in buffers if b.first is not None), key=lambda b: b.size, reverse=True):
@@ -46,7 +47,7 @@ def plan(buffers: Iterable[Buffer], sharing: bool = True) -> int:
         for other in others:
             if buffer.offset + buffer.size <= other.offset:
                 break
-            buffer.offset = max(buffer.offset, _aligned(other.offset + other.size))
+            buffer.offset = max(buffer.offset, _aligned(other.offset + other.size, alignment))
         placed.append(buffer)
     return max((b.offset + b.size for b in placed), default=0)
 
@@ -55,5 +56,5 @@ def _meet(a: Buffer, b: Buffer) -> bool:
     return a.first <= b.last and b.first <= a.last
 
 
-def _aligned(size: int) -> int:
-    return -(-size // ALIGNMENT) * ALIGNMENT
+def _aligned(size: int, alignment: int) -> int:
+    return -(-size // alignment) * alignment

@@ -35,7 +35,7 @@ class _Counters(Document):
     """What a checkpoint holds beside arrays."""
 
     step: Natural
-    rows: tuple[dict[str, float], ...]
+    rows: tuple[dict[str, int | float], ...]
     seconds: float
 
 

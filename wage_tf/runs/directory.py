@@ -26,7 +26,7 @@ from wage_tf.runs.model_file import load_model
 _PACKAGES = ("wage-tf", "tensorflow", "keras", "numpy", "tensorflow-datasets")
 _ADVICE = "restore it, or start a new run in another directory"
 
-Row = dict[str, float]
+Row = dict[str, int | float]
 
 
 class Results(Document):

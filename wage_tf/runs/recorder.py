@@ -8,6 +8,7 @@ import time
 import keras
 import numpy as np
 
+from wage_tf.native.trainer import sync
 from wage_tf.runs import checkpoints
 from wage_tf.runs.checkpoints import State
 from wage_tf.runs.directory import Row, RunDirectory
@@ -49,6 +50,7 @@ class RunRecorder(keras.callbacks.Callback):
         """Writes a checkpoint of this moment, be it in training or in the validation after an epoch."""
         if self.run is None:
             return
+        sync(self.model)
         state = State.of(self.model, self.step, self.rows, self.seconds)
         if self._sums_of_training is not None:
             state = dataclasses.replace(state, metrics=self._sums_of_training)

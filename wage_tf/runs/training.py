@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import contextlib
+from collections.abc import Iterator, Sequence
 
 import keras
 import tensorflow as tf
@@ -14,7 +15,8 @@ from wage_tf.distribution.devices import Devices, one_device
 from wage_tf.distribution.trainer import devices_of, replicate, single
 from wage_tf.errors import UserError
 from wage_tf.metrics import ErrorRate
-from wage_tf.optimizers import IntegerSGD, gradient_bits, warn_unless_power_of_two
+from wage_tf.native.trainer import Trainer, attached
+from wage_tf.optimizers import IntegerSGD, gradient_bits
 from wage_tf.runs.checkpoints import State
 from wage_tf.runs.config import RunConfig
 from wage_tf.runs.directory import Results, RunDirectory, summarize
@@ -52,20 +54,25 @@ def prepare(config: RunConfig, dataset: Dataset, devices: Devices | None = None)
         devices: Where it will train; None for one device.
 
     Raises:
-        UserError: If the batch does not divide into equal parts for the replicas.
+        UserError: If the batch does not divide into equal parts for the replicas, or the integer engine does not train
+            the network.
     """
     devices = devices or one_device()
     devices.check_batch_size(config.batch_size)
     keras.utils.set_random_seed(config.seed)
     rate = learning_rate(config.schedule, dataset.steps_per_epoch(config.batch_size))
     with devices.scope():
-        model = build(config, dataset.input_shape, dataset.num_classes)
+        if config.source is None:
+            model = build(config, dataset.input_shape, dataset.num_classes)
+        else:
+            model = config.source.converted(dataset, config.bits, config.augmentation)
         optimizer = IntegerSGD(rate, bits=gradient_bits(model), seed=config.seed, random_width=config.random_width)
-    if optimizer.bits is not None and len(config.schedule) > 1:
-        for _, eta in config.schedule:
-            warn_unless_power_of_two(eta)
     model = replicate(model, devices)
     model.compile(optimizer, losses.NAMED[config.loss](), metrics=[ErrorRate()])
+    if config.engine == "integer":
+        if devices.strategy is not None:
+            raise UserError("--engine integer trains on the CPU of one machine: leave --strategy out")
+        Trainer(model)
     return model
 
 
@@ -103,21 +110,43 @@ def fit(
     Raises:
         UserError: If the state is of another network or of other data.
     """
+    steps = dataset.steps_per_epoch(config.batch_size)
+    if state is not None:
+        epochs = len(state.rows)
+        if not epochs * steps <= state.step <= (epochs + 1) * steps:
+            raise UserError(
+                f"the checkpoint is of step {state.step} after {epochs} epochs, and an epoch has {steps} steps now: "
+                "these are not the images that the run was started with: restore them"
+            )
+        state.restore(model)
+    with _steps_by(config.engine, model) as first:
+        _fit_what_is_left(model, config, dataset, [*first, recorder, *callbacks], state, verbose)
+
+
+@contextlib.contextmanager
+def _steps_by(engine: str, model: keras.Model) -> Iterator[list[keras.callbacks.Callback]]:
+    """Lets Keras' `fit` and `evaluate` compute their steps by an engine; yields the callbacks to put before others."""
+    if engine == "keras":
+        yield []
+        return
+    with attached(model) as writer:
+        yield [writer]
+
+
+def _fit_what_is_left(
+    model: keras.Model,
+    config: RunConfig,
+    dataset: Dataset,
+    callbacks: list[keras.callbacks.Callback],
+    state: State | None,
+    verbose: int | str,
+) -> None:
+    """What is left of an epoch under way, then the epochs after it."""
     share = devices_of(model).share
     augmentation = config.augmentation
     steps = dataset.steps_per_epoch(config.batch_size)
     test = dataset.test_batches(TEST_BATCH, augmentation, share) if dataset.test_size else None
-    step, epoch = 0, 0
-    if state is not None:
-        step, epoch = state.step, len(state.rows)
-    if state is not None and not epoch * steps <= step <= (epoch + 1) * steps:
-        raise UserError(
-            f"the checkpoint is of step {step} after {epoch} epochs, and an epoch has {steps} steps now: these are not "
-            "the images that the run was started with: restore them"
-        )
-    if state is not None:
-        state.restore(model)
-    everything = [recorder, *callbacks]
+    step, epoch = (0, 0) if state is None else (state.step, len(state.rows))
 
     def fit_epochs(first: int, last: int, step: int, steps: int) -> None:
         train = dataset.train_batches(config.batch_size, config.seed, augmentation, step, share)
@@ -128,7 +157,7 @@ def fit(
             steps_per_epoch=steps,
             validation_data=test,
             shuffle=False,
-            callbacks=everything,
+            callbacks=callbacks,
             verbose=verbose,
         )
 
@@ -136,7 +165,7 @@ def fit(
     if left < steps:
         _build_metrics(model, dataset.train_batches(config.batch_size, config.seed, augmentation, share=share))
     if left == 0:
-        _finish_epoch(model, epoch, test, everything, state, verbose)
+        _finish_epoch(model, epoch, test, callbacks, state, verbose)
     elif left < steps:
         fit_epochs(epoch, epoch + 1, step, left)
     if left < steps:

@@ -44,11 +44,13 @@ def upgraded(path: Path, content: bytes) -> bytes:
     today = {
         "format": 2,
         "data": None,
+        "source": None,
         "factor": 1.0,
         "clip_bits": None,
         "clip_outputs": settings["model"] in _CLIPS_OUTPUTS,
         "gamma": 1.0,
         "random_width": 16,
+        "engine": "keras",
         "loss": "softmax_cross_entropy" if is_large else "sum_squared_error",
         "augmentation": _AUGMENTATION[dataset] if known else own_images,
     }

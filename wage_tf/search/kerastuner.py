@@ -10,6 +10,8 @@ import functools
 import itertools
 import json
 import math
+import os
+import re
 import warnings
 from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
@@ -26,12 +28,14 @@ from sklearn.exceptions import ConvergenceWarning
 
 from wage_tf import files
 from wage_tf.errors import UserError
+from wage_tf.search.secret import Sender
 
 OBJECTIVE = "score"
 _DEFAULT_TRIALS = 20
 _PROPOSALS = 100
 _COLLISIONS = 1000
 _SAMPLE = 4096
+_WORKER = re.compile(r"[ -~]{1,100}")
 
 
 class SearchOracle:
@@ -211,6 +215,12 @@ class HyperbandOracle(_WithinBudget, SearchOracle, keras_tuner.oracles.Hyperband
 class Loop(BaseTuner):
     """KerasTuner's loop; `chief_lost` makes the error for a chief that does not answer at the end of a trial."""
 
+    def send_secret(self, shared: str) -> None:
+        """Sends the secret of the search with every question to its chief."""
+        address = f"{os.environ['KERASTUNER_ORACLE_IP']}:{os.environ['KERASTUNER_ORACLE_PORT']}"
+        channel = grpc.intercept_channel(grpc.insecure_channel(address), Sender(shared))
+        self.oracle.stub = protos.get_service_grpc().OracleStub(channel)
+
     def chief_lost(self, trial: Trial, error: grpc.RpcError) -> Exception:
         raise NotImplementedError
 
@@ -222,7 +232,10 @@ class Loop(BaseTuner):
 
 
 class Servicer(OracleServicer):
-    """KerasTuner's answers to the workers; an error in one is the chief's, not that of the worker that asked."""
+    """KerasTuner's answers to the workers; an error in one is the chief's, not that of the worker that asked.
+
+    A question about a trial that is not being run is refused, as is one from a worker without a proper ID.
+    """
 
     failure: Exception | None = None
 
@@ -231,13 +244,25 @@ class Servicer(OracleServicer):
         protos.get_service_grpc().add_OracleServicer_to_server(self, server)
 
     def CreateTrial(self, request: object, context: grpc.ServicerContext) -> object:
+        if not _WORKER.fullmatch(request.tuner_id):
+            context.abort(grpc.StatusCode.INVALID_ARGUMENT, "a worker's ID is 1 to 100 printable ASCII characters")
         return self._answer(super().CreateTrial, request, context)
 
     def UpdateTrial(self, request: object, context: grpc.ServicerContext) -> object:
+        self._check_running(request.trial_id, context)
         return self._answer(super().UpdateTrial, request, context)
 
     def EndTrial(self, request: object, context: grpc.ServicerContext) -> object:
+        self._check_running(request.trial.trial_id, context)
         return self._answer(super().EndTrial, request, context)
+
+    def GetTrial(self, request: object, context: grpc.ServicerContext) -> object:
+        self._check_running(request.trial_id, context)
+        return self._answer(super().GetTrial, request, context)
+
+    def _check_running(self, trial_id: str, context: grpc.ServicerContext) -> None:
+        if trial_id not in {trial.trial_id for trial in list(self.oracle.ongoing_trials.values())}:
+            context.abort(grpc.StatusCode.NOT_FOUND, f"trial {trial_id[:20]!r} is not being run")
 
     def _answer(self, method: Callable[..., object], *arguments: object) -> object:
         try:

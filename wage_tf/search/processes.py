@@ -12,15 +12,16 @@ import time
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
-from typing import NoReturn
+from typing import NamedTuple
 
 import grpc
 import keras_tuner
 
 from wage_tf.errors import Failure, UserError
+from wage_tf.search import heartbeat, secret
+from wage_tf.search.heartbeat import Listener
 from wage_tf.search.kerastuner import Servicer, Trial, TrialStatus
 
-_PARENT = "WAGE_TF_SEARCH_CHIEF"
 _POLL_SECONDS = 0.2
 _GRACE_SECONDS = 5
 _CHIEF_SECONDS = 300
@@ -38,30 +39,44 @@ class ChiefLost(Failure, keras_tuner.errors.FatalError):
     """The chief does not answer; fatal, or KerasTuner would take it for a failure of the trial and go on."""
 
 
+class _Worker(NamedTuple):
+    process: subprocess.Popen
+    listener: Listener
+
+
 class Workers:
     """Worker processes on this machine, each with its share of the cores.
 
     A worker that ends before the oracle told it to is started again and gets its trial again, by its ID; a trial that
-    three workers have died in is given up.
+    three workers have died in is given up. A worker that is not heard for a minute, as when it was stopped, is ended.
 
     Args:
         command: Program and arguments of a worker; its role is in KerasTuner's environment variables.
         count: Number of workers.
         logs: Folder of their output.
         give_up: Called with a trial's ID and the reason before it is ended as failed; returns its score.
+        print_line: Prints a line about a worker.
     """
 
-    def __init__(self, command: Sequence[str], count: int, logs: Path, give_up: Callable[[str, str], None]):
+    def __init__(
+        self,
+        command: Sequence[str],
+        count: int,
+        logs: Path,
+        give_up: Callable[[str, str], None],
+        print_line: Callable[[str], None],
+    ):
         self.command = list(command)
         self.logs = logs
         self.give_up = give_up
+        self.print_line = print_line
         self.names = [f"worker{number}" for number in range(count)]
         self._environment: dict[str, str] = {}
-        self._running: dict[str, subprocess.Popen] = {}
+        self._running: dict[str, _Worker] = {}
         self._deaths: collections.Counter[str] = collections.Counter()
 
-    def start(self, address: str, port: int) -> None:
-        """Starts all workers of the chief at an address."""
+    def start(self, address: str, port: int, shared: str) -> None:
+        """Starts all workers of the chief at an address, with the secret that they share with it."""
         self.logs.mkdir(exist_ok=True)
         cores = str(max(1, _cores() // max(1, len(self.names))))
         threads = ("TF_NUM_INTRAOP_THREADS", "TF_NUM_INTEROP_THREADS", "OMP_NUM_THREADS")
@@ -70,23 +85,31 @@ class Workers:
             **dict.fromkeys(threads, cores),
             "KERASTUNER_ORACLE_IP": address,
             "KERASTUNER_ORACLE_PORT": str(port),
-            _PARENT: str(os.getpid()),
+            secret.VARIABLE: shared,
         }
         for name in self.names:
             self._start(name)
 
     def supervise(self, oracle: keras_tuner.Oracle) -> None:
-        """Starts workers again that have ended before the search has.
+        """Ends silent workers, and starts workers again that have ended before the search has.
 
         Raises:
             UserError: If a worker says that the user's input is wrong.
             WorkersFailed: If one ends again and again without a trial.
         """
-        for name, process in list(self._running.items()):
-            code = process.poll()
+        for name, worker in list(self._running.items()):
+            if worker.listener.is_silent():
+                again = (
+                    f"no sign of life for {heartbeat.SILENT_SECONDS} seconds: it is ended, and another takes its place"
+                )
+                self.print_line(f"{name}: {again}")
+                worker.process.kill()
+                worker.process.wait()
+            code = worker.process.poll()
             if code is None:
                 continue
             del self._running[name]
+            worker.listener.close()
             if code == 0:
                 continue
             if code == _WRONG_INPUT:
@@ -102,27 +125,32 @@ class Workers:
 
     def stop(self) -> None:
         """Ends all workers, and waits until they are gone."""
-        for process in self._running.values():
-            process.terminate()
+        for worker in self._running.values():
+            worker.process.terminate()
         deadline = time.monotonic() + _GRACE_SECONDS
-        for process in self._running.values():
+        for process, listener in self._running.values():
             try:
                 process.wait(max(0.0, deadline - time.monotonic()))
             except subprocess.TimeoutExpired:
                 process.kill()
                 process.wait()
+            listener.close()
         self._running.clear()
 
     def _start(self, name: str) -> None:
+        listener = Listener()
         with open(self.logs / f"{name}.log", "ab") as log:
-            self._running[name] = subprocess.Popen(
+            process = subprocess.Popen(
                 self.command,
-                env={**self._environment, "KERASTUNER_TUNER_ID": name},
+                env={**self._environment, **listener.environment, "KERASTUNER_TUNER_ID": name},
                 stdin=subprocess.DEVNULL,
                 stdout=log,
                 stderr=log,
                 start_new_session=True,
+                pass_fds=[listener.worker_end],
             )
+        listener.started()
+        self._running[name] = _Worker(process, listener)
 
     def _end_trial(self, oracle: keras_tuner.Oracle, trial: Trial, reason: str) -> None:
         self.give_up(trial.trial_id, reason)
@@ -134,7 +162,9 @@ class Workers:
         return lines[-1].partition("error: ")[2] or lines[-1] if lines else f"{name} ended without a message"
 
 
-def serve(oracle: keras_tuner.Oracle, address: str, port: int, workers: Workers, watch: Callable[[], None]) -> None:
+def serve(
+    oracle: keras_tuner.Oracle, address: str, port: int, shared: str, workers: Workers, watch: Callable[[], None]
+) -> None:
     """Answers workers over gRPC, as KerasTuner's chief does, until all have been told that the search is over.
 
     KerasTuner's own loop waits for ever for a worker that died and takes 20 seconds to notice the end.
@@ -143,6 +173,7 @@ def serve(oracle: keras_tuner.Oracle, address: str, port: int, workers: Workers,
         oracle: The oracle.
         address: Network address to listen at.
         port: Port; 0 for a free one.
+        shared: Secret without which nobody is answered.
         workers: Workers to start here; others may join from elsewhere.
         watch: Called several times a second.
 
@@ -150,7 +181,8 @@ def serve(oracle: keras_tuner.Oracle, address: str, port: int, workers: Workers,
         UserError: If the port is taken.
         Exception: What the oracle raises when a worker asks, such as OSError where its state cannot be written.
     """
-    server = grpc.server(ThreadPoolExecutor(max_workers=1), options=[("grpc.so_reuseport", 0)])
+    guards = [secret.Guard(shared)]
+    server = grpc.server(ThreadPoolExecutor(max_workers=1), interceptors=guards, options=[("grpc.so_reuseport", 0)])
     servicer = Servicer(oracle)
     servicer.add_to(server)
     try:
@@ -161,7 +193,7 @@ def serve(oracle: keras_tuner.Oracle, address: str, port: int, workers: Workers,
         raise UserError(f"port {port} at {address} is in use or cannot be opened: give another KERASTUNER_ORACLE_PORT")
     server.start()
     try:
-        workers.start(address, bound)
+        workers.start(address, bound, shared)
         while not (servicer.stop_triggered and not oracle.ongoing_trials and not oracle.tuner_ids):
             time.sleep(_POLL_SECONDS)
             if servicer.failure is not None:
@@ -193,24 +225,6 @@ def role() -> tuple[str, str, int]:
     return "chief" if "chief" in name else "worker", address, int(port)
 
 
-def end_with_parent(report_error: Callable[[str], object]) -> None:
-    """Ends this process when the chief that started it is gone, even by `kill -9`; elsewhere does nothing.
-
-    Args:
-        report_error: Prints the error that ends the process.
-    """
-    parent = os.environ.get(_PARENT)
-    if parent is None:
-        return
-
-    def watch() -> None:
-        while os.getppid() == int(parent):
-            time.sleep(_POLL_SECONDS)
-        _end(report_error, "the chief that started this worker is gone")
-
-    threading.Thread(target=watch, daemon=True).start()
-
-
 @contextlib.contextmanager
 def talking_to_chief(address: str, port: int, report_error: Callable[[str], object]) -> Iterator[None]:
     """Waits for the chief, five minutes at most, before the block; ends this process if it is gone for a minute.
@@ -224,6 +238,7 @@ def talking_to_chief(address: str, port: int, report_error: Callable[[str], obje
 
     Raises:
         ChiefLost: If the chief does not answer, or ends the connection.
+        UserError: If the chief has another secret.
     """
     where = f"the chief at {address}:{port} (KERASTUNER_ORACLE_IP, KERASTUNER_ORACLE_PORT)"
     if not _answers(address, port, _CHIEF_SECONDS):
@@ -236,12 +251,14 @@ def talking_to_chief(address: str, port: int, report_error: Callable[[str], obje
             if _answers(address, port, _KNOCK_SECONDS):
                 heard = time.monotonic()
             elif time.monotonic() - heard > _LOST_SECONDS:
-                _end(report_error, f"{where} was lost: no answer for {_LOST_SECONDS} seconds")
+                heartbeat.end_process(report_error, f"{where} was lost: no answer for {_LOST_SECONDS} seconds")
 
     threading.Thread(target=watch, daemon=True).start()
     try:
         yield
     except grpc.RpcError as error:
+        if error.code() == grpc.StatusCode.UNAUTHENTICATED:
+            raise UserError(f"{where} has another secret: set {secret.VARIABLE} to the chief's") from error
         raise ChiefLost(f"{where} was lost: {error.code().name}") from error
     finally:
         done.set()
@@ -255,12 +272,6 @@ def _answers(address: str, port: int, seconds: float) -> bool:
         except grpc.FutureTimeoutError:
             return False
     return True
-
-
-def _end(report_error: Callable[[str], object], message: str) -> NoReturn:
-    """Ends the process at once, whatever its main thread is doing."""
-    report_error(message)
-    os._exit(1)
 
 
 def _cores() -> int:

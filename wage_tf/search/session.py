@@ -60,11 +60,14 @@ class Session:
         self._open()
         WageTuner(self.oracle, self.study, self.directory, lambda record: self._report(1)).search()
 
-    def run_chief(self, address: str, port: int, command: Sequence[str], workers: int) -> None:
-        """Runs all trials in worker processes, `workers` of them started here by `command`; more may join."""
+    def run_chief(self, address: str, port: int, shared: str, command: Sequence[str], workers: int) -> None:
+        """Runs all trials in worker processes, `workers` of them started here by `command`.
+
+        More may join that know the secret `shared`.
+        """
         self._open()
-        team = Workers(command, workers, self.directory.workers, self._give_up)
-        serve(self.oracle, address, port, team, lambda: self._report(max(1, workers)))
+        team = Workers(command, workers, self.directory.workers, self._give_up, self.print_line)
+        serve(self.oracle, address, port, shared, team, lambda: self._report(max(1, workers)))
 
     def finish(self, command: str, seconds: float) -> Outcome:
         """Evaluates those of the front's models that were not yet on the test set, and writes the results.
@@ -165,6 +168,7 @@ def run_worker(
     report_error: Callable[[str], object],
     address: str,
     port: int,
+    shared: str,
 ) -> None:
     """Runs the trials that the chief at an address gives, until it says that the search is over.
 
@@ -175,12 +179,15 @@ def run_worker(
         report_error: Prints the error of a worker that ends because its chief is gone.
         address: Where the chief listens.
         port: Its port.
+        shared: The secret that the chief knows its workers by.
 
     Raises:
-        UserError: If the directory is not that of the chief's search.
+        UserError: If the directory is not that of the chief's search, or the chief has another secret.
         ChiefLost: If there is no chief, or it ends the connection.
     """
     with talking_to_chief(address, port, report_error):
         directory.check_same_search(study.config)
         oracle = oracles.create(study.config, study.candidates, directory, reload=False)
-        WageTuner(oracle, study, directory, lambda record: print_line(report.progress_line(record))).search()
+        tuner = WageTuner(oracle, study, directory, lambda record: print_line(report.progress_line(record)))
+        tuner.send_secret(shared)
+        tuner.search()

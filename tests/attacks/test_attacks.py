@@ -1,0 +1,17 @@
+"""A slice of every family of attacks; `make attack` runs thousands."""
+
+from __future__ import annotations
+
+import random
+
+import pytest
+
+from attacks.families import FAMILIES
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(("name", "count"), [("damage", 10), ("rpc", 40), ("kills", 1), ("environments", 1)])
+def test_a_slice_of(name, count, tmp_path):
+    family = FAMILIES[name](tmp_path)
+    for number in range(count):
+        family.attack(random.Random(f"suite/{number}"), print)

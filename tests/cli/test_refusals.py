@@ -1,0 +1,71 @@
+"""What the commands refuse, or warn of, before they ask any other machine."""
+
+from __future__ import annotations
+
+import json
+import socket
+
+import pytest
+
+from support.workers import free_ports, tf_config
+from wage_tf.cli import export, train, tune, verify
+from wage_tf.distribution import devices
+from wage_tf.errors import UserError
+
+TINY = ["--model", "mlp", "--width", "0.05", "--limit", "64", "--histogram-freq", "0", "--epochs", "1"]
+REMOTE = "gs://bucket/data"
+
+
+@pytest.fixture(scope="module")
+def run_of_remote_data(tmp_path_factory):
+    """A finished run whose configuration says that its data is in a bucket."""
+    path = tmp_path_factory.mktemp("run") / "run"
+    assert train.main([*TINY, "--run-dir", str(path)]) == 0
+    config = json.loads((path / "config.json").read_text())
+    (path / "config.json").write_text(json.dumps({**config, "dataset": "mnist", "data_dir": REMOTE}))
+    return path
+
+
+@pytest.fixture
+def no_network(monkeypatch):
+    def refused(*args):
+        raise AssertionError("a connection was tried")
+
+    monkeypatch.setattr(socket.socket, "connect", refused)
+
+
+@pytest.mark.usefixtures("no_network")
+@pytest.mark.parametrize(
+    "command",
+    [
+        lambda run, new: train.main(["--dataset", "mnist", "--data-dir", REMOTE, "--run-dir", str(new)]),
+        lambda run, new: tune.main(["--dataset", "mnist", "--data-dir", REMOTE, "--run-dir", str(new)]),
+        lambda run, new: train.main(["--evaluate", str(run)]),
+        lambda run, new: verify.main([str(run)]),
+    ],
+    ids=["train", "tune", "evaluate", "verify"],
+)
+def test_data_on_another_machine_is_one_line(command, run_of_remote_data, tmp_path, capsys):
+    assert command(run_of_remote_data, tmp_path / "new") == 2
+    (line,) = capsys.readouterr().err.strip().splitlines()
+    assert f"data_dir {REMOTE} is on another machine: copy it" in line
+    assert not (tmp_path / "new").exists()
+
+
+@pytest.mark.usefixtures("no_network")
+def test_an_export_needs_no_data(run_of_remote_data, tmp_path):
+    assert export.main([str(run_of_remote_data), "--to", "packed", "--out", str(tmp_path / "x.wage")]) == 0
+
+
+def test_multiworker_says_that_its_port_is_open_to_all(monkeypatch, capsys):
+    def connect(cluster):
+        raise UserError("no further")
+
+    ports = free_ports(2)
+    monkeypatch.setenv("TF_CONFIG", tf_config(ports, 1))
+    monkeypatch.setattr(devices, "multiworker", connect)
+    assert train.main(["--strategy", "multiworker"]) == 2
+    assert f"security: port {ports[1]} of all interfaces is open, without authentication" in capsys.readouterr().out
+    with pytest.raises(SystemExit):
+        train.main(["--help"])
+    assert "SECURITY" in capsys.readouterr().out
