@@ -22,7 +22,11 @@ from wage_tf.distribution.devices import Devices
 from wage_tf.runs import training
 from wage_tf.runs.config import Data, resolve
 
-_SHAPES = {"lenet5": ("mnist", (28, 28, 1)), "vgg7": ("cifar10", (32, 32, 3))}
+_SHAPES = {
+    "lenet5": ("mnist", (28, 28, 1)),
+    "resnet20": ("cifar10", (32, 32, 3)),
+    "vgg7": ("cifar10", (32, 32, 3)),
+}
 _PATTERNS = {"integers": "2-8-8-8", "floats": "f-f-f-f"}
 
 

@@ -5,10 +5,16 @@ from pathlib import Path
 import keras
 import numpy as np
 import pytest
+import tensorflow as tf
+from PIL import Image
 
 import models
+import train
+import wage_tf
+from models.blocks import Blocks
+from wage_tf.constraints import ClipToGrid
 from wage_tf.errors import UserError
-from wage_tf.layers import QActivation, QError
+from wage_tf.layers import QActivation, QDepthwiseConv2D, QError
 from wage_tf.losses import SumSquaredError
 from wage_tf.metrics import ErrorRate
 from wage_tf.optimizers import IntegerSGD, gradient_bits
@@ -36,6 +42,11 @@ def kernels(model):
         ("vgg7", (8, 8, 1), 3, 0.0625),
         ("vgg7", (30, 17, 3), 10, 0.0625),
         ("alexnet", (63, 63, 3), 5, 0.0625),
+        ("resnet8", (32, 32, 3), 10, 0.25),
+        ("resnet8", (28, 28, 1), 10, 0.25),
+        ("resnet20", (9, 12, 3), 3, 0.125),
+        ("mobilenet", (96, 96, 3), 2, 0.03125),
+        ("ds_cnn", (49, 10, 1), 12, 0.125),
     ],
 )
 def test_outputs(name, shape, classes, width):
@@ -88,9 +99,70 @@ def test_kernels_of_alexnet():
     }
 
 
+def test_kernels_of_the_residual_networks():
+    assert kernels(models.build("resnet8", "2-8-8-8", (32, 32, 3), 10)) == {
+        "conv1": (3, 3, 3, 16),
+        "block1_conv1": (3, 3, 16, 16),
+        "block1_conv2": (3, 3, 16, 16),
+        "block2_conv1": (3, 3, 16, 32),
+        "block2_conv2": (3, 3, 32, 32),
+        "block2_skip": (1, 1, 16, 32),
+        "block3_conv1": (3, 3, 32, 64),
+        "block3_conv2": (3, 3, 64, 64),
+        "block3_skip": (1, 1, 32, 64),
+        "fc1": (64, 10),
+    }
+    shapes = kernels(models.build("resnet20", "2-8-8-8", (32, 32, 3), 10))
+    assert len([name for name in shapes if "skip" not in name]) == 20
+    assert [name for name in shapes if "skip" in name] == ["block4_skip", "block7_skip"]
+    assert shapes["block3_conv2"] == (3, 3, 16, 16)
+    assert shapes["block4_conv1"] == (3, 3, 16, 32)
+    assert shapes["block9_conv2"] == (3, 3, 64, 64)
+    assert shapes["fc1"] == (64, 10)
+
+
+def test_kernels_of_the_separable_networks():
+    shapes = kernels(models.build("ds_cnn", "2-8-8-8", (49, 10, 1), 12))
+    assert shapes == {
+        "conv1": (10, 4, 1, 64),
+        **{f"block{place}_depthwise": (3, 3, 64, 1) for place in (1, 2, 3, 4)},
+        **{f"block{place}_pointwise": (1, 1, 64, 64) for place in (1, 2, 3, 4)},
+        "fc1": (64, 12),
+    }
+    model = models.build("mobilenet", "2-8-8-8", (96, 96, 3), 2, 0.25)
+    channels = [8, 16, 32, 32, 64, 64, *[128] * 6, 256, 256]
+    assert kernels(model) == {
+        "conv1": (3, 3, 3, 8),
+        **{f"block{place}_depthwise": (3, 3, channels[place - 1], 1) for place in range(1, 14)},
+        **{f"block{place}_pointwise": (1, 1, channels[place - 1], channels[place]) for place in range(1, 14)},
+        "fc1": (256, 2),
+    }
+    assert model.get_layer("block13_pointwise").output.shape == (None, 3, 3, 256)
+
+
+def test_kernels_of_the_autoencoder():
+    units = [640, 128, 128, 128, 128, 8, 128, 128, 128, 128, 640]
+    assert kernels(models.autoencoder()) == {f"fc{n + 1}": (units[n], units[n + 1]) for n in range(10)}
+
+
+CHAINS = ("alexnet", "lenet5", "mlp", "vgg7")
+
+
 @pytest.mark.parametrize("name", models.names)
-def test_order_of_a_hidden_layer_and_of_the_last(name):
-    """Convolution, pooling, then QActivation; only LeNet-5 and the perceptron quantize the outputs."""
+def test_the_last_layer(name):
+    """Only LeNet-5 and the perceptron quantize the outputs; all quantize their error."""
+    model = models.build(name, "2-8-8-8", (64, 64, 3), 10, 0.03125)
+    assert isinstance(model.layers[-1], QError)
+    clipped = name in ("lenet5", "mlp")
+    assert isinstance(model.layers[-2], QActivation) == clipped
+    if clipped:
+        assert model.layers[-2].bits.e is None
+        assert model.layers[-2].activation is keras.activations.linear
+
+
+@pytest.mark.parametrize("name", CHAINS)
+def test_order_of_a_hidden_layer(name):
+    """Convolution, pooling, then QActivation."""
     model = models.build(name, "2-8-8-8", (64, 64, 3), 10, 0.0625)
     followers = [(a, b) for a, b in zip(model.layers[:-1], model.layers[1:], strict=True)]
     for layer, follower in followers:
@@ -98,12 +170,125 @@ def test_order_of_a_hidden_layer_and_of_the_last(name):
             assert isinstance(follower, (keras.layers.MaxPooling2D, QActivation))
         if isinstance(layer, keras.layers.MaxPooling2D):
             assert isinstance(follower, QActivation)
-    assert isinstance(model.layers[-1], QError)
-    clipped = name in ("lenet5", "mlp")
-    assert isinstance(model.layers[-2], QActivation) == clipped
-    if clipped:
-        assert model.layers[-2].bits.e is None
-        assert model.layers[-2].activation is keras.activations.linear
+
+
+def sources(layer):
+    """Names of the layers whose outputs a layer takes."""
+    return [tensor._keras_history.operation.name for tensor in layer._inbound_nodes[0].input_tensors]
+
+
+def test_order_of_a_residual_block():
+    """y = QActivation(F(x) + x), the sum unquantized; a 1x1 convolution in place of x where the shape changes."""
+    model = models.build("resnet8", {"block2_conv2": "2-6-8-4", "*": "2-8-8-8"}, (8, 8, 3), 10, 0.25)
+    assert sources(model.get_layer("block1_add")) == ["block1_conv2", "conv1_relu"]
+    assert sources(model.get_layer("block2_add")) == ["block2_conv2", "block2_skip"]
+    assert sources(model.get_layer("block2_skip")) == sources(model.get_layer("block2_conv1")) == ["block1_conv2_relu"]
+    assert sources(model.get_layer("block2_conv2")) == ["block2_conv1_relu"]
+    activation = model.get_layer("block2_conv2_relu")
+    assert sources(activation) == ["block2_add"]
+    assert activation.activation is keras.activations.relu
+    assert str(activation.bits) == "2-6-8-4"
+    assert model.get_layer("block2_conv1").strides == model.get_layer("block2_skip").strides == (2, 2)
+    assert model.get_layer("block2_conv2").strides == (1, 1)
+
+
+def test_order_of_a_separable_block():
+    bits = {"block2_depthwise": "8-6-8-8", "*": "2-8-8-8"}
+    model = models.build("mobilenet", bits, (32, 32, 3), 2, 0.125, factor=2.0)
+    names = ["block2_depthwise", "block2_depthwise_relu", "block2_pointwise", "block2_pointwise_relu"]
+    places = [[layer.name for layer in model.layers].index(name) for name in names]
+    assert places == list(range(places[0], places[0] + 4))
+    depthwise = model.get_layer("block2_depthwise")
+    assert isinstance(depthwise, QDepthwiseConv2D)
+    assert (str(depthwise.bits), depthwise.strides, depthwise.factor) == ("8-6-8-8", (2, 2), 2.0)
+    assert str(model.get_layer("block2_depthwise_relu").bits) == "8-6-8-8"
+    assert str(model.get_layer("block2_pointwise").bits) == "2-8-8-8"
+
+
+def test_a_constraint_reaches_depthwise_kernels():
+    model = models.build("ds_cnn", "2-8-8-8", (8, 8, 1), 4, 0.125, kernel_constraint=ClipToGrid(8))
+    assert {model.get_layer(name).kernel.constraint.bits for name in kernels(model)} == {8}
+
+
+@pytest.mark.parametrize(("shape", "divisor"), [((8, 8), 64), ((3, 3), 16), ((25, 5), 128), ((1, 1), 1), ((1, 3), 4)])
+def test_an_average_divides_by_a_power_of_two(shape, divisor):
+    """Forward and backward: Keras' mean where there are 2^n positions, the sum by the next power of two elsewhere."""
+    x = np.random.default_rng(1).integers(0, 128, (2, *shape, 3)).astype(np.float32) / 128
+    image = keras.Input((*shape, 3))
+    model = keras.Model(image, Blocks("2-16-8-f").average(image, "conv1"))
+    np.testing.assert_array_equal(model(x), x.sum(axis=(1, 2)) / divisor)
+    with tf.GradientTape() as tape:
+        tape.watch(given := tf.constant(x))
+        total = tf.reduce_sum(model(given))
+    np.testing.assert_array_equal(tape.gradient(total, given), np.full_like(x, 1 / divisor))
+
+
+EQUAL = [
+    ("resnet8", (8, 8, 3), 4, {"width": 0.25}),
+    pytest.param("resnet8", (12, 12, 1), 4, {"width": 0.25}, marks=pytest.mark.slow),
+    pytest.param("resnet20", (8, 8, 3), 4, {"width": 0.25}, marks=pytest.mark.slow),
+    pytest.param("ds_cnn", (13, 10, 1), 12, {"width": 0.125}, marks=pytest.mark.slow),
+    pytest.param("mobilenet", (48, 36, 3), 2, {"width": 0.125, "factor": 2}, marks=pytest.mark.slow),
+]
+
+
+def assert_equal_and_alive(comparison):
+    """Equal, and no operand all zeros, which would prove nothing."""
+    assert comparison.equal, comparison
+    assert comparison.steps.done == 2
+    rows = comparison.rows.values()
+    assert {(row.layer, row.operand) for row in rows if row.low == row.high == 0} == set()
+
+
+@pytest.mark.parametrize(("name", "shape", "classes", "options"), EQUAL)
+def test_networks_of_blocks_are_integers(name, shape, classes, options):
+    """In inference and in training."""
+    keras.utils.set_random_seed(2)
+    bits = {f"block{place}_depthwise": "8-8-8-8" for place in range(1, 14)} if name == "mobilenet" else {}
+    model = models.build(name, {**bits, "*": "2-8-8-8"}, shape, classes, **options)
+    labels = np.arange(4) % classes
+    assert_equal_and_alive(wage_tf.verify(model, images(shape, 4), labels, steps=2, batch_size=2))
+
+
+def test_the_autoencoder_is_integers():
+    keras.utils.set_random_seed(2)
+    model = models.autoencoder(inputs=32, width=0.5)
+    assert_equal_and_alive(wage_tf.verify(model, images((32,), 8), np.arange(8), steps=2, batch_size=4))
+
+
+def test_the_autoencoder_learns_to_give_back_its_inputs():
+    """Two kinds of windows: outputs that do not see their inputs leave at least the targets' variance."""
+    keras.utils.set_random_seed(2)
+    generator = np.random.default_rng(3)
+    kinds = np.where(generator.random((2, 32)) < 0.5, 64, 192)
+    windows = (kinds[np.arange(128) % 2] + generator.integers(-16, 17, (128, 32))).astype(np.uint8)
+    targets = windows / np.float32(128) - 1
+    blind = 0.5 * targets.var(axis=0).sum()
+    model = models.autoencoder("8-8-8-8", 32, factor=2)
+    model.compile(IntegerSGD(8.0, 8, seed=1), SumSquaredError(reduction="sum_over_batch_size"))
+    model.fit(windows, targets, batch_size=16, epochs=12, shuffle=False, verbose=0)
+    assert model.evaluate(windows, targets, verbose=0) < blind / 4
+
+
+@pytest.mark.parametrize("call", [models.clips_outputs, lambda name: models.build(name, "2-8-8-8", (8, 8, 1), 10)])
+def test_the_autoencoder_is_no_classifier(call):
+    with pytest.raises(UserError, match=r"autoencoder has no classes: build it with models\.autoencoder") as caught:
+        call("autoencoder")
+    assert "\n" not in str(caught.value)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("name", ["resnet8", "resnet20", "ds_cnn", "mobilenet"])
+def test_train_py_trains_it(name, tmp_path):
+    for label in "ab":
+        (tmp_path / "images" / "train" / label).mkdir(parents=True)
+        for index in range(4):
+            path = tmp_path / "images" / "train" / label / f"{index}.png"
+            Image.new("RGB", (32, 32), 100 * "ab".index(label) + index).save(path)
+    run = tmp_path / "run"
+    arguments = ["--dataset", str(tmp_path / "images"), "--model", name, "--width", "0.125", "--epochs", "1"]
+    assert train.main([*arguments, "--batch-size", "4", "--histogram-freq", "0", "--run-dir", str(run)]) == 0
+    assert keras.saving.load_model(run / "model.keras").name == name
 
 
 def test_only_kernels_train():
@@ -149,7 +334,7 @@ def test_bits_for_an_unknown_layer_are_refused():
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        (("resnet", "2-8-8-8", (32, 32, 3), 10), "'resnet' is not one of alexnet, lenet5, mlp, vgg7"),
+        (("resnet", "2-8-8-8", (32, 32, 3), 10), f"'resnet' is not one of {', '.join(models.names)}"),
         (("lenet5", "2-8-8-8", (15, 28, 1), 10), r"at least 16x16 pixels; received \(15, 28, 1\)"),
         (("vgg7", "2-8-8-8", (8, 7, 3), 10), "at least 8x8 pixels"),
         (("alexnet", "2-8-8-8", (62, 224, 3), 10), "at least 63x63 pixels"),
@@ -163,7 +348,10 @@ def test_wrong_arguments(arguments, message):
     assert "\n" not in str(caught.value)
 
 
-@pytest.mark.parametrize(("name", "side"), [("lenet5", 16), ("vgg7", 8), ("alexnet", 63), ("mlp", 1)])
+@pytest.mark.parametrize(
+    ("name", "side"),
+    [("lenet5", 16), ("vgg7", 8), ("alexnet", 63), ("mlp", 1), ("resnet8", 4), ("ds_cnn", 4), ("mobilenet", 32)],
+)
 def test_the_smallest_image_passes(name, side):
     assert models.build(name, "2-8-8-8", (side, side, 3), 2, 0.03).output_shape == (None, 2)
 

@@ -158,7 +158,11 @@ class IntegerSGD(keras.optimizers.Optimizer):
             return
         for rate in _rates(learning_rate):
             if not _is_power_of_two(rate):
-                warn_unless_power_of_two(rate)
+                warnings.warn(
+                    f"learning_rate: Q_G wants a power of two (8, 1, 0.125), a shift in hardware; received {rate}; "
+                    "with ReduceLROnPlateau give factor=0.5 or 0.125",
+                    stacklevel=3,
+                )
                 return
             if rate * math.sqrt(2) < 2.0**-self.random_width:
                 warnings.warn(
@@ -237,13 +241,3 @@ def _rates(learning_rate: object) -> list[float]:
 
 def _is_power_of_two(rate: float) -> bool:
     return rate > 0 and math.frexp(rate)[0] == 0.5
-
-
-def warn_unless_power_of_two(learning_rate: float) -> None:
-    """Warns that an integer machine cannot multiply by `learning_rate` with a shift, where it is no power of two."""
-    if not _is_power_of_two(learning_rate):
-        warnings.warn(
-            f"learning_rate: Q_G wants a power of two (8, 1, 0.125), a shift in hardware; received {learning_rate}; "
-            "with ReduceLROnPlateau give factor=0.5 or 0.125",
-            stacklevel=4,
-        )

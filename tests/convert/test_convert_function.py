@@ -45,7 +45,7 @@ def test_at_16_bits_every_scale_is_taken_back(name):
     assert_close(scores(converted, images), scores(model, images), 0.01)
 
 
-@pytest.mark.parametrize("name", NETWORKS)
+@pytest.mark.parametrize("name", ["normalized", "residual"])
 @pytest.mark.parametrize("bits", ["8-8-8-8", "2-8-8-8"])
 def test_stored_weights_are_on_the_grid_that_training_updates(name, bits):
     model = network(name)
@@ -102,7 +102,7 @@ def test_fresh_weights_are_wages_and_have_no_bias():
 
 def test_every_product_reads_from_the_grid():
     """Also behind averages, sums and other products, where the model has no ReLU."""
-    for name in NETWORKS:
+    for name in ("normalization after relu", "residual", "linear bottleneck"):
         model = network(name)
         converted = wage_tf.quantize_model(model, "8-8-8-8", images=pixels(model))
         products = [layer for layer in converted.layers if isinstance(layer, (QConv2D, QDense))]

@@ -150,7 +150,7 @@ class Layer:
     # Memory
 
     def block(self, size):
-        """Bytes at a multiple of 64 between guards of random ones, and a function that says whether those are intact."""
+        """Bytes at a multiple of 64 between random guards, and a function that says whether those are intact."""
         whole = np.random.default_rng(1).integers(0, 256, size + 3 * GUARD).astype(np.uint8)
         begin = GUARD + -whole.ctypes.data % GUARD
         before, after = whole[:begin].copy(), whole[begin + size :].copy()

@@ -93,6 +93,8 @@ def _explain(error: Exception) -> tuple[str, int]:
         return f"{error.filename or 'a file'}: {error.strerror or error}", USER_ERROR
     if isinstance(error, MemoryError) or type(error).__name__ == "ResourceExhaustedError":
         return "the memory is exhausted: try a smaller --batch-size or --width", USER_ERROR
+    if type(error).__name__ == "DataLossError":
+        return "a record file of the data set is damaged: delete the data set and prepare it again", USER_ERROR
     raise error
 
 

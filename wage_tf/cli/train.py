@@ -31,14 +31,28 @@ examples:
   python train.py --dataset cifar10 --engine integer       the same in integers on the CPU, faster than float32
   python train.py --dataset cifar10 --bits f,f,f,f         the same network in float32, as baseline
   python train.py --dataset path/to/images --model vgg7    your own images, in path/to/images/train/<class>/
+  python train.py --from my.keras --dataset path/to/images  your own network, converted to integers
   python train.py --strategy mirrored                      on all GPUs of this machine, with the same result
   tensorboard --logdir runs                                curves and histograms of the quantized tensors
 
 exit codes: 0 done, 1 the training diverged, 2 wrong input, 3 another worker was lost, 130/143 stopped by SIGINT/SIGTERM
 """
-_CHOSEN = ("dataset", "data_dir", "limit", "image_size", "model", "width", "bits", "beta", "factor", "clip_bits")
+_CHOSEN = (
+    "dataset",
+    "data_dir",
+    "limit",
+    "image_size",
+    "source",
+    "model",
+    "width",
+    "bits",
+    "beta",
+    "factor",
+    "clip_bits",
+)
 _CHOSEN += ("clip_outputs", "gamma", "random_width", "engine", "batch_size", "epochs", "schedule", "seed")
 _CHOSEN += ("checkpoint_steps", "histogram_freq")
+_OF_BUILDERS = ("model", "width", "beta", "factor", "clip_bits", "clip_outputs", "gamma", "bits_from")
 _PROBE = 128
 
 
@@ -93,6 +107,15 @@ def _add_network(result: argparse.ArgumentParser) -> None:
     network.add_argument("--pattern", metavar="NAME", help="with --bits-from RUN_DIR: this trial's, not the best one's")
     network.add_argument(
         "--model", type=parsers.text, metavar="NAME", help="lenet5, vgg7, alexnet or mlp (default: the recipe's)"
+    )
+    network.add_argument(
+        "--from",
+        dest="source",
+        metavar="MODEL.keras",
+        help="a Keras model of your own, converted to these widths (docs/convert.md)",
+    )
+    network.add_argument(
+        "--weights", choices=("keep", "fresh"), help="with --from: start from its weights (default) or from fresh ones"
     )
     network.add_argument(
         "--width", type=parsers.width_multiplier, metavar="X", help="multiplier of the hidden layers' units (default 1)"
@@ -204,6 +227,11 @@ def main(argv: Sequence[str] | None = None) -> int:
     args = arguments.parse_args(argv)
     if args.pattern and args.bits_from is None:
         arguments.error("--pattern needs --bits-from RUN_DIR")
+    if args.weights and args.source is None:
+        arguments.error("--weights needs --from MODEL.keras")
+    for name in _OF_BUILDERS:
+        if args.source is not None and getattr(args, name) is not None:
+            arguments.error(f"--{name.replace('_', '-')} does not go with --from: the network is the file's")
     if args.logical_devices and args.strategy != "mirrored":
         arguments.error("--logical-devices needs --strategy mirrored")
     resume = exits.again(arguments.prog, argv) if args.evaluate is None else None
@@ -300,8 +328,11 @@ def configuration_of(args: argparse.Namespace) -> tuple[RunConfig, Dataset, RunD
     from wage_tf import datasets, recipes
     from wage_tf.runs.config import Data, resolve
     from wage_tf.runs.directory import RunDirectory
+    from wage_tf.runs.source import Source
 
     chosen = {name: getattr(args, name) for name in _CHOSEN if getattr(args, name) is not None}
+    if args.source is not None:
+        chosen["source"] = Source.of(args.source, args.weights or "keep")
     if args.bits_from is not None:
         chosen = {**_from_search(args.bits_from, args.pattern, chosen.get("dataset")), **chosen}
     name = chosen.setdefault("dataset", "digits")

@@ -92,6 +92,7 @@ def parser() -> argparse.ArgumentParser:
         metavar="N",
         help="default: all (grid), 20 (random, bayesian), one round of its brackets (hyperband)",
     )
+    search.add_argument("--engine", choices=("keras", "integer"), default="keras", help="as for train.py")
     search.add_argument(
         "--epochs", type=positive_int, metavar="N", help="epochs of a trial (default: a tenth of the recipe's)"
     )
@@ -213,7 +214,19 @@ def configuration_of(args: argparse.Namespace, dataset: Dataset) -> SearchConfig
     from wage_tf.search.trials import validation_size
 
     recipe = recipes.get(args.dataset, dataset.input_shape)
-    same = ("dataset", "data_dir", "image_size", "limit", "width", "oracle", "max_trials", "executions", "seed", "cost")
+    same = (
+        "dataset",
+        "data_dir",
+        "image_size",
+        "limit",
+        "width",
+        "engine",
+        "oracle",
+        "max_trials",
+        "executions",
+        "seed",
+        "cost",
+    )
     same += ("cost_of", "cost_weight", "max_cost", "max_error", "keep", "histogram_freq")
     try:
         return SearchConfig(

@@ -62,9 +62,11 @@ def activations(output: Step, weights: Mapping[Step, StoredWeights], images: np.
     generator = np.random.default_rng(0)
     samples = collections.defaultdict(list)
     for start in range(0, len(images), _BATCH):
-        _, *values = keras.tree.flatten(model.predict_on_batch(images[start : start + _BATCH]))
+        _, *values = keras.tree.flatten(model(images[start : start + _BATCH], training=False))
         for step, value in zip(found, values, strict=True):
-            samples[step].append(generator.choice(np.ravel(value), min(value.size, _VALUES_PER_BATCH), replace=False))
+            samples[step].append(
+                generator.choice(np.ravel(value.numpy()), min(np.prod(value.shape), _VALUES_PER_BATCH), replace=False)
+            )
     return {step: np.concatenate(parts) for step, parts in samples.items()}
 
 

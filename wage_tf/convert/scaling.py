@@ -110,13 +110,14 @@ def stored_weights(
         UserError: If weights are not finite, or the last layer's bias goes beyond the largest of a quantized layer, to
             which those of hidden layers, whose activations end at ±1, are clipped.
     """
+    products = [step for step in in_order(output) if isinstance(step, Product)]
+    for step in products:
+        _check(step, widths[step], is_last=step is output)
     exponents = activation_exponents(output, samples, widths)
     stored = {}
-    for step in in_order(output):
-        if isinstance(step, Product):
-            _check(step, widths[step], is_last=step is output)
-            e_in = exponents[step.inputs[0]]
-            stored[step] = store(step.kernel, step.bias, e_in, exponents[step], widths[step])
+    for step in products:
+        e_in = exponents[step.inputs[0]]
+        stored[step] = store(step.kernel, step.bias, e_in, exponents[step], widths[step])
     return stored
 
 

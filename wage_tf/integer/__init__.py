@@ -1,11 +1,13 @@
 """The same network in integer arithmetic only: freeze a Keras model, then run and train it without a float.
 
 The engine (`arithmetic`, `tensors`, `linear`, `nodes`, `graph`, `engine`) imports NumPy and nothing else; `freeze` and
-`verify` import Keras when they are called.
+`verify` import Keras when they are called. `Trainer`, `fit`, `attached` and `sync` are the native engine's
+(`wage_tf.native.trainer`), in C and many times as fast.
 """
 
 from __future__ import annotations
 
+import importlib
 from typing import TYPE_CHECKING
 
 from wage_tf.integer import arithmetic, linear, nodes
@@ -17,19 +19,27 @@ from wage_tf.integer.tensors import Signal, Tensor
 if TYPE_CHECKING:
     import keras
 
+    from wage_tf.native.trainer import Trainer, attached, fit, sync
+
+_NATIVE = ("Trainer", "attached", "fit", "sync")
+
 __all__ = [
     "IMAGES",
     "Graph",
     "Signal",
     "Tensor",
+    "Trainer",
     "arithmetic",
+    "attached",
     "backward",
+    "fit",
     "float_operands",
     "forward",
     "freeze",
     "infer",
     "linear",
     "nodes",
+    "sync",
     "train_step",
     "update",
 ]
@@ -40,3 +50,9 @@ def freeze(model: keras.Model) -> Graph:
     from wage_tf.integer.freezing import freeze as read
 
     return read(model)
+
+
+def __getattr__(name: str) -> object:
+    if name in _NATIVE:
+        return getattr(importlib.import_module("wage_tf.native.trainer"), name)
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

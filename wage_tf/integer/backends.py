@@ -28,11 +28,9 @@ def infer(graph: Graph, images: np.ndarray, batch: int = 256, backend: str = "nu
     """
     if not _is_native(backend):
         return engine.infer(graph, images, batch)
-    from wage_tf.native.network import Network
+    from wage_tf.native import network
 
-    network = Network(graph, batch)
-    scores = [network.infer(images[start : start + batch]) for start in range(0, len(images), batch)]
-    return np.concatenate(scores) if scores else np.zeros((0, *graph.output.shape), np.int64)
+    return network.infer(graph, images, batch)
 
 
 def train_step(

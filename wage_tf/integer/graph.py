@@ -109,11 +109,6 @@ class Graph:
         """What is known of a node's inputs."""
         return [self.signals[name] for name in node.inputs]
 
-    def is_chain(self) -> bool:
-        """Whether every node takes the output of the one before."""
-        names = [IMAGES, *(node.name for node in self.nodes)]
-        return all(node.inputs == (before,) for before, node in zip(names, self.nodes, strict=False))
-
 
 def float_operands(graph: Graph) -> list[str]:
     """What keeps a graph's training from being integer arithmetic: one line per kernel, empty where nothing does.

@@ -8,21 +8,18 @@ from typing import NamedTuple
 import keras
 import numpy as np
 
-from wage_tf.constraints import ClipToGrid, ClipToRange
 from wage_tf.errors import UserError
 from wage_tf.integer.arithmetic import code_dtype, fraction_bits, largest_code
 from wage_tf.integer.nodes import (
     Activation,
     Add,
     AveragePool2D,
-    Bias,
     Concatenate,
     Conv2D,
     Dense,
     Error,
     Flatten,
     Identity,
-    Kernel,
     MaxPool2D,
     Node,
     Relu,
@@ -31,6 +28,7 @@ from wage_tf.integer.nodes import (
     ZeroPad2D,
 )
 from wage_tf.integer.tensors import Shape
+from wage_tf.integer.weights import bias_of, codes_of, integer_width, kernel_of
 from wage_tf.layers import (
     QActivation,
     QConv2D,
@@ -40,7 +38,6 @@ from wage_tf.layers import (
     QGlobalMaxPooling2D,
     QRescaling,
 )
-from wage_tf.quantizers import BIAS_LIMIT
 
 
 class Place(NamedTuple):
@@ -60,22 +57,15 @@ class Place(NamedTuple):
     shape: Shape
     variables: dict[int, int]
 
-
-def codes_of(values: np.ndarray, fraction: int, what: str) -> np.ndarray:
-    """The integers c, int64, with values = c·2^(−fraction) exactly.
-
-    Raises:
-        UserError: If a value is not such a multiple; `what` begins the message.
-    """
-    scaled = np.asarray(values, np.float64) * 2.0**fraction
-    if not (np.isfinite(scaled).all() and (scaled == np.rint(scaled)).all()):
-        raise UserError(f"{what}: not multiples of 2^-{fraction}")
-    return scaled.astype(np.int64)
+    @property
+    def owner(self) -> tuple[keras.Layer, str, dict[int, int]]:
+        """What `kernel_of` and `bias_of` take."""
+        return self.layer, self.name, self.variables
 
 
 def _rescaling(place: Place) -> list[Node]:
     layer, name = place.layer, place.name
-    width = _integer_width(name, layer.bits.a, "activations", "A")
+    width = integer_width(name, layer.bits.a, "activations", "A")
     table = layer(np.arange(256, dtype=np.uint8).reshape(256, 1)).numpy()[:, 0]
     codes = codes_of(table, fraction_bits(width), f"layer {name}")
     return [Rescale(name, place.inputs, codes.astype(code_dtype(largest_code(width))), width)]
@@ -84,7 +74,7 @@ def _rescaling(place: Place) -> list[Node]:
 def _convolution(place: Place) -> list[Node]:
     layer = place.layer
     _require_channels_last(place)
-    kernel, bias = _kernel(place), _bias(place)
+    kernel, bias = kernel_of(*place.owner), bias_of(*place.owner)
     groups = int(getattr(layer, "groups", 1))
     node = Conv2D(
         place.name, place.inputs, kernel, bias, _pair(layer.strides), layer.padding, _pair(layer.dilation_rate), groups
@@ -97,7 +87,7 @@ def _depthwise(place: Place) -> list[Node]:
     layer = place.layer
     _require_channels_last(place)
     height, width, channels, multiplier = layer.kernel.shape
-    kernel, bias = _kernel(place, (height, width, 1, channels * multiplier)), _bias(place)
+    kernel, bias = kernel_of(*place.owner, (height, width, 1, channels * multiplier)), bias_of(*place.owner)
     node = Conv2D(
         place.name,
         place.inputs,
@@ -112,7 +102,7 @@ def _depthwise(place: Place) -> list[Node]:
 
 
 def _dense(place: Place) -> list[Node]:
-    return [Dense(place.name, place.inputs, _kernel(place), _bias(place)), *_activation_of(place)]
+    return [Dense(place.name, place.inputs, kernel_of(*place.owner), bias_of(*place.owner)), *_activation_of(place)]
 
 
 def _max_pool(place: Place) -> list[Node]:
@@ -175,7 +165,7 @@ def _q_activation(place: Place) -> list[Node]:
     layer = place.layer
     _refuse_gamma(place)
     relu = _is_relu(place)
-    width = _integer_width(place.name, layer.bits.a, "activations", "A")
+    width = integer_width(place.name, layer.bits.a, "activations", "A")
     return [Activation(place.name, place.inputs, relu, width, layer.bits.e)]
 
 
@@ -208,62 +198,6 @@ def _training_only(place: Place) -> list[Node]:
     return [Identity(place.name, place.inputs, type(place.layer).__name__)]
 
 
-def _kernel(place: Place, shape: Shape | None = None) -> Kernel:
-    """The kernel of a layer, in its own shape or another."""
-    layer, name = place.layer, place.name
-    width = _integer_width(name, layer.bits.w, "weights", "W")
-    alpha = int(np.log2(layer.alpha))
-    codes = codes_of(layer.quantized_kernel, fraction_bits(width) + alpha, f"layer {name}: the quantized weights")
-    constraint = layer.kernel.constraint
-    is_clipped = type(constraint) is ClipToGrid
-    clip = constraint.bits if is_clipped else width
-    fraction = fraction_bits(max(width, layer.bits.g or width, clip))
-    limit = largest_code(clip) << (fraction - fraction_bits(clip))
-    accumulators = _accumulators(layer.kernel, fraction, limit) if is_clipped else None
-    shape = codes.shape if shape is None else shape
-    return Kernel(
-        codes=codes.astype(code_dtype(largest_code(width))).reshape(shape),
-        width=width,
-        alpha=alpha,
-        gradient_width=layer.bits.g,
-        accumulators=None if accumulators is None else accumulators.reshape(shape),
-        fraction=fraction,
-        limit=limit,
-        variable=place.variables.get(id(layer.kernel)),
-    )
-
-
-def _bias(place: Place) -> Bias | None:
-    layer, name = place.layer, place.name
-    if layer.bias is None:
-        return None
-    _integer_width(name, layer.bits.a, "activations, on whose grid the bias lies,", "A")
-    fraction = -int(np.log2(layer.bias_step))
-    if fraction < 0:
-        raise UserError(f"layer {name}: its bias has steps of {layer.bias_step}: alpha is too small")
-    codes = codes_of(layer.quantized_bias, fraction, f"layer {name}: the quantized bias")
-    constraint = layer.bias.constraint
-    is_clipped = type(constraint) is ClipToRange and constraint.limit == BIAS_LIMIT
-    limit = int(BIAS_LIMIT) << fraction
-    return Bias(
-        codes=codes.astype(code_dtype(limit)),
-        gradient_width=layer.bits.g,
-        fraction=fraction,
-        limit=limit,
-        variable=place.variables.get(id(layer.bias)),
-        is_stored=is_clipped and _accumulators(layer.bias, fraction, limit) is not None,
-    )
-
-
-def _accumulators(variable: keras.Variable, fraction: int, limit: int) -> np.ndarray | None:
-    """The stored values as integers; None where no integer training could have left them so."""
-    try:
-        stored = codes_of(variable.numpy(), fraction, variable.path)
-    except UserError:
-        return None
-    return stored.astype(code_dtype(limit)) if np.abs(stored).max() <= limit else None
-
-
 def _activation_of(place: Place) -> list[Node]:
     """The activation within a layer with a kernel."""
     return [Relu(f"{place.name}/relu", (place.name,))] if _is_relu(place) else []
@@ -287,12 +221,6 @@ def _whole_image(place: Place) -> tuple[int, int]:
 def _require_channels_last(place: Place) -> None:
     if place.layer.data_format != "channels_last":
         raise UserError(f"layer {place.name}: the integer graph takes data_format='channels_last'")
-
-
-def _integer_width(name: str, width: int | None, operand: str, letter: str) -> int:
-    if width is None:
-        raise UserError(f"layer {name}: its {operand} are float32 (k_{letter} = f), not integers")
-    return width
 
 
 def _pair(sizes: tuple[int, ...]) -> tuple[int, int]:

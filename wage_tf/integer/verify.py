@@ -16,10 +16,10 @@ from wage_tf.integer.exactness import EXACT_SUMS, error_bounds, forward_bounds, 
 from wage_tf.integer.freezing import read
 from wage_tf.integer.graph import IMAGES, float_operands
 from wage_tf.integer.nodes import Activation, Identity, Node, Product, Rescale
-from wage_tf.integer.readers import codes_of
 from wage_tf.integer.report import report
 from wage_tf.integer.rows import Exactness, Row, Steps
 from wage_tf.integer.tensors import Tensor
+from wage_tf.integer.weights import codes_of
 from wage_tf.layers import QActivation, QConv2D, QDense, QDepthwiseConv2D, QError, QRescaling
 from wage_tf.losses import SumSquaredError
 from wage_tf.optimizers import IntegerSGD, gradient_bits

@@ -1,4 +1,4 @@
-"""An integer graph as the runtime's program: what is fused, which tensors there are, and how large their sums can be."""
+"""An integer graph as the runtime's program: what is fused, and which tensors there are."""
 
 from __future__ import annotations
 

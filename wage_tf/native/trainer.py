@@ -260,7 +260,7 @@ def _labels(targets: np.ndarray) -> np.ndarray:
 
 
 def _check_compiled(model: keras.Model) -> None:
-    optimizer, loss = model.optimizer, getattr(model, "loss", None)
+    optimizer, loss = getattr(model, "optimizer", None), getattr(model, "loss", None)
     if type(optimizer) is not IntegerSGD:
         raise UserError(f"integer training: the model is compiled with IntegerSGD; received {_kind(optimizer)}")
     if type(loss) is not SumSquaredError or loss.reduction != "sum":

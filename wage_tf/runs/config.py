@@ -9,7 +9,7 @@ from typing import Annotated, Literal
 import pydantic
 from pydantic import Field
 
-from wage_tf import losses, models
+from wage_tf import losses, models, schedules
 from wage_tf.bits import NetworkBits
 from wage_tf.datasets import Augmentation, Dataset
 from wage_tf.datasets.recipe import Recipe
@@ -27,6 +27,8 @@ from wage_tf.runs.documents import (
     WidthMultiplier,
     Words,
 )
+from wage_tf.runs.source import Source
+from wage_tf.schedules import Schedule
 
 DEFAULT_BITS = NetworkBits.parse("2-8-8-8")
 MAY_CHANGE_ON_RESUME = ("data_dir", "engine", "epochs", "checkpoint_steps", "histogram_freq")
@@ -84,6 +86,7 @@ class RunConfig(Document):
         limit: Number of training images; None for all.
         image_size: Side to which the images of a folder are scaled and cropped; None for as they are.
         data: What the images were; None in a run of version 0.1.
+        source: The Keras model that the network is converted from; None for one of `models`.
         model: Name of the network.
         width: Multiplier of the hidden layers' units.
         bits: The network's patterns.
@@ -110,6 +113,7 @@ class RunConfig(Document):
     limit: Count | None
     image_size: Count | None
     data: Data | None
+    source: Source | None
     model: Text
     width: WidthMultiplier
     bits: Bits
@@ -183,23 +187,24 @@ def resolve(data: Data, recipe: Recipe, **chosen: object) -> RunConfig:
     """
     given = {name: value for name, value in chosen.items() if value is not None}
     bits = given.get("bits", DEFAULT_BITS)
-    model = given.get("model", recipe.model)
+    source = given.get("source")
+    model = Path(source.path).stem if source else given.get("model", recipe.model)
     defaults = {
         "format": 2,
-        **dict.fromkeys(("data_dir", "limit", "image_size", "beta", "clip_bits")),
+        **dict.fromkeys(("data_dir", "limit", "image_size", "source", "beta", "clip_bits")),
         "data": data,
         "model": model,
         "width": 1.0,
         "bits": bits,
         "factor": 1.0,
-        "clip_outputs": models.clips_outputs(model),
+        "clip_outputs": source is None and models.clips_outputs(model),
         "gamma": 1.0,
         "random_width": 16,
         "engine": "keras",
         "batch_size": recipe.batch_size,
         "epochs": recipe.epochs,
-        "schedule": recipe.schedule_for(bits),
-        "loss": recipe.loss,
+        "schedule": _schedule(recipe, bits, source),
+        "loss": source.loss if source else recipe.loss,
         "augmentation": recipe.augmentation,
         "seed": 0,
         "checkpoint_steps": 0,
@@ -209,6 +214,13 @@ def resolve(data: Data, recipe: Recipe, **chosen: object) -> RunConfig:
         return RunConfig(**{**defaults, **given})
     except pydantic.ValidationError as error:
         raise UserError(documents.describe(error)) from error
+
+
+def _schedule(recipe: Recipe, bits: NetworkBits, source: Source | None) -> Schedule:
+    """The recipe's; weights that are kept have little way to go: η begins at 1 (docs/convert.md)."""
+    schedule = recipe.schedule_for(bits)
+    keeps_weights = source is not None and source.weights == "keep"
+    return schedules.scaled(schedule, 1 / recipe.schedule[0][1]) if keeps_weights else schedule
 
 
 def is_known_to_be_unstable(config: RunConfig) -> bool:

@@ -15,8 +15,8 @@ from wage_tf.distribution.devices import Devices, one_device
 from wage_tf.distribution.trainer import devices_of, replicate, single
 from wage_tf.errors import UserError
 from wage_tf.metrics import ErrorRate
-from wage_tf.native.trainer import attached
-from wage_tf.optimizers import IntegerSGD, gradient_bits, warn_unless_power_of_two
+from wage_tf.native.trainer import Trainer, attached
+from wage_tf.optimizers import IntegerSGD, gradient_bits
 from wage_tf.runs.checkpoints import State
 from wage_tf.runs.config import RunConfig
 from wage_tf.runs.directory import Results, RunDirectory, summarize
@@ -54,20 +54,25 @@ def prepare(config: RunConfig, dataset: Dataset, devices: Devices | None = None)
         devices: Where it will train; None for one device.
 
     Raises:
-        UserError: If the batch does not divide into equal parts for the replicas.
+        UserError: If the batch does not divide into equal parts for the replicas, or the integer engine does not train
+            the network.
     """
     devices = devices or one_device()
     devices.check_batch_size(config.batch_size)
     keras.utils.set_random_seed(config.seed)
     rate = learning_rate(config.schedule, dataset.steps_per_epoch(config.batch_size))
     with devices.scope():
-        model = build(config, dataset.input_shape, dataset.num_classes)
+        if config.source is None:
+            model = build(config, dataset.input_shape, dataset.num_classes)
+        else:
+            model = config.source.converted(dataset, config.bits, config.augmentation)
         optimizer = IntegerSGD(rate, bits=gradient_bits(model), seed=config.seed, random_width=config.random_width)
-    if optimizer.bits is not None and len(config.schedule) > 1:
-        for _, eta in config.schedule:
-            warn_unless_power_of_two(eta)
     model = replicate(model, devices)
     model.compile(optimizer, losses.NAMED[config.loss](), metrics=[ErrorRate()])
+    if config.engine == "integer":
+        if devices.strategy is not None:
+            raise UserError("--engine integer trains on the CPU of one machine: leave --strategy out")
+        Trainer(model)
     return model
 
 
@@ -124,8 +129,6 @@ def _steps_by(engine: str, model: keras.Model) -> Iterator[list[keras.callbacks.
     if engine == "keras":
         yield []
         return
-    if devices_of(model).strategy is not None:
-        raise UserError("the integer engine trains on the CPU of one machine: leave --strategy out")
     with attached(model) as writer:
         yield [writer]
 

@@ -44,6 +44,7 @@ def upgraded(path: Path, content: bytes) -> bytes:
     today = {
         "format": 2,
         "data": None,
+        "source": None,
         "factor": 1.0,
         "clip_bits": None,
         "clip_outputs": settings["model"] in _CLIPS_OUTPUTS,

@@ -46,6 +46,7 @@ class SearchConfig(Document):
         widths: Candidate widths of each operand.
         per_layer: Operands that may differ from layer to layer.
         learning_rates: Candidates of η at k_G = 8; empty for the recipe's schedule.
+        engine: What computes the steps; see `RunConfig`.
         oracle: A name in `oracles.ORACLES`.
         max_trials: Most trials; None for the oracle's own number.
         epochs: Epochs of a trial, the largest number with hyperband.
@@ -72,6 +73,7 @@ class SearchConfig(Document):
     widths: dict[str, tuple[Words, ...]]
     per_layer: tuple[Words, ...]
     learning_rates: tuple[Rate, ...]
+    engine: Literal["keras", "integer"]
     oracle: Literal[oracles.NAMES]
     max_trials: Count | None
     epochs: Count

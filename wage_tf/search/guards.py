@@ -6,6 +6,8 @@ import keras
 import numpy as np
 import tensorflow as tf
 
+from wage_tf.native.trainer import sync
+
 _EPOCHS_AT_CHANCE = 2
 _FIRST_LOOK = 4
 _LOST_TO_CLIP = 0.95
@@ -74,6 +76,7 @@ class StopOnClipping(keras.callbacks.Callback):
         self._steps += 1
 
     def _look(self) -> None:
+        sync(self.model)
         wanted, moved, count = self._update()
         if count >= _FEWEST_UPDATES and moved <= (1 - _LOST_TO_CLIP) * wanted:
             raise CannotTrain(

@@ -121,6 +121,7 @@ class Study:
             width=config.width,
             epochs=epochs or config.epochs,
             schedule=self.schedule_of(pattern),
+            engine=config.engine,
             seed=config.seed + execution,
             histogram_freq=config.histogram_freq,
         )

@@ -16,6 +16,7 @@
 
 enum {
     CHUNK_POSITIONS = 4096, /* as many as make loading and storing a tile's sums cheap, few enough for the nearest caches */
+    COLUMNS_NEAR = 1 << 18, /* bytes of e's columns that the nearest caches hold: then the weights' sums are gone through in order */
     TILES_PER_THREAD = 6    /* fewer, and threads take chunks instead of tiles */
 };
 
@@ -30,6 +31,7 @@ typedef struct wage_chunks {
     ptrdiff_t packed_block;     /* bytes of 32 columns of e */
     int32_t by_taps;            /* quads are four taps of a channel rather than four channels */
     int32_t quads, tiles, blocks;
+    int32_t by_rows;            /* all columns of some weights one after another rather than all weights of some columns */
 } wage_chunks;
 
 static wage_chunks wage_chunks_of(const wage_layer *layer, int32_t count, const wage_image *x, const wage_image *e) {
@@ -56,6 +58,7 @@ static wage_chunks wage_chunks_of(const wage_layer *layer, int32_t count, const 
                                   : wage_ceil(layer->channels, 4) * layer->window_h * layer->window_w;
     chunks.tiles = wage_ceil(chunks.quads, TILE_QUADS);
     chunks.blocks = wage_ceil(layer->filters, TILE_COLUMNS);
+    chunks.by_rows = chunks.blocks * chunks.packed_block <= COLUMNS_NEAR;
     return chunks;
 }
 
@@ -144,6 +147,7 @@ static void wage_chunk_pack(const wage_layer *layer, const wage_chunks *chunks, 
 typedef struct wage_taps {
     ptrdiff_t in;
     int32_t weights, weights_step, count;
+    wage_span rows; /* of positions whose window has this tap inside the image */
 } wage_taps;
 
 static wage_taps wage_taps_at(const wage_layer *layer, const wage_chunks *chunks, const wage_chunk *chunk, int32_t quad) {
@@ -164,6 +168,8 @@ static wage_taps wage_taps_at(const wage_layer *layer, const wage_chunks *chunks
         taps.weights_step = 1;
     }
     if (taps.count > 4) taps.count = 4;
+    const int32_t top = chunk->first_row * layer->stride_h + y - layer->pad_top;
+    taps.rows = (wage_span){top < 0 ? wage_ceil(-top, layer->stride_h) : 0, wage_ceil(layer->in_h - top, layer->stride_h)};
     taps.weights = (y * layer->window_w + x) * layer->channels + channel;
     const int32_t phases = chunks->x_pixel == layer->channels ? layer->stride_w : 1;
     const int32_t rows = (chunk->rows - 1) * layer->stride_h + layer->window_h;
@@ -197,6 +203,10 @@ static int64_t wage_add_wide_row(int64_t *to, const int32_t *sums, int32_t count
     return largest;
 }
 
+static wage_span wage_span_of_both(wage_span a, wage_span b) {
+    return (wage_span){a.first < b.first ? a.first : b.first, a.last > b.last ? a.last : b.last};
+}
+
 /* The weights' sums are asked for before the tile that is added to them is computed. */
 WAGE_INLINE void wage_prefetch_row(const wage_layer *layer, const void *sums, ptrdiff_t at) {
     const char *row = (const char *)sums + at * (layer->wide_gradient ? 8 : 4);
@@ -210,26 +220,40 @@ static int64_t wage_chunk_tiles(const wage_layer *layer, const wage_chunks *chun
     int32_t tile[TILE_ROWS * TILE_COLUMNS];
     wage_rows rows;
     const int32_t plane_rows = (chunk->rows - 1) * layer->stride_h + layer->window_h;
-    const wage_walk walk = {chunk->images, chunk->rows, chunks->width4, (ptrdiff_t)layer->stride_h * chunks->phase_len,
-                            (ptrdiff_t)plane_rows * chunks->phase_len, 127 * wage_largest_row(layer)};
+    wage_walk walk = {.outer = chunk->images, .groups = chunks->width4,
+                      .run = (ptrdiff_t)layer->stride_h * chunks->phase_len,
+                      .outer_stride = (ptrdiff_t)plane_rows * chunks->phase_len,
+                      .largest = 127 * wage_largest_row(layer)};
+    const ptrdiff_t row_bytes = (ptrdiff_t)chunks->width4 * TILE_GROUP;
     for (int32_t i = 0; i < 4; i++) rows.step[i] = chunks->by_taps ? i : i * chunks->plane;
     wage_lanes largest = wage_all(0);
     int64_t first, last, wide = 0;
     wage_share(crew, (int64_t)chunks->blocks * chunks->tiles, 1, &first, &last);
     for (int64_t unit = first; unit < last; unit++) {
-        const int32_t block = (int32_t)(unit / chunks->tiles), quad = (int32_t)(unit % chunks->tiles) * TILE_QUADS;
+        const int32_t block = (int32_t)(chunks->by_rows ? unit % chunks->blocks : unit / chunks->tiles);
+        const int32_t quad = (int32_t)(chunks->by_rows ? unit / chunks->blocks : unit % chunks->tiles) * TILE_QUADS;
         const int32_t column = block * TILE_COLUMNS;
         const int32_t width = layer->filters - column < TILE_COLUMNS ? layer->filters - column : TILE_COLUMNS;
         const int32_t taken = chunks->quads - quad < TILE_QUADS ? chunks->quads - quad : TILE_QUADS;
         wage_taps taps[TILE_QUADS];
+        wage_span used = {chunk->rows, 0};
         for (int32_t q = 0; q < taken; q++) {
             taps[q] = wage_taps_at(layer, chunks, chunk, quad + q);
-            rows.quads[q] = chunk->planes + taps[q].in;
+            used = wage_span_of_both(used, taps[q].rows);
+        }
+        if (used.last > chunk->rows) used.last = chunk->rows;
+        /* A signed x has 128 added in the border, too, which the start takes back: no row may be missing. */
+        if (layer->x_signed || used.first >= used.last) used = (wage_span){0, chunk->rows};
+        walk.runs = used.last - used.first;
+        walk.unused = (chunk->rows - walk.runs) * row_bytes;
+        for (int32_t q = 0; q < taken; q++) {
+            rows.quads[q] = chunk->planes + taps[q].in + used.first * walk.run;
             for (int32_t i = 0; !fresh && i < taps[q].count; i++)
                 wage_prefetch_row(layer, sums, (ptrdiff_t)(taps[q].weights + i * taps[q].weights_step) * layer->filters + column);
         }
         wage_tile(taken, width > TILE_VECTOR ? 2 : 1, &rows, &walk,
-                  (const int8_t *)chunk->packed + block * chunks->packed_block, chunk->start + column, tile);
+                  (const int8_t *)chunk->packed + block * chunks->packed_block + used.first * row_bytes,
+                  chunk->start + column, tile);
         for (int32_t q = 0; q < taken; q++) {
             for (int32_t i = 0; i < taps[q].count; i++) {
                 const int32_t *row = tile + (4 * q + i) * TILE_COLUMNS;

@@ -8,7 +8,8 @@
 #include "wage_linear.h"
 
 enum {
-    ROUND_PIECE = 256,
+    ROUND_PIECE = 1024,
+    WAGE_PLACES = (uint8_t)(0xFF << WAGE_GATE_PLACE),
     UPDATE_LARGEST = 1 << 28 /* bounds of the update's clip and steps below which its sums fit in int32 */
 };
 
@@ -29,17 +30,34 @@ WAGE_INLINE void wage_round_row(const wage_rounding *rounding, const int32_t *su
     }
 }
 
-/* One pooled position: every place of its window gets the codes of the channels whose maximum it was. */
+/* The codes whose maximum was at this place of the pool's window, WAGE_ZERO for the others. */
+WAGE_INLINE void wage_spread_row(const uint8_t *restrict codes, const uint8_t *restrict gate, uint8_t place, int32_t size,
+                                 uint8_t *restrict to) {
+    int32_t c = 0;
+    for (; c + 16 <= size; c += 16) {
+        for (int32_t i = c; i < c + 16; i++) {
+            const uint8_t same = (uint8_t)-((gate[i] & WAGE_PLACES) == place);
+            to[i] = (uint8_t)(((codes[i] ^ WAGE_ZERO) & same) ^ WAGE_ZERO);
+        }
+    }
+    for (; c < size; c++) to[c] = (gate[c] & WAGE_PLACES) == place ? codes[c] : WAGE_ZERO;
+}
+
+/* One row of a pooled image, rounded in pieces: every place of a window gets the codes of the channels whose maximum it was. */
 static void wage_spread(const wage_layer *layer, const wage_rounding *rounding, const int32_t *sums, const uint8_t *gate,
-                        uint8_t *errors, ptrdiff_t row) {
+                        int64_t size, uint8_t *errors, ptrdiff_t row) {
     uint8_t codes[ROUND_PIECE];
-    for (int32_t first = 0; first < layer->filters; first += ROUND_PIECE) {
-        const int32_t size = layer->filters - first < ROUND_PIECE ? layer->filters - first : ROUND_PIECE;
-        wage_round_row(rounding, sums + first, gate + first, size, codes);
-        for (int32_t place = 0; place < layer->pool_h * layer->pool_w; place++) {
-            uint8_t *to = errors + place / layer->pool_w * row + (ptrdiff_t)(place % layer->pool_w) * layer->filters + first;
-            for (int32_t c = 0; c < size; c++)
-                to[c] = gate[first + c] >> WAGE_GATE_PLACE == place ? codes[c] : WAGE_ZERO;
+    for (int64_t first = 0, end; first < size; first = end) {
+        end = first + ROUND_PIECE < size ? first + ROUND_PIECE : size;
+        wage_round_row(rounding, sums + first, gate + first, end - first, codes);
+        for (int64_t at = first, step; at < end; at += step) {
+            const int64_t x = at / layer->filters, c = at % layer->filters;
+            step = layer->filters - c < end - at ? layer->filters - c : end - at;
+            for (int32_t place = 0; place < layer->pool_h * layer->pool_w; place++) {
+                uint8_t *to = errors + place / layer->pool_w * row +
+                              (x * layer->pool_w + place % layer->pool_w) * layer->filters + c;
+                wage_spread_row(codes + (at - first), gate + at, (uint8_t)(place << WAGE_GATE_PLACE), (int32_t)step, to);
+            }
         }
     }
 }
@@ -67,9 +85,7 @@ static void wage_linear_round_errors(const wage_layer *layer, const wage_roundin
         for (int32_t line = 0; line < layer->pool_h && y * layer->pool_h + line < layer->out_h; line++)
             memset(errors + line * e->row + (y < height ? (size_t)layer->pool_w * size : 0), WAGE_ZERO,
                    y < height ? rest : (size_t)layer->out_w * layer->filters);
-        for (int32_t x = 0; x < width && y < height; x++)
-            wage_spread(layer, rounding, row + (ptrdiff_t)x * layer->filters, gate + from + (ptrdiff_t)x * layer->filters,
-                        errors + (ptrdiff_t)x * layer->pool_w * layer->filters, e->row);
+        if (y < height) wage_spread(layer, rounding, row, gate + from, size, errors, e->row);
     }
 }
 

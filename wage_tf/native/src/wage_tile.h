@@ -40,6 +40,7 @@ typedef struct wage_walk {
     int32_t outer, runs, groups;
     ptrdiff_t run;          /* bytes from the beginning of a run to the next */
     ptrdiff_t outer_stride; /* bytes from the beginning of an outer round to the next */
+    ptrdiff_t unused;       /* bytes of columns passed over between two outer rounds */
     int32_t largest;        /* magnitude of a row's byte times a column's */
 } wage_walk;
 

@@ -115,6 +115,7 @@ WAGE_INLINE void wage_piece_of(const int first, const int count, const wage_dot 
 #pragma GCC unroll 3
             for (int q = first / 4; q <= (first + count - 1) / 4; q++) piece.quad[q] += run_skip;
         }
+        piece.columns += walk->unused;
 #pragma GCC unroll 3
         for (int q = first / 4; q <= (first + count - 1) / 4; q++) piece.quad[q] += outer_skip;
     }

@@ -54,6 +54,7 @@ WAGE_INLINE void wage_tile_of(const int quads, const int vectors, const wage_row
 #pragma GCC unroll 3
             for (int q = 0; q < quads; q++) quad[q] += run_skip;
         }
+        columns += walk->unused;
 #pragma GCC unroll 3
         for (int q = 0; q < quads; q++) quad[q] += outer_skip;
     }

@@ -27,7 +27,7 @@ WAGE_INLINE void wage_quad_of(const uint8_t *quad, const ptrdiff_t step[4], cons
     int32x4_t sum[4][4];
     for (int i = 0; i < 4; i++)
         for (int v = 0; v < 4; v++) sum[i][v] = vld1q_s32(start + 4 * v);
-    for (int32_t outer = 0; outer < walk->outer; outer++, quad += outer_skip) {
+    for (int32_t outer = 0; outer < walk->outer; outer++, quad += outer_skip, columns += walk->unused) {
         for (int32_t run = 0; run < walk->runs; run++, quad += run_skip) {
             for (int32_t group = 0; group < walk->groups; group++, quad += 4, columns += TILE_GROUP) {
                 int8x16_t column[4];
