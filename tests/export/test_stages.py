@@ -21,8 +21,8 @@ TABLE = np.clip(np.arange(256), 0, 127).astype(np.int8)
 CODES = Rounding(False, 1, 127)
 
 
-def conv(name, x, channels=2):
-    kernel = nodes.Kernel(np.ones((1, 1, 2, channels), np.int8), 2, 0, None, None, 1, 1, None)
+def conv(name, x, channels=2, alpha=0):
+    kernel = nodes.Kernel(np.ones((1, 1, 2, channels), np.int8), 2, alpha, None, None, 1, 1, None)
     return nodes.Conv2D(name, (x,), kernel, None, (1, 1), "same", (1, 1), 1)
 
 
@@ -111,6 +111,14 @@ def test_an_unknown_kind_is_refused_by_name_before_anything_is_written(tmp_path,
     with pytest.raises(UserError, match=r"^(C|LiteRT) export: strange: Odd has no such form$"):
         write(tmp_path / "out", graph(Odd("strange", ("conv",))), CARD)
     assert not list(tmp_path.iterdir())
+
+
+def test_sums_too_wide_for_float32_are_refused_by_name(tmp_path):
+    wide = [conv("wide", "pixels", alpha=17), nodes.Add("sum", ("conv", "wide")), rounding("codes", "sum")]
+    with pytest.raises(UserError, match="LiteRT export: sum: its sums are too wide"):
+        write_litert(tmp_path / "out", graph(*wide), CARD)
+    assert not list(tmp_path.iterdir())
+    write_c(tmp_path / "out", graph(*wide), CARD)
 
 
 IN_PLACE = nodes.Add | nodes.Activation | nodes.Relu
