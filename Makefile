@@ -6,7 +6,7 @@ ATTACKS ?= 20000
 
 .PHONY: attack venv demo test test-fast lint bench results
 venv: $(VENV)/.installed
-$(VENV)/.installed: setup.py
+$(VENV)/.installed: setup.py wage_tf/native/build.py $(wildcard wage_tf/native/src/*)
 	$(PYTHON) -m venv $(VENV)
 	$(BIN)/pip install --quiet --editable '.[test]'
 	touch $@

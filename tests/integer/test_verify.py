@@ -10,9 +10,9 @@ import pytest
 from support.images import random_images
 from support.written_runs import write_run
 from wage_tf import datasets, integer, layers
+from wage_tf.cli.verify import main_of_module as main
 from wage_tf.errors import UserError
 from wage_tf.integer import exactness, linear, nodes
-from wage_tf.integer.__main__ import main
 from wage_tf.integer.verify import Comparison
 
 pytestmark = pytest.mark.slow

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import dataclasses
 import os
+from collections.abc import Callable, Iterator
+from functools import partial
 
 import numpy as np
 
@@ -158,6 +160,49 @@ class Network:
         wide = node.kind == "ADD" or node.layer["wide_gradient"]
         return self._view(node.gradient, np.dtype(np.int64 if wide else np.int32), node.parameter[1].codes.shape)
 
+    def passes(self, count: int) -> Iterator[tuple[str, dict[str, Callable[[], object]], int]]:
+        """The kernels' calls of every linear layer, on one thread, for whoever wants to time them.
+
+        Args:
+            count: Images; the network was made with `keep`.
+
+        Yields:
+            The layer's name, its passes by name, and the operations of one, two a product.
+        """
+        team = self._ffi.new("wage_team *", {"count": 1})
+        for row, node in zip(self._nodes, self.program.nodes, strict=True):
+            if node.kind != "LINEAR":
+                continue
+            layer, table = _address(self._ffi, row, "layer"), row.kernels
+            weights = self._state.weights[row.weights]
+            packed = weights.packed if table.packed_size(layer) else weights.codes
+            x, y = self._image(node.inputs[0]), self._image(node.outputs[0])
+            place = self._place
+            gate, before = (self._ffi.cast("uint8_t *", place(t.gate)) for t in (node.outputs[0], node.inputs[0]))
+            work = self._ffi.NULL if row.workspace == _NONE else self._pointer(self._arena[row.workspace :])
+            calls = {"forward": partial(table.forward, layer, packed, x, y, gate, count, work, team)}
+            if node.gradient is not None:
+                e, error = self._image(node.errors), place(node.outputs[0].error)
+                rounding = self._ffi.new("wage_rounding *", {"shift": 3, "limit": largest_code(8)})
+                calls["round"] = partial(table.round_errors, layer, rounding, error, gate, e, count, team)
+                if node.inputs[0].error is not None:
+                    into = place(node.inputs[0].error)
+                    calls["error"] = partial(table.error, layer, packed, e, into, before, count, work, team)
+                calls["gradient"] = partial(table.gradient, layer, x, e, place(node.gradient), count, work, team)
+            if table.packed_size(layer):
+                calls["pack"] = partial(table.pack, layer, weights.codes, weights.packed, self.training, team)
+            height, width = node.layer["out_h"], node.layer["out_w"]
+            yield node.names[0], calls, 2 * count * height * width * node.parameter[1].codes.size
+
+    def _place(self, buffer: Buffer | None) -> object:
+        return self._ffi.NULL if buffer is None or buffer.offset < 0 else self._pointer(self._arena[buffer.offset :])
+
+    def _image(self, tensor: Tensor) -> object:
+        row = tensor.columns * tensor.shape[2]
+        begin = 0 if tensor.sums else tensor.border.top * row + tensor.border.left * tensor.shape[2]
+        data = self._pointer(self._arena[tensor.data.offset + begin * self._code_dtype.itemsize :])
+        return self._ffi.new("wage_image *", {"data": data, "row": row, "image": tensor.rows * row})
+
     @property
     def parameter_bytes(self) -> int:
         """Memory of codes, stored and packed weights."""
@@ -170,7 +215,7 @@ class Network:
         ffi, program = self._ffi, self.program
         self._code_dtype = np.dtype(np.int16 if program.wide else np.int8)
         self._sum_dtype = np.dtype(np.int64 if program.wide else np.int32)
-        nodes = self._keep(ffi.new("wage_node[]", len(program.nodes)))
+        nodes = self._nodes = ffi.new("wage_node[]", len(program.nodes))
         tables = native.instruction_sets()
         workspace = Buffer()
         for row, node in zip(nodes, program.nodes, strict=True):
