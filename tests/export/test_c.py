@@ -24,11 +24,11 @@ def compiled(folder, target):
     subprocess.run([MAKE, "-s", "-C", str(folder), target], check=True, env={"PATH": os.environ["PATH"], "CC": GCC})
 
 
-def scores_of(folder, target, images):
+def scores_of(folder, target, images, outputs=10):
     compiled(folder, target)
     run = subprocess.run([folder / target], input=images.tobytes(), capture_output=True, check=True)
     assert run.stderr == b""
-    return np.array([line.split()[-10:] for line in run.stdout.decode().splitlines()], np.int64)
+    return np.array([line.split()[-outputs:] for line in run.stdout.decode().splitlines()], np.int64)
 
 
 @pytest.mark.parametrize(
@@ -40,6 +40,9 @@ def scores_of(folder, target, images):
         ("vgg7", "12-16-8-8", (8, 8, 1), 0.01),
         ("alexnet", "2-8-8-8", (67, 63, 3), 0.05),
         ("mlp", "9-8-8-8", (3, 4, 3), 0.05),
+        ("resnet8", "2-8-8-8", (16, 16, 3), 0.25),
+        ("ds_cnn", "2-8-8-8", (24, 10, 1), 0.1),
+        ("mobilenet", "2-8-8-8", (32, 32, 3), 0.1),
     ],
 )
 def test_c_equals_the_engine_under_sanitizers(tmp_path, name, bits, shape, width):
@@ -47,6 +50,14 @@ def test_c_equals_the_engine_under_sanitizers(tmp_path, name, bits, shape, width
     write_c(tmp_path, graph, CARD)
     images = random_images(shape, 8)
     assert (scores_of(tmp_path, "sanitized", images) == integer.infer(graph, images)).all()
+
+
+def test_inputs_that_are_no_image(tmp_path):
+    graph = integer.freeze(models.autoencoder(inputs=40, width=0.1))
+    write_c(tmp_path, graph, CARD)
+    assert "#define WAGE_PIXELS 40" in (tmp_path / "wage_net.h").read_text()
+    inputs = random_images((40,), 8)
+    assert (scores_of(tmp_path, "sanitized", inputs, 40) == integer.infer(graph, inputs)).all()
 
 
 def test_a_network_without_a_hidden_layer(tmp_path):

@@ -7,6 +7,7 @@ import keras
 import numpy as np
 import pytest
 
+import train
 from support.written_runs import write_run
 from wage_tf import layers
 
@@ -52,3 +53,15 @@ def test_a_difference_is_an_exit_code(run, capsys, monkeypatch):
     monkeypatch.setattr(deployed_equality, "litert_scores", lambda *arguments: truth(*arguments) + 1)
     assert deployed_equality.main() == 1
     assert "litert: 0 of 3 images equal" in capsys.readouterr().out
+
+
+@pytest.mark.slow
+def test_a_network_trained_with_float_gradients(tmp_path, capsys, monkeypatch):
+    """Its stored weights lie on no grid; inference needs only the quantized ones."""
+    arguments = ["--bits", "2-8-f-f", "--width", "0.1", "--limit", "128", "--epochs", "1", "--histogram-freq", "0"]
+    assert train.main([*arguments, "--run-dir", str(tmp_path / "run")]) == 0
+    monkeypatch.setattr("sys.argv", ["deployed_equality", str(tmp_path / "run")])
+    assert deployed_equality.main() == 0
+    printed = capsys.readouterr().out
+    for form in ("litert", "packed", "c"):
+        assert f"{form}: 360 of 360 images equal" in printed

@@ -38,6 +38,9 @@ def run(path, images, batch):
         ("vgg7", "3-3-8-8", (16, 16, 1), 0.05),
         ("alexnet", "2-8-8-8", (67, 63, 3), 0.05),
         ("mlp", "2-2-8-8", (3, 4, 3), 0.05),
+        ("resnet8", "2-8-8-8", (16, 16, 3), 0.25),
+        ("ds_cnn", "2-8-8-8", (24, 10, 1), 0.1),
+        ("mobilenet", "2-8-8-8", (32, 32, 3), 0.1),
     ],
 )
 def test_equals_the_engine(tmp_path, name, bits, shape, width):
@@ -48,6 +51,14 @@ def test_equals_the_engine(tmp_path, name, bits, shape, width):
     outputs, scale = run(tmp_path / "net.tflite", images, 20)
     assert scale == 2.0**-graph.output.fraction
     assert (outputs == integer.infer(graph, images)).all()
+
+
+def test_inputs_that_are_no_image(tmp_path):
+    graph = integer.freeze(models.autoencoder(inputs=40, width=0.1))
+    write_litert(tmp_path / "net.tflite", graph, CARD)
+    inputs = random_images((40,), 8)
+    outputs, _ = run(tmp_path / "net.tflite", inputs, 4)
+    assert (outputs == integer.infer(graph, inputs)).all()
 
 
 @pytest.mark.parametrize("side", [1, 8])

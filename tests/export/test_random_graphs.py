@@ -57,6 +57,7 @@ def test_litert(graph):
     assert np.array_equal(interpreter.get_tensor(output["index"]), scores_of(graph))
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(GCC is None, reason="needs gcc")
 @given(st.lists(graphs(widths=((1, 2, 3, 8, 11), (2, 4, 8, 10))), min_size=8, max_size=8))
 @of_examples(2)

@@ -12,7 +12,7 @@ from wage_tf import integer
 from wage_tf.errors import UserError
 from wage_tf.export import Card, write_c, write_litert
 from wage_tf.export.c_memory import memory
-from wage_tf.export.stages import Rounding, pooled, stages
+from wage_tf.export.stages import Rounding, fused, stages
 from wage_tf.integer import IMAGES, Graph, nodes
 from wage_tf.integer.tensors import Signal, Tensor
 
@@ -21,8 +21,8 @@ TABLE = np.clip(np.arange(256), 0, 127).astype(np.int8)
 CODES = Rounding(False, 1, 127)
 
 
-def conv(name, x, channels=2):
-    kernel = nodes.Kernel(np.ones((1, 1, 2, channels), np.int8), 2, 0, None, None, 1, 1, None)
+def conv(name, x, channels=2, alpha=0):
+    kernel = nodes.Kernel(np.ones((1, 1, 2, channels), np.int8), 2, alpha, None, None, 1, 1, None)
     return nodes.Conv2D(name, (x,), kernel, None, (1, 1), "same", (1, 1), 1)
 
 
@@ -75,14 +75,24 @@ def test_the_inputs_of_a_concatenation_are_rounded_one_by_one():
     }
 
 
-def test_only_windows_side_by_side_are_pooled_within_a_product():
+def test_only_windows_side_by_side_are_fused_within_a_product():
     for strides, kept in (((2, 2), 0), ((1, 1), 1)):
-        found = pooled(stages(graph(pool("pool", "conv", strides=strides)))).stages
+        found = fused(stages(graph(pool("pool", "conv", strides=strides)))).stages
         assert sum(isinstance(stage.node, nodes.MaxPool2D) for stage in found) == kept
         assert found[-1].name == "pool"
     total = nodes.Concatenate("both", ("left", "right"), 2)
-    found = pooled(stages(graph(pool("left", "conv"), pool("right", "conv"), total))).stages
+    found = fused(stages(graph(pool("left", "conv"), pool("right", "conv"), total))).stages
     assert sum(isinstance(stage.node, nodes.MaxPool2D) for stage in found) == 2
+
+
+def test_a_product_adds_to_its_sums_what_another_stage_gave():
+    total = nodes.Add("sum", ("conv", "pixels"))
+    (found,) = fused(stages(graph(total, rounding("codes", "sum")))).stages[1:]
+    assert (type(found.node).__name__, found.inputs, found.rounding) == ("Conv2D", ("pixels", "pixels"), CODES)
+    both = fused(stages(graph(nodes.Add("sum", ("conv", "conv"))))).stages
+    assert [stage.name for stage in both] == ["pixels", "conv", "sum"]
+    three = fused(stages(graph(conv("other", "pixels"), nodes.Add("sum", ("conv", "other", "pixels"))))).stages
+    assert [stage.name for stage in three] == ["pixels", "conv", "other", "sum"]
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
@@ -103,11 +113,22 @@ def test_an_unknown_kind_is_refused_by_name_before_anything_is_written(tmp_path,
     assert not list(tmp_path.iterdir())
 
 
+def test_sums_too_wide_for_float32_are_refused_by_name(tmp_path):
+    wide = [conv("wide", "pixels", alpha=17), nodes.Add("sum", ("conv", "wide")), rounding("codes", "sum")]
+    with pytest.raises(UserError, match="LiteRT export: sum: its sums are too wide"):
+        write_litert(tmp_path / "out", graph(*wide), CARD)
+    assert not list(tmp_path.iterdir())
+    write_c(tmp_path / "out", graph(*wide), CARD)
+
+
+IN_PLACE = nodes.Add | nodes.Activation | nodes.Relu
+
+
 @given(graphs())
 def test_what_lives_at_the_same_time_lies_apart(graph):
     """An output of a stage by stage walk: from where it is made to its last reader nobody writes over it."""
     try:
-        network = pooled(stages(graph))
+        network = fused(stages(graph))
     except UserError:
         return
     plan = memory(network)
@@ -121,7 +142,10 @@ def test_what_lives_at_the_same_time_lies_apart(graph):
                 assert len(view) == 1
                 assert view.pop() == root_of(network, name)
         if stage.name in ranges and not isinstance(stage.node, nodes.Flatten | nodes.Reshape):
-            written |= dict.fromkeys(range(*ranges[stage.name]), stage.name)
+            output = range(*ranges[stage.name])
+            for name in stage.inputs[: 0 if isinstance(stage.node, IN_PLACE) else 1]:
+                assert not set(output) & set(range(*ranges.get(name, (0, 0))))
+            written |= dict.fromkeys(output, stage.name)
 
 
 def place_of(plan, name, network):

@@ -104,7 +104,8 @@ class Builder:
         return self.rounded(self.moved(self.conv(x)))
 
     def residual(self, x):
-        branch = self.conv(self.rounded(self.conv(x, keep_size=True)), keep_size=True)
+        inner = self.rounded(self.conv(x, keep_size=True)) if self.yes() else x
+        branch = self.conv(inner, keep_size=True)
         branches = [x, branch]
         if self.yes():
             branches.append(self.conv(x, keep_size=True))

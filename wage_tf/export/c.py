@@ -18,7 +18,7 @@ from wage_tf.export.c_kinds import KINDS, Source, comment
 from wage_tf.export.c_memory import ALIGNMENT, memory
 from wage_tf.export.c_source import HEADER, MAIN, MAKEFILE, SOURCE
 from wage_tf.export.card import Card
-from wage_tf.export.stages import Stages, pooled, stages
+from wage_tf.export.stages import Stages, fused, stages
 from wage_tf.integer.graph import Graph
 from wage_tf.integer.tensors import Shape
 
@@ -39,7 +39,7 @@ def write_c(path: str | os.PathLike, graph: Graph, card: Card) -> int:
     Raises:
         UserError: If the graph has no such form (`stages.stages`), `path` is a file, or one of the four a folder.
     """
-    network = pooled(stages(graph))
+    network = fused(stages(graph))
     content = _sources(network, card)
     folder = Path(path)
     if folder.exists() and not folder.is_dir():
@@ -96,7 +96,7 @@ def _sources(network: Stages, card: Card) -> dict[str, str]:
 
 def buffer_bytes(graph: Graph) -> int:
     """Bytes of the static buffers that `write_c` declares: the arena, and a filter's unpacked weights."""
-    return _buffer_bytes(pooled(stages(graph)))
+    return _buffer_bytes(fused(stages(graph)))
 
 
 def _buffer_bytes(network: Stages) -> int:

@@ -63,20 +63,14 @@ class Source:
             return "image" if self.memory.dtypes[name] == np.uint8 else "scores"
         return f"({self.type_of(name)} *)(arena + {place.offset // ALIGNMENT})"
 
-    def function(self, template: Template, kind: str, stage: Stage, **parts: str) -> str:
-        """The name of a function for the element types of a stage, which is defined if it is not yet there."""
-        source, target = self.type_of(stage.inputs[0]), self.type_of(stage.name)
-        name = f"{kind}_{source}_{target}"
-        self.functions[name] = template.substitute(parts, name=name, source=source, target=target)
-        return name
-
     def call(self, template: Template, kind: str, stage: Stage, step: str, **parts: str) -> None:
-        """Appends a call of a shared function."""
-        name = self.function(template, kind, stage, **parts)
-        self.calls.append(
-            f"    {name}(&{step}, {self.pointer(stage.inputs[0])}, {self.pointer(stage.name)}); "
-            f"/* {comment(stage.name)} */"
-        )
+        """Appends a call of a shared function, which is defined if it is not yet there for these element types."""
+        names = (*stage.inputs, stage.name)
+        types = [self.type_of(name) for name in names]
+        name = "_".join([kind, *types])
+        self.functions[name] = template.substitute(parts, name=name, source=types[0], target=types[-1])
+        places = ", ".join(self.pointer(name) for name in names)
+        self.calls.append(f"    {name}(&{step}, {places}); /* {comment(stage.name)} */")
 
     def loop(self, stage: Stage, body: str) -> None:
         """Appends a block in which `in0`, `in1`, … are a stage's inputs and `out` is its output."""
@@ -104,17 +98,20 @@ def _product(stage: Stage, source: Source) -> None:
         f"/* {name}: {weights.size} codes of {width} bits */\n"
         f"static const uint8_t weights_{index}[] = {{\n{numbers(packed)}\n}};"
     )
-    bias, scale = "NULL", 1
+    bias, scale = "NULL", 1 << (stage.sums.fraction - stage.sources[0].fraction - node.kernel.log2_scale)
     if node.bias is not None:
-        bias, fraction = f"bias_{index}", stage.sums.fraction
-        scale = 1 << (fraction - stage.sources[0].fraction - node.kernel.log2_scale)
-        units = node.bias.codes.astype(np.int64) << (fraction - node.bias.fraction)
+        bias, units = f"bias_{index}", node.bias.codes.astype(np.int64) << (stage.sums.fraction - node.bias.fraction)
         source.constants.append(f"static const int32_t {bias}[] = {{\n{numbers(units.tolist())}\n}};")
     window, groups, shapes = Window((1, 1), (1, 1), "valid"), 1, ((1, 1, codes.shape[0]), (1, 1, codes.shape[1]))
     if isinstance(node, Conv2D):
         window, groups, shapes = node.window, node.groups, (stage.sources[0].shape, stage.signal.shape)
-    weighted = [f"weights_{index}", width, bias, scale, groups]
-    source.call(PRODUCT, "product", stage, _step(stage, source, weighted, window, shapes, stage.pool))
+    other, parts = 0, {"parameter": "", "addition": ""}
+    if len(stage.inputs) > 1:
+        other = 1 << (stage.sums.fraction - stage.sources[1].fraction)
+        parts = {"parameter": f", const {source.type_of(stage.inputs[1])} *addend"}
+        parts["addition"] = " + addend[place] * step->other"
+    weighted = [f"weights_{index}", width, bias, scale, other, groups]
+    source.call(PRODUCT, "product", stage, _step(stage, source, weighted, window, shapes, stage.pool), **parts)
 
 
 def _max_pool(stage: Stage, source: Source) -> None:
@@ -127,7 +124,7 @@ def _average_pool(stage: Stage, source: Source) -> None:
 
 def _pool(stage: Stage, source: Source, kind: str, **parts: str) -> None:
     shapes = stage.sources[0].shape, stage.signal.shape
-    step = _step(stage, source, ["NULL", 0, "NULL", 1, 1], stage.node.moving, shapes)
+    step = _step(stage, source, ["NULL", 0, "NULL", 1, 0, 1], stage.node.moving, shapes)
     source.call(POOL, kind, stage, step, **parts)
 
 

@@ -10,7 +10,7 @@ import numpy as np
 from wage_tf.export.stages import Stage, Stages
 from wage_tf.integer.arithmetic import code_dtype
 from wage_tf.integer.graph import IMAGES
-from wage_tf.integer.nodes import Activation, Add, Flatten, Relu, Reshape
+from wage_tf.integer.nodes import Activation, Add, Flatten, Product, Relu, Reshape
 from wage_tf.integer.tensors import Signal
 from wage_tf.native.arena import Buffer, plan
 
@@ -38,7 +38,8 @@ def memory(network: Stages) -> Memory:
     """Plans the arena: every output lives from its stage to its last reader.
 
     A view has the place of what it views. A stage that works element by element takes the place of an input that
-    nobody needs after it, where its own elements are no larger.
+    nobody needs after it, where its own elements are no larger; a product that of what is added to its sums, where
+    they are as large.
     """
     roots = {IMAGES: IMAGES}
     for stage in network.stages:
@@ -72,12 +73,14 @@ def _buffer(
 ) -> Buffer:
     """A new buffer for a stage's output, or that of an input that ends here."""
     itemsize = dtypes[stage.name].itemsize
-    if isinstance(stage.node, _ELEMENTWISE):
-        for name in stage.inputs:
-            root = roots[name]
-            ends = owners[root] is not None and last_use[root] == time
-            if ends and dtypes[root].itemsize >= itemsize:
-                return owners[root]
+    for i, name in enumerate(stage.inputs):
+        owner, size = owners[roots[name]], dtypes[roots[name]].itemsize
+        if isinstance(stage.node, Product):
+            fits = i == 1 and size == itemsize and owner is not owners[roots[stage.inputs[0]]]
+        else:
+            fits = isinstance(stage.node, _ELEMENTWISE) and size >= itemsize
+        if fits and owner is not None and last_use[roots[name]] == time:
+            return owner
     return Buffer(math.prod(stage.signal.shape) * itemsize)
 
 

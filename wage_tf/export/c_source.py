@@ -53,8 +53,9 @@ typedef $weight_type weight_type; /* unpacked codes of weights */
 struct step {
     const uint8_t *weights; /* packed codes [filters][window_h][window_w][channels / groups], lowest bit first */
     unsigned width;         /* bits of a weight's code */
-    const int32_t *bias;    /* added to sums * scale, a number a filter; or NULL */
-    int32_t scale, groups;
+    const int32_t *bias;    /* added to sums * scale, a number a filter, or NULL; */
+    int32_t scale, other;   /* and what another stage gave * other, where a product takes two inputs */
+    int32_t groups;
     int32_t in_h, in_w, in_c, out_h, out_w, out_c;
     int32_t window_h, window_w, stride_h, stride_w, dilation_h, dilation_w, pad_h, pad_w, pool_h, pool_w;
     int relu, shift; /* see rounded() */
@@ -143,13 +144,14 @@ static int32_t ${name}_sum(const struct step *step, const $source *in, int32_t f
     return sum;
 }
 
-static void $name(const struct step *step, const $source *in, $target *out)
+static void $name(const struct step *step, const $source *in$parameter, $target *out)
 {
     int32_t filter, y, x, i, j;
     for (filter = 0; filter < step->out_c; filter++) {
         unpack(step, filter, step->window_h * step->window_w * (step->in_c / step->groups));
         for (y = 0; y < step->out_h; y++) {
             for (x = 0; x < step->out_w; x++) {
+                const int32_t place = (y * step->out_w + x) * step->out_c + filter;
                 int32_t largest = INT32_MIN;
                 for (i = y * step->pool_h; i < (y + 1) * step->pool_h; i++) {
                     for (j = x * step->pool_w; j < (x + 1) * step->pool_w; j++) {
@@ -157,10 +159,8 @@ static void $name(const struct step *step, const $source *in, $target *out)
                         largest = sum > largest ? sum : largest;
                     }
                 }
-                if (step->bias != NULL)
-                    largest = largest * step->scale + step->bias[filter];
-                out[(y * step->out_w + x) * step->out_c + filter] =
-                    ($target)rounded(largest, step->relu, step->shift, step->limit);
+                largest = largest * step->scale + (step->bias != NULL ? step->bias[filter] : 0)$addition;
+                out[place] = ($target)rounded(largest, step->relu, step->shift, step->limit);
             }
         }
     }

@@ -19,7 +19,7 @@ they are made, those that meet in an Add, are float32, which holds integers to 2
 | float32 scores          | MUL by 2^f, CAST to int32                                                              |
 
 XNNPACK, the interpreter's default on CPUs, rounds half to even as the training does. LiteRT's own reference kernels
-round ties away from zero; with them (`OpResolverType.BUILTIN_REF`) codes can differ by one.
+round ties away from zero; with them (`OpResolverType.BUILTIN_REF`) scores differ.
 """
 
 from __future__ import annotations

@@ -68,7 +68,7 @@ class Stage:
         rounding: What follows the node's sums.
         sums: What is known of the sums, before they are rounded.
         signal: What is known of the output. Bounds are those of the actual weights.
-        pool: Size of the windows, side by side, of whose sums only the largest is kept; see `pooled`.
+        pool: Size of the windows, side by side, of whose sums only the largest is kept; see `fused`.
     """
 
     node: Node
@@ -150,26 +150,40 @@ def stages(graph: Graph) -> Stages:
     return network
 
 
-def pooled(network: Stages) -> Stages:
-    """The stages with every max pooling of windows side by side done by the product before it, on its sums.
+def fused(network: Stages) -> Stages:
+    """The stages with what a product's sums can go through one by one done where they are made.
 
-    No sum is made twice, and rounding keeps the order.
+    That is a max pooling of windows side by side, since no sum is made twice and rounding keeps the order; and an Add
+    of two, of which the product is one: its stage then has two inputs, the second of which is added to its sums.
     """
     readers = collections.Counter(name for stage in network.stages for name in stage.inputs)
-    found: list[Stage] = []
-    places: dict[str, int] = {}
+    found: dict[str, Stage] = {}
     for stage in network.stages:
-        node, place = stage.node, places.get(stage.inputs[0])
-        if isinstance(node, MaxPool2D) and place is not None and readers[stage.inputs[0]] == 1:
-            (x,) = stage.sources
-            if node.window == node.strides and node.moving.pads(x.shape) == ((0, 0), (0, 0)):
-                kept = {"name": stage.name, "signal": stage.signal, "pool": node.window}
-                found[place] = dataclasses.replace(found[place], **kept)
-                continue
-        if isinstance(node, Product):
-            places[stage.name] = len(found)
-        found.append(stage)
-    return Stages(network.input_shape, tuple(found))
+        products = [name for name in stage.inputs if readers[name] == 1 and _takes_more(found.get(name))]
+        new = stage
+        if products and isinstance(stage.node, MaxPool2D) and _is_side_by_side(stage):
+            kept = {"name": stage.name, "signal": stage.signal, "pool": stage.node.window}
+            new = dataclasses.replace(found.pop(products[0]), **kept)
+        elif products and isinstance(stage.node, Add) and len(stage.inputs) == 2:
+            product = found.get(products[-1])
+            if product.rounding == Rounding():
+                del found[product.name]
+                other = 1 - stage.inputs.index(product.name)
+                ends = (*product.inputs, stage.inputs[other]), (*product.sources, stage.sources[other])
+                new = dataclasses.replace(stage, node=product.node, inputs=ends[0], sources=ends[1])
+        found[new.name] = new
+    return Stages(network.input_shape, tuple(found.values()))
+
+
+def _takes_more(stage: Stage | None) -> bool:
+    """Whether a stage is a product with which nothing is fused yet."""
+    is_product = stage is not None and isinstance(stage.node, Product)
+    return is_product and stage.pool == (1, 1) and len(stage.inputs) == 1
+
+
+def _is_side_by_side(stage: Stage) -> bool:
+    node = stage.node
+    return node.window == node.strides and node.moving.pads(stage.sources[0].shape) == ((0, 0), (0, 0))
 
 
 def _without(nodes: list[Node], kinds: tuple[type[Node], ...]) -> list[Node]:
