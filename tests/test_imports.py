@@ -5,6 +5,8 @@ import os
 import subprocess
 import sys
 
+import pytest
+
 HEAVY = ("PIL", "grpc", "keras_tuner", "matplotlib", "sklearn", "tensorboard", "tensorflow_datasets")
 LISTED = """
 import json, os, sys
@@ -25,6 +27,7 @@ def python(code, **environment):
     return subprocess.run(command, capture_output=True, text=True, timeout=120, check=False, env=environment)
 
 
+@pytest.mark.slow
 def test_nothing_but_tensorflow_keras_and_numpy_is_imported():
     done = python(LISTED)
     assert done.returncode == 0, done.stderr
@@ -44,6 +47,7 @@ def test_what_only_some_need_can_be_absent():
     assert done.returncode == 0, done.stderr
 
 
+@pytest.mark.slow
 def test_another_backend_is_refused_at_import():
     done = python("import wage_tf", KERAS_BACKEND="numpy")
     assert done.returncode == 1

@@ -14,6 +14,7 @@ def measured(tmp_path_factory):
     return distributions.of_run(path)
 
 
+@pytest.mark.slow
 def test_every_operand_of_every_layer_is_there(measured):
     found = measured["histograms"]
     for layer in ("fc1", "fc2", "fc3"):
