@@ -95,6 +95,16 @@ def test_a_product_adds_to_its_sums_what_another_stage_gave():
     assert [stage.name for stage in three] == ["pixels", "conv", "other", "sum"]
 
 
+def test_a_sum_takes_the_place_of_its_shortcut_only_where_nothing_else_is_read_there():
+    """32 codes each: the shortcut and the branch live at once, and the sum is as large as the shortcut or is not."""
+    total = nodes.Add("sum", ("branch", "pixels"))
+    branch = [rounding("inner", "conv"), conv("branch", "inner"), total]
+    assert memory(fused(stages(graph(*branch, rounding("codes", "sum"), conv("end", "codes"))))).size == 2 * 32
+    assert memory(fused(stages(graph(*branch, conv("end", "sum"))))).size == 2 * 32 + 2 * 32
+    own = [nodes.Add("sum", ("conv", "pixels")), rounding("codes", "sum"), conv("end", "codes")]
+    assert memory(fused(stages(graph(*own)))).size == 2 * 32
+
+
 @dataclasses.dataclass(frozen=True, eq=False)
 class Odd(nodes.Node):
     """A kind that no exporter knows."""
