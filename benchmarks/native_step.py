@@ -27,6 +27,7 @@ from benchmarks.train_step import batch_of, numbers
 from wage_tf import integer, native
 from wage_tf.losses import SumSquaredError
 from wage_tf.native.network import Network
+from wage_tf.native.passes import passes
 from wage_tf.optimizers import IntegerSGD
 
 _SHAPES = {"lenet5": (28, 28, 1), "vgg7": (32, 32, 3), "resnet20": (32, 32, 3)}
@@ -104,9 +105,9 @@ def layer_lines(model: str, width: float, batch: int) -> list[str]:
     network.train_step(images, labels, 3, 0, 0)
     peak = peak_operations(network.isa)
     lines = [f"{model} x{width:g} batch {batch}, one thread, peak {peak / 1e9:.0f} GOPS"]
-    for name, passes, operations in network.passes(batch):
+    for name, calls, operations in passes(network, batch):
         cells = []
-        for label, call in passes.items():
+        for label, call in calls.items():
             seconds = cpu_seconds(call)
             share = f" ({operations / seconds / peak:.0%})" if label in ("forward", "error", "gradient") else ""
             cells.append(f"{label} {1e3 * seconds:.2f}{share}")

@@ -234,19 +234,8 @@ def parser() -> argparse.ArgumentParser:
     result = OneLineParser(prog="experiments.pjrt", description=__doc__.splitlines()[0])
     commands = result.add_subparsers(required=True, metavar="pack|load")
     packing = commands.add_parser("pack", help="write a training's programs and data", prog=f"{result.prog} pack")
+    packing.set_defaults(**vars(train.parser().parse_args([])))
     packing.set_defaults(command=pack, checkpoint_steps=0, histogram_freq=0)
-    decisions = (
-        "run_dir",
-        "resume",
-        "bits_from",
-        "pattern",
-        "factor",
-        "clip_bits",
-        "clip_outputs",
-        "gamma",
-        "random_width",
-    )
-    packing.set_defaults(**dict.fromkeys(decisions))
     packing.add_argument("--out", required=True, metavar="DIR", help="where the pack goes: a new or empty directory")
     packing.add_argument("--data", metavar="PACK", help="leave out the images: they are those of this other pack")
     packing.add_argument("--dataset", default="digits", metavar="NAME|PATH", help="as in train.py")

@@ -1,3 +1,4 @@
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -275,6 +276,17 @@ def test_the_autoencoder_is_no_classifier(call):
     with pytest.raises(UserError, match=r"autoencoder has no classes: build it with models\.autoencoder") as caught:
         call("autoencoder")
     assert "\n" not in str(caught.value)
+
+
+@pytest.mark.slow
+def test_the_examples_of_the_guide_run():
+    examples = re.findall(r"```python\n(.*?)```", (ROOT / "docs" / "networks.md").read_text(), re.DOTALL)
+    assert len(examples) == 3
+    names = {}
+    exec("\n".join(examples), names)
+    assert names["comparison"].equal
+    assert {names["model"].get_layer(f"fc{place}").bits.w for place in range(1, 11)} == {8}
+    assert names["scores"].shape == (64,)
 
 
 @pytest.mark.slow

@@ -20,7 +20,7 @@ ROOT = Path(__file__).resolve().parents[2]
 @pytest.fixture(scope="module")
 def found(tfds_data_dir, tmp_path_factory):
     """What mirrored_cases.py prints: logical devices have to be made before TensorFlow starts."""
-    command = [sys.executable, str(Path(__file__).parents[1] / "support" / "mirrored_cases.py")]
+    command = [sys.executable, str(ROOT / "tests" / "support" / "mirrored_cases.py")]
     environment = {**os.environ, "PYTHONPATH": str(ROOT), "TFDS_DATA_DIR": tfds_data_dir}
     process = subprocess.run(
         command,

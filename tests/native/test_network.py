@@ -7,7 +7,7 @@ from hypothesis import HealthCheck, Phase, given, settings
 from hypothesis import strategies as st
 
 import models
-from integer.test_random_graphs import Network as RandomNetwork
+from support.drawn_networks import network as drawn_network
 from support.images import random_images
 from wage_tf import integer, native
 from wage_tf.errors import UserError
@@ -127,7 +127,7 @@ def test_buffers_that_share_their_place_change_nothing():
 )
 def test_random_networks(data, seed):
     keras.utils.set_random_seed(seed)
-    graph = integer.freeze(RandomNetwork(data).model())
+    graph = integer.freeze(drawn_network(data))
     threads = data.draw(st.integers(1, 3))
     isa = data.draw(st.sampled_from(list(native.instruction_sets())))
     assert_steps_equal(graph, 4, 2, threads=threads, isa=isa)

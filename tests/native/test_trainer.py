@@ -191,7 +191,7 @@ def test_infer_is_the_same_by_both_backends():
     assert np.array_equal(scores, integer.infer(graph, images))
     assert scores.dtype == np.int64
     assert integer.infer(graph, images[:0], backend="native").shape == (0, 10)
-    with pytest.raises(UserError, match="backend: 'numpy' or 'native'; received 'cuda'"):
+    with pytest.raises(UserError, match="backend: one of numpy, native; received 'cuda'"):
         integer.infer(graph, images, backend="cuda")
 
 

@@ -16,13 +16,14 @@ from unittest import mock
 import numpy as np
 import tensorflow as tf
 
-import models
 import train
-from wage_tf import datasets, quantizers, recipes, training
-from wage_tf.callbacks import RunRecorder
+from wage_tf import datasets, quantizers, recipes, replicas
+from wage_tf.bits import NetworkBits
 from wage_tf.distribution import devices as devices_module
-from wage_tf.distribution import replicas
 from wage_tf.distribution.devices import Devices
+from wage_tf.runs import training
+from wage_tf.runs.config import Data, resolve
+from wage_tf.runs.recorder import RunRecorder
 
 NAN, INF = float("nan"), float("inf")
 MNIST = functools.cache(lambda limit: datasets.load("mnist", limit=limit))
@@ -33,13 +34,13 @@ def on_cpus(count):
     return Devices(tf.distribute.MirroredStrategy([f"CPU:{i}" for i in range(count)]))
 
 
-def run(devices, model="lenet5", limit=613, bits="2-8-8-8", epochs=3, schedule="8@0", tested=False):
+def run(devices, model="lenet5", limit=613, bits="2-8-8-8", epochs=3, eta=8.0, tested=False):
     """Trains in batches of 96 images of MNIST, by default six and one of 37; returns the weights and the recorder."""
     dataset = MNIST(limit) if tested else dataclasses.replace(MNIST(limit), test=None)
-    settings = {"dataset": "mnist", "model": model, "width": 0.1, "bits": bits, "batch_size": 96, "epochs": epochs}
-    settings |= {"schedule": schedule, "seed": 3, "checkpoint_steps": 0, "histogram_freq": 0}
-    config = training.configure(dataset, recipes.get("mnist", dataset.input_shape), settings)
-    prepared = training.prepare(config, dataset, models.build, devices)
+    settings = {"dataset": "mnist", "model": model, "width": 0.1, "bits": NetworkBits.parse(bits), "batch_size": 96}
+    settings |= {"epochs": max(epochs, 1), "schedule": ((0, eta),), "seed": 3, "histogram_freq": 0}
+    config = resolve(Data.of(dataset), recipes.get("mnist", dataset.input_shape), **settings)
+    prepared = training.prepare(config, dataset, devices)
     recorder = RunRecorder(None, dataset.steps_per_epoch(96))
     if epochs:
         training.fit(prepared, config, dataset, recorder, verbose=0)
@@ -65,7 +66,7 @@ def trainings():
     short = {"model": "mlp", "limit": 192, "epochs": 1}
     with mock.patch.object(replicas, "maximum", lambda magnitude: magnitude):
         found["own maxima"] = differences(run(None, **short), run(on_cpus(2), **short))
-    floats = {"model": "mlp", "limit": 192, "bits": "2-8-f-f", "schedule": "0.0078125@0"}
+    floats = {"model": "mlp", "limit": 192, "bits": "2-8-f-f", "eta": 2.0**-7}
     start, one, three = (
         run(None, **floats, epochs=0),
         run(None, **floats, epochs=2),

@@ -27,6 +27,6 @@ ffibuilder.set_source(
     sources=[str(path.relative_to(_ROOT)) for path in sorted(_SOURCE.glob("*.c"))],
     depends=[str(path.relative_to(_ROOT)) for path in sorted(_SOURCE.glob("*.[hi]*"))],
     include_dirs=[str(_SOURCE.relative_to(_ROOT))],
-    extra_compile_args=["-O3"],
+    extra_compile_args=["-O3", "-g0"],
     optional=True,
 )

@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import dataclasses
 import os
-from collections.abc import Callable, Iterator
-from functools import partial
 
 import numpy as np
 
@@ -14,7 +12,7 @@ from wage_tf.errors import UserError
 from wage_tf.integer.arithmetic import LARGEST_LOG2_ETA, code_dtype, fraction_bits, largest_code
 from wage_tf.integer.graph import Graph, float_operands
 from wage_tf.integer.nodes import Bias, Kernel
-from wage_tf.native import bounds, planning
+from wage_tf.native import arguments, bounds, planning
 from wage_tf.native.arena import ALIGNMENT, Buffer
 from wage_tf.native.lowering import lower
 from wage_tf.native.program import Node, Program, Tensor
@@ -39,6 +37,9 @@ class Network:
         program: What runs.
         arena_bytes: Memory of activations, errors and gradients.
         isa: The instruction set.
+        ffi: The extension's `ffi`.
+        rows: The nodes in C, `wage_node`.
+        state: `wage_state`.
 
     Raises:
         UserError: If the native engine is not built, the graph has a node that it has not, its training is not integer
@@ -55,10 +56,10 @@ class Network:
         keep: bool = False,
     ):
         extension = native.runtime()
-        self._ffi, self._lib = extension.ffi, extension.lib
+        self.ffi, self._lib = extension.ffi, extension.lib
         self.isa = native.instruction_set(isa)
-        self.batch = _checked("batch", batch, _LARGEST_BATCH)
-        self.threads = _checked("threads", threads or len(os.sched_getaffinity(0)), 256)
+        self.batch = arguments.count("batch", batch, _LARGEST_BATCH)
+        self.threads = arguments.count("threads", threads or len(os.sched_getaffinity(0)), 256)
         self.training = training
         if training and (floats := float_operands(graph)):
             raise UserError(f"integer training: not all operands are integers: {'; '.join(floats)}")
@@ -68,10 +69,10 @@ class Network:
             bounds.require_trainable(self.program)
         self._kept: list[object] = []
         self._build(keep)
-        self._pool = self._ffi.gc(self._lib.wage_pool_open(self.threads), self._lib.wage_pool_close)
-        if self._pool == self._ffi.NULL:
+        self._pool = self.ffi.gc(self._lib.wage_pool_open(self.threads), self._lib.wage_pool_close)
+        if self._pool == self.ffi.NULL:
             raise UserError(f"native engine: this machine gives no {self.threads} threads")
-        self._lib.wage_pool_pack(self._pool, self._net, self._state, training)
+        self._lib.wage_pool_pack(self._pool, self._net, self.state, training)
 
     def infer(self, images: np.ndarray) -> np.ndarray:
         """Scores' codes, int64 [images, ...], of at most `batch` images, uint8 [images, *graph.input_shape].
@@ -79,9 +80,9 @@ class Network:
         Raises:
             UserError: If the images are not that.
         """
-        images = self._checked_images(images)
-        pointer = self._ffi.from_buffer("uint8_t[]", images)
-        self._lib.wage_pool_infer(self._pool, self._net, self._state, pointer, len(images))
+        images = arguments.images(images, self._graph.input_shape, self.batch)
+        pointer = self.ffi.from_buffer("uint8_t[]", images)
+        self._lib.wage_pool_infer(self._pool, self._net, self.state, pointer, len(images))
         return self.scores(len(images))
 
     def train_step(
@@ -103,19 +104,19 @@ class Network:
         Raises:
             UserError: If an argument is wrong, before anything is changed.
         """
-        images = self._checked_images(images)
-        labels = self._checked_labels(labels, len(images))
+        images = arguments.images(images, self._graph.input_shape, self.batch)
+        labels = arguments.labels(labels, len(images), self.program.scores.size)
         if not -62 <= log2_eta <= LARGEST_LOG2_ETA:
             raise UserError(f"learning rate: 2^-62 to 2^{LARGEST_LOG2_ETA}; received 2^{log2_eta}")
-        state = self._state
+        state = self.state
         state.log2_eta, state.random_width = log2_eta, random_width
         state.seed, state.step = seed % 2**32, step % 2**32
         status = self._lib.wage_pool_train_step(
             self._pool,
             self._net,
             state,
-            self._ffi.from_buffer("uint8_t[]", images),
-            self._ffi.from_buffer("int32_t[]", labels),
+            self.ffi.from_buffer("uint8_t[]", images),
+            self.ffi.from_buffer("int32_t[]", labels),
             len(images),
         )
         if status != self._lib.WAGE_OK:
@@ -139,7 +140,7 @@ class Network:
                 codes[...] = parameter.codes.reshape(-1)
             if stored is not None:
                 stored[...] = (parameter.codes if codes is None else parameter.accumulators).reshape(-1)
-        self._lib.wage_pool_pack(self._pool, self._net, self._state, self.training)
+        self._lib.wage_pool_pack(self._pool, self._net, self.state, self.training)
 
     def values(self, tensor: Tensor, count: int) -> np.ndarray:
         """A tensor's codes or sums without its border, [count, height, width, channels], a view."""
@@ -160,49 +161,6 @@ class Network:
         wide = node.kind == "ADD" or node.layer["wide_gradient"]
         return self._view(node.gradient, np.dtype(np.int64 if wide else np.int32), node.parameter[1].codes.shape)
 
-    def passes(self, count: int) -> Iterator[tuple[str, dict[str, Callable[[], object]], int]]:
-        """The kernels' calls of every linear layer, on one thread, for whoever wants to time them.
-
-        Args:
-            count: Images; the network was made with `keep`.
-
-        Yields:
-            The layer's name, its passes by name, and the operations of one, two a product.
-        """
-        team = self._ffi.new("wage_team *", {"count": 1})
-        for row, node in zip(self._nodes, self.program.nodes, strict=True):
-            if node.kind != "LINEAR":
-                continue
-            layer, table = _address(self._ffi, row, "layer"), row.kernels
-            weights = self._state.weights[row.weights]
-            packed = weights.packed if table.packed_size(layer) else weights.codes
-            x, y = self._image(node.inputs[0]), self._image(node.outputs[0])
-            place = self._place
-            gate, before = (self._ffi.cast("uint8_t *", place(t.gate)) for t in (node.outputs[0], node.inputs[0]))
-            work = self._ffi.NULL if row.workspace == _NONE else self._pointer(self._arena[row.workspace :])
-            calls = {"forward": partial(table.forward, layer, packed, x, y, gate, count, work, team)}
-            if node.gradient is not None:
-                e, error = self._image(node.errors), place(node.outputs[0].error)
-                rounding = self._ffi.new("wage_rounding *", {"shift": 3, "limit": largest_code(8)})
-                calls["round"] = partial(table.round_errors, layer, rounding, error, gate, e, count, team)
-                if node.inputs[0].error is not None:
-                    into = place(node.inputs[0].error)
-                    calls["error"] = partial(table.error, layer, packed, e, into, before, count, work, team)
-                calls["gradient"] = partial(table.gradient, layer, x, e, place(node.gradient), count, work, team)
-            if table.packed_size(layer):
-                calls["pack"] = partial(table.pack, layer, weights.codes, weights.packed, self.training, team)
-            height, width = node.layer["out_h"], node.layer["out_w"]
-            yield node.names[0], calls, 2 * count * height * width * node.parameter[1].codes.size
-
-    def _place(self, buffer: Buffer | None) -> object:
-        return self._ffi.NULL if buffer is None or buffer.offset < 0 else self._pointer(self._arena[buffer.offset :])
-
-    def _image(self, tensor: Tensor) -> object:
-        row = tensor.columns * tensor.shape[2]
-        begin = 0 if tensor.sums else tensor.border.top * row + tensor.border.left * tensor.shape[2]
-        data = self._pointer(self._arena[tensor.data.offset + begin * self._code_dtype.itemsize :])
-        return self._ffi.new("wage_image *", {"data": data, "row": row, "image": tensor.rows * row})
-
     @property
     def parameter_bytes(self) -> int:
         """Memory of codes, stored and packed weights."""
@@ -212,10 +170,10 @@ class Network:
     # C structures
 
     def _build(self, keep: bool) -> None:
-        ffi, program = self._ffi, self.program
+        ffi, program = self.ffi, self.program
         self._code_dtype = np.dtype(np.int16 if program.wide else np.int8)
         self._sum_dtype = np.dtype(np.int64 if program.wide else np.int32)
-        nodes = self._nodes = ffi.new("wage_node[]", len(program.nodes))
+        nodes = self.rows = ffi.new("wage_node[]", len(program.nodes))
         tables = native.instruction_sets()
         workspace = Buffer()
         for row, node in zip(nodes, program.nodes, strict=True):
@@ -241,11 +199,11 @@ class Network:
             if node.parameter:
                 self._set_weights(rules[row.weights], weights[row.weights], row, node)
         slots = (len(places) + len(parameters)) * self.threads
-        self._state = ffi.new("wage_state *")
-        self._state.arena = self._pointer(self._arena)
-        self._state.weights = weights
-        self._state.largest = self._keep(ffi.new("int64_t[]", slots))
-        self._state.fractions = self._keep(ffi.new("int32_t[]", slots))
+        self.state = ffi.new("wage_state *")
+        self.state.arena = self._pointer(self._arena)
+        self.state.weights = weights
+        self.state.largest = self._keep(ffi.new("int64_t[]", slots))
+        self.state.fractions = self._keep(ffi.new("int32_t[]", slots))
         self._net = ffi.new("wage_net *")
         self._net.node_count, self._net.tensor_count = len(program.nodes), len(places)
         self._net.weights_count = len(parameters)
@@ -259,11 +217,11 @@ class Network:
         for field, value in node.layer.items():
             setattr(row.layer, field, value)
         portable = self._lib.wage_portable_wide if self.program.wide else self._lib.wage_portable
-        row.kernels = self._ffi.addressof(portable)
+        row.kernels = self.ffi.addressof(portable)
         if not self.program.wide and self.isa != "portable":
             table = tables[self.isa]
             row.layer.e_zero = table.e_zero
-            if table.takes(_address(self._ffi, row, "layer")):
+            if table.takes(_address(self.ffi, row, "layer")):
                 row.kernels = table
             else:
                 row.layer.e_zero = 0
@@ -283,7 +241,7 @@ class Network:
                 setattr(row.layer, field, value)
         row.bias_shift, row.error_limit, row.error_fraction = node.bias_shift, node.error_limit, node.error_fraction
         if node.table is not None:
-            row.table = self._keep(self._ffi.new("int16_t[]", node.table.tolist()))
+            row.table = self._keep(self.ffi.new("int16_t[]", node.table.tolist()))
         if node.errors is not None:
             self._set_tensor(row.errors, node.errors)
         row.gradient = node.gradient.offset if node.gradient else _NONE
@@ -309,7 +267,7 @@ class Network:
         if isinstance(parameter, Kernel):
             codes = self._array(parameter.codes, self._code_dtype)
             weights.codes = self._pointer(codes)
-            packed = self._memory(row.kernels.packed_size(_address(self._ffi, row, "layer")))
+            packed = self._memory(row.kernels.packed_size(_address(self.ffi, row, "layer")))
             weights.packed = self._pointer(packed)
             self._packed_bytes += packed.nbytes
             rule.code_shift = parameter.fraction - fraction_bits(parameter.width)
@@ -332,6 +290,10 @@ class Network:
         return dataclasses.replace(parameter, codes=codes.reshape(shape).astype(parameter.codes.dtype), **changes)
 
     # Memory
+
+    def arena_pointer(self, offset: int) -> object:
+        """A C pointer into the arena."""
+        return self._pointer(self._arena[offset:])
 
     def _affordable(self, size: int) -> int:
         """The size, where the machine has that much memory at all."""
@@ -359,40 +321,11 @@ class Network:
         return self._arena[buffer.offset : buffer.offset + size].view(dtype).reshape(shape)
 
     def _pointer(self, array: np.ndarray) -> object:
-        return self._ffi.cast("void *", array.ctypes.data)
+        return self.ffi.cast("void *", array.ctypes.data)
 
     def _keep(self, kept: object) -> object:
         self._kept.append(kept)
         return kept
-
-    # Arguments
-
-    def _checked_images(self, images: np.ndarray) -> np.ndarray:
-        shape = self._graph.input_shape
-        if not isinstance(images, np.ndarray) or images.dtype != np.uint8 or images.shape[1:] != shape:
-            kind = (
-                f"{images.dtype} of shape {images.shape}" if isinstance(images, np.ndarray) else type(images).__name__
-            )
-            raise UserError(f"images: uint8 of shape [batch, {', '.join(map(str, shape))}]; received {kind}")
-        if not 1 <= len(images) <= self.batch:
-            raise UserError(f"images: 1 to {self.batch} at once; received {len(images)}")
-        if not images.flags.c_contiguous:
-            raise UserError(
-                "images: one contiguous block, in C order; received a strided view (numpy.ascontiguousarray)"
-            )
-        return images
-
-    def _checked_labels(self, labels: np.ndarray, count: int) -> np.ndarray:
-        classes = self.program.scores.size
-        if not isinstance(labels, np.ndarray) or labels.dtype.kind not in "iu" or labels.shape != (count,):
-            kind = (
-                f"{labels.dtype} of shape {labels.shape}" if isinstance(labels, np.ndarray) else type(labels).__name__
-            )
-            raise UserError(f"labels: class numbers, integers [{count}]; received {kind}")
-        wrong = labels[(labels < 0) | (labels >= classes)]
-        if wrong.size:
-            raise UserError(f"labels: class numbers 0 to {classes - 1}; received {wrong[0]}")
-        return np.ascontiguousarray(labels, np.int32)
 
 
 def infer(graph: Graph, images: np.ndarray, batch: int) -> np.ndarray:
@@ -425,9 +358,3 @@ def proven_program(graph: Graph, batch: int, training: bool) -> Program:
 
 def _address(ffi: object, row: object, field: str) -> object:
     return ffi.addressof(row, field)
-
-
-def _checked(name: str, value: int, largest: int) -> int:
-    if isinstance(value, bool) or not isinstance(value, (int, np.integer)) or not 1 <= value <= largest:
-        raise UserError(f"{name}: an integer from 1 to {largest}; received {value!r}")
-    return int(value)

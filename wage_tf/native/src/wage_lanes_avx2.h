@@ -35,6 +35,10 @@ WAGE_INLINE wage_lanes wage_where_greater(wage_lanes a, wage_lanes b, wage_lanes
     return (wage_lanes){_mm256_blendv_epi8(no.low, yes.low, _mm256_cmpgt_epi32(a.low, b.low)),
                         _mm256_blendv_epi8(no.high, yes.high, _mm256_cmpgt_epi32(a.high, b.high))};
 }
+WAGE_INLINE wage_lanes wage_where_equal(wage_lanes a, wage_lanes b, wage_lanes yes, wage_lanes no) {
+    return (wage_lanes){_mm256_blendv_epi8(no.low, yes.low, _mm256_cmpeq_epi32(a.low, b.low)),
+                        _mm256_blendv_epi8(no.high, yes.high, _mm256_cmpeq_epi32(a.high, b.high))};
+}
 WAGE_INLINE wage_lanes wage_get_bytes(const uint8_t *at) {
     const __m128i bytes = _mm_loadu_si128((const __m128i *)(const void *)at);
     return (wage_lanes){_mm256_cvtepu8_epi32(bytes), _mm256_cvtepu8_epi32(_mm_srli_si128(bytes, 8))};

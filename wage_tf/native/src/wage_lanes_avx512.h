@@ -17,6 +17,9 @@ WAGE_INLINE wage_lanes wage_right(wage_lanes x, int32_t shift) { return _mm512_s
 WAGE_INLINE wage_lanes wage_where_greater(wage_lanes a, wage_lanes b, wage_lanes yes, wage_lanes no) {
     return _mm512_mask_mov_epi32(no, _mm512_cmpgt_epi32_mask(a, b), yes);
 }
+WAGE_INLINE wage_lanes wage_where_equal(wage_lanes a, wage_lanes b, wage_lanes yes, wage_lanes no) {
+    return _mm512_mask_mov_epi32(no, _mm512_cmpeq_epi32_mask(a, b), yes);
+}
 WAGE_INLINE wage_lanes wage_get_bytes(const uint8_t *at) {
     return _mm512_cvtepu8_epi32(_mm_loadu_si128((const __m128i *)(const void *)at));
 }

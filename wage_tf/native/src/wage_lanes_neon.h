@@ -34,6 +34,11 @@ WAGE_INLINE wage_lanes wage_where_greater(wage_lanes a, wage_lanes b, wage_lanes
     for (int i = 0; i < 4; i++) x.val[i] = vbslq_s32(vcgtq_s32(a.val[i], b.val[i]), yes.val[i], no.val[i]);
     return x;
 }
+WAGE_INLINE wage_lanes wage_where_equal(wage_lanes a, wage_lanes b, wage_lanes yes, wage_lanes no) {
+    wage_lanes x;
+    for (int i = 0; i < 4; i++) x.val[i] = vbslq_s32(vceqq_s32(a.val[i], b.val[i]), yes.val[i], no.val[i]);
+    return x;
+}
 WAGE_INLINE wage_lanes wage_get_bytes(const uint8_t *at) {
     const uint8x16_t bytes = vld1q_u8(at);
     const uint16x8_t low = vmovl_u8(vget_low_u8(bytes)), high = vmovl_u8(vget_high_u8(bytes));

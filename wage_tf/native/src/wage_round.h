@@ -1,69 +1,84 @@
 /*
- * What passes over tensors once: Q_E with ReLU's mask and the pool's spread, and the update. Plain loops that the compiler
- * vectorizes for the instruction set of the file that includes them.
+ * What passes over tensors once: Q_E with ReLU's mask and the pool's spread, and the update, a plain loop that the compiler
+ * vectorizes for the instruction set of the file that includes it.
  */
 #ifndef WAGE_ROUND_H
 #define WAGE_ROUND_H
 
 #include "wage_linear.h"
 
-enum {
-    ROUND_PIECE = 1024,
-    WAGE_PLACES = (uint8_t)(0xFF << WAGE_GATE_PLACE),
-    UPDATE_LARGEST = 1 << 28 /* bounds of the update's clip and steps below which its sums fit in int32 */
-};
+enum { UPDATE_LARGEST = 1 << 28 /* a clip of W up to which its sums with a step fit in int32 */ };
 
-/* clip(round_half_even(x / 2^shift), +-limit) + 128, or 128 where the gate is shut. Magnitudes are rounded, which do not
- * overflow in 32 bits. */
-WAGE_INLINE void wage_round_row(const wage_rounding *rounding, const int32_t *sums, const uint8_t *gate, int64_t size,
-                                uint8_t *errors) {
-    const int32_t shift = rounding->shift > 0 ? rounding->shift : 0, left = rounding->shift < 0 ? -rounding->shift : 0;
-    const uint32_t half = shift ? (UINT32_C(1) << (shift - 1)) - 1 : 0, tie = shift ? 1 : 0;
-    const uint32_t limit = (uint32_t)rounding->limit;
-    for (int64_t i = 0; i < size; i++) {
-        const uint32_t sign = (uint32_t)(sums[i] >> 31), magnitude = (((uint32_t)sums[i] ^ sign) - sign) << left;
-        uint32_t code = (magnitude + half + (magnitude >> shift & tie)) >> shift;
-        code = code > limit ? limit : code;
-        code = (code ^ sign) - sign;
-        if (gate) code = gate[i] & WAGE_GATE_OPEN ? code : 0;
-        errors[i] = (uint8_t)(code + WAGE_ZERO);
+/* clip(round_half_even(x / 2^shift), +-limit): its constants, in lanes. Beyond the bound every sum has the code of the bound,
+ * which leaves room for the rounding. */
+typedef struct wage_rounder {
+    wage_lanes bound, lowest, half, tie, limit, least;
+    int32_t right, left;
+} wage_rounder;
+
+static wage_rounder wage_rounder_of(const wage_rounding *rounding) {
+    const int32_t right = rounding->shift > 0 ? rounding->shift : 0, half = right ? (1 << (right - 1)) - 1 : 0;
+    const int64_t beyond = (int64_t)(rounding->limit + 1) << right, most = INT32_MAX - half - 1;
+    const int32_t bound = (int32_t)(beyond < most ? beyond : most);
+    const wage_rounder rounder = {
+        .bound = wage_all(bound),
+        .lowest = wage_all(-bound),
+        .half = wage_all(half),
+        .tie = wage_all(right ? 1 : 0),
+        .limit = wage_all(rounding->limit),
+        .least = wage_all(-rounding->limit),
+        .right = right,
+        .left = rounding->shift < 0 ? -rounding->shift : 0,
+    };
+    return rounder;
+}
+
+/* Sixteen codes, 0 where the gate is shut. */
+WAGE_INLINE wage_lanes wage_round_sums(const wage_rounder *to, const int32_t *sums, wage_lanes gate) {
+    wage_lanes x = wage_get(sums);
+    for (int32_t i = 0; i < to->left; i++) x = wage_plus(x, x);
+    x = wage_max(wage_min(x, to->bound), to->lowest);
+    x = wage_right(wage_plus(x, wage_plus(to->half, wage_and(wage_right(x, to->right), to->tie))), to->right);
+    x = wage_max(wage_min(x, to->limit), to->least);
+    return wage_where_greater(wage_and(gate, wage_all(WAGE_GATE_OPEN)), wage_all(0), x, wage_all(0));
+}
+
+/* The first `count` of sixteen errors. */
+WAGE_INLINE void wage_put_errors(uint8_t *errors, wage_lanes codes, int64_t count) {
+    codes = wage_plus(codes, wage_all(WAGE_ZERO));
+    if (count >= TILE_VECTOR) {
+        wage_put_bytes(errors, codes);
+    } else {
+        uint8_t some[TILE_VECTOR];
+        wage_put_bytes(some, codes);
+        memcpy(errors, some, (size_t)count);
     }
 }
 
-/* The codes whose maximum was at this place of the pool's window, WAGE_ZERO for the others. */
-WAGE_INLINE void wage_spread_row(const uint8_t *restrict codes, const uint8_t *restrict gate, uint8_t place, int32_t size,
-                                 uint8_t *restrict to) {
-    int32_t c = 0;
-    for (; c + 16 <= size; c += 16) {
-        for (int32_t i = c; i < c + 16; i++) {
-            const uint8_t same = (uint8_t)-((gate[i] & WAGE_PLACES) == place);
-            to[i] = (uint8_t)(((codes[i] ^ WAGE_ZERO) & same) ^ WAGE_ZERO);
-        }
+static void wage_round_row(const wage_rounder *rounder, const int32_t *sums, const uint8_t *gate, int64_t size,
+                           uint8_t *errors) {
+    for (int64_t i = 0; i < size; i += TILE_VECTOR) {
+        const wage_lanes gates = gate ? wage_get_bytes(gate + i) : wage_all(WAGE_GATE_OPEN);
+        wage_put_errors(errors + i, wage_round_sums(rounder, sums + i, gates), size - i);
     }
-    for (; c < size; c++) to[c] = (gate[c] & WAGE_PLACES) == place ? codes[c] : WAGE_ZERO;
 }
 
-/* One row of a pooled image, rounded in pieces: every place of a window gets the codes of the channels whose maximum it was. */
-static void wage_spread(const wage_layer *layer, const wage_rounding *rounding, const int32_t *sums, const uint8_t *gate,
-                        int64_t size, uint8_t *errors, ptrdiff_t row) {
-    uint8_t codes[ROUND_PIECE];
-    for (int64_t first = 0, end; first < size; first = end) {
-        end = first + ROUND_PIECE < size ? first + ROUND_PIECE : size;
-        wage_round_row(rounding, sums + first, gate + first, end - first, codes);
-        for (int64_t at = first, step; at < end; at += step) {
-            const int64_t x = at / layer->filters, c = at % layer->filters;
-            step = layer->filters - c < end - at ? layer->filters - c : end - at;
-            for (int32_t place = 0; place < layer->pool_h * layer->pool_w; place++) {
-                uint8_t *to = errors + place / layer->pool_w * row +
-                              (x * layer->pool_w + place % layer->pool_w) * layer->filters + c;
-                wage_spread_row(codes + (at - first), gate + at, (uint8_t)(place << WAGE_GATE_PLACE), (int32_t)step, to);
-            }
-        }
+/* One pooled position: each channel's error goes to the place of its window that the gate names. */
+static void wage_spread(const wage_layer *layer, const wage_rounder *rounder, const int32_t *sums, const uint8_t *gate,
+                        uint8_t *errors, ptrdiff_t row) {
+    for (int32_t c = 0; c < layer->filters; c += TILE_VECTOR) {
+        const wage_lanes gates = wage_get_bytes(gate + c), named = wage_right(gates, WAGE_GATE_PLACE);
+        const wage_lanes codes = wage_round_sums(rounder, sums + c, gates);
+        for (int32_t y = 0, place = 0; y < layer->pool_h; y++)
+            for (int32_t x = 0; x < layer->pool_w; x++, place++)
+                wage_put_errors(errors + y * row + (ptrdiff_t)x * layer->filters + c,
+                                wage_where_equal(named, wage_all(place), codes, wage_all(0)), layer->filters - c);
     }
 }
 
 static void wage_linear_round_errors(const wage_layer *layer, const wage_rounding *rounding, const void *sums,
                                      const uint8_t *gate, const wage_image *e, int32_t count, const wage_team *team) {
+    const wage_rounder rounder = wage_rounder_of(rounding);
     const int32_t height = layer->out_h / layer->pool_h, width = layer->out_w / layer->pool_w;
     const int32_t bands = wage_ceil(layer->out_h, layer->pool_h);
     const int64_t size = (int64_t)width * layer->filters;
@@ -76,16 +91,15 @@ static void wage_linear_round_errors(const wage_layer *layer, const wage_roundin
         const int32_t *row = (const int32_t *)sums + from;
         uint8_t *errors = (uint8_t *)e->data + i / bands * e->image + (ptrdiff_t)y * layer->pool_h * e->row;
         if (layer->pool_h * layer->pool_w == 1) {
-            if (gate)
-                wage_round_row(rounding, row, gate + from, size, errors);
-            else
-                wage_round_row(rounding, row, NULL, size, errors);
+            wage_round_row(&rounder, row, gate ? gate + from : NULL, size, errors);
             continue;
         }
         for (int32_t line = 0; line < layer->pool_h && y * layer->pool_h + line < layer->out_h; line++)
             memset(errors + line * e->row + (y < height ? (size_t)layer->pool_w * size : 0), WAGE_ZERO,
                    y < height ? rest : (size_t)layer->out_w * layer->filters);
-        if (y < height) wage_spread(layer, rounding, row, gate + from, size, errors, e->row);
+        for (int32_t x = 0; x < width && y < height; x++)
+            wage_spread(layer, &rounder, row + (ptrdiff_t)x * layer->filters, gate + from + (ptrdiff_t)x * layer->filters,
+                        errors + (ptrdiff_t)x * layer->pool_w * layer->filters, e->row);
     }
 }
 
