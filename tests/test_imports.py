@@ -7,13 +7,15 @@ import sys
 
 HEAVY = ("PIL", "grpc", "keras_tuner", "matplotlib", "sklearn", "tensorboard", "tensorflow_datasets")
 LISTED = """
-import json, sys
+import json, os, sys
 sys.path_importer_cache.clear()
+del os.environ["TF_CPP_MIN_LOG_LEVEL"]
 import keras, numpy, tensorflow
-before = {name.partition(".")[0] for name in sys.modules}
+before, level = set(sys.modules), os.environ.get("TF_CPP_MIN_LOG_LEVEL")
 import wage_tf
-print(json.dumps(sorted({name.partition(".")[0] for name in sys.modules} - before)))
+print(json.dumps(sorted(set(sys.modules) - before)))
 print(wage_tf.export.write_c.__name__, wage_tf.integer.freeze.__name__)
+print(os.environ.get("TF_CPP_MIN_LOG_LEVEL") == level)
 """
 
 
@@ -26,9 +28,13 @@ def python(code, **environment):
 def test_nothing_but_tensorflow_keras_and_numpy_is_imported():
     done = python(LISTED)
     assert done.returncode == 0, done.stderr
-    listed, reachable = done.stdout.splitlines()[-2:]
-    assert json.loads(listed) == ["wage_tf"]
+    listed, reachable, same_level = done.stdout.splitlines()[-3:]
+    loaded = json.loads(listed)
+    assert {name.partition(".")[0] for name in loaded} == {"wage_tf"}
+    assert {"wage_tf.integer", "wage_tf.layers"} <= set(loaded)
+    assert not [name for name in loaded if name.startswith(("wage_tf.runs", "wage_tf.search", "wage_tf.cli"))]
     assert reachable == "write_c freeze"
+    assert same_level == "True"
 
 
 def test_what_only_some_need_can_be_absent():

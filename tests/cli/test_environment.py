@@ -29,30 +29,22 @@ def is_trained(tmp_path):
     return json.loads((tmp_path / "run" / "results.json").read_text())["epochs"] == 1
 
 
-@pytest.mark.parametrize("backend", ["jax", "nonsense"])
-def test_another_backend_is_overridden_with_a_word(backend, tmp_path):
-    done = run(tmp_path, KERAS_BACKEND=backend)
+def test_another_backend_is_overridden_with_a_word(tmp_path):
+    done = run(tmp_path, KERAS_BACKEND="jax")
     assert done.returncode == 0
-    assert done.stderr.decode() == (
-        f"warning: KERAS_BACKEND={backend} is for other programs: this command uses tensorflow\n"
-    )
+    assert done.stderr.decode() == ("warning: KERAS_BACKEND=jax is for other programs: this command uses tensorflow\n")
     assert is_trained(tmp_path)
 
 
-def test_a_keras_json_of_other_programs_is_overridden_with_a_word(tmp_path):
+def test_an_unknown_backend_and_a_keras_json_of_other_programs_are_overridden_with_a_word_each(tmp_path):
     (tmp_path / "keras.json").write_text(json.dumps({"image_data_format": "channels_first", "floatx": "float16"}))
-    done = run(tmp_path, KERAS_HOME=str(tmp_path))
+    done = run(tmp_path, KERAS_HOME=str(tmp_path), KERAS_BACKEND="nonsense")
     assert done.returncode == 0
-    assert [line.split()[1] for line in done.stderr.decode().splitlines()] == [
-        "image_data_format=channels_first",
+    assert sorted(line.split()[1] for line in done.stderr.decode().splitlines()) == [
+        "KERAS_BACKEND=nonsense",
         "floatx=float16",
+        "image_data_format=channels_first",
     ]
-    assert is_trained(tmp_path)
-
-
-def test_warnings_as_errors(tmp_path):
-    done = run(tmp_path, "-W", "error")
-    assert (done.returncode, done.stderr) == (0, b"")
     assert is_trained(tmp_path)
 
 
@@ -62,8 +54,8 @@ def test_closed_outputs(closed, tmp_path):
     assert is_trained(tmp_path)
 
 
-def test_a_terminal_without_the_characters(tmp_path):
-    done = run(tmp_path, PYTHONIOENCODING="ascii", PYTHONUTF8="0", LC_ALL="C")
+def test_warnings_as_errors_on_a_terminal_without_the_characters(tmp_path):
+    done = run(tmp_path, "-W", "error", PYTHONIOENCODING="ascii", PYTHONUTF8="0", LC_ALL="C")
     assert (done.returncode, done.stderr) == (0, b"")
     assert b"mm? at 45 nm" in done.stdout
     assert is_trained(tmp_path)

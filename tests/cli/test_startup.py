@@ -13,8 +13,6 @@ from support.written_runs import write_run
 from wage_tf.cli import exits
 
 ROOT = Path(__file__).resolve().parents[2]
-LOADED = "import sys, os, {}; print(os.environ.get('TF_CPP_MIN_LOG_LEVEL'), *sorted(sys.modules))"
-HEAVY = ("tensorflow_datasets", "keras_tuner", "tensorboard", "sklearn", "PIL", "matplotlib", "pydantic", "grpc")
 
 
 def run(*command, **environment):
@@ -28,16 +26,6 @@ def run(*command, **environment):
         timeout=300,
         check=False,
     )
-
-
-def test_the_library_imports_tensorflow_keras_and_numpy_and_nothing_heavier():
-    level, *loaded = run("-c", LOADED.format("wage_tf")).stdout.split()
-    level_alone, *alone = run("-c", LOADED.format("tensorflow, keras")).stdout.split()
-    assert {"tensorflow", "keras", "numpy"} <= set(loaded)
-    assert {"wage_tf.integer", "wage_tf.layers"} <= set(loaded)
-    assert not {name for name in HEAVY if name in loaded} - set(alone)
-    assert not {name for name in loaded if name.startswith(("wage_tf.runs", "wage_tf.search", "wage_tf.cli"))}
-    assert level == level_alone
 
 
 @pytest.mark.parametrize("command", [["train.py"], ["tuner.py"], ["-m", "wage_tf.export"], ["-m", "wage_tf.integer"]])

@@ -107,6 +107,7 @@ def coloured_pack(coloured_images, tmp_path_factory):
     return packed(tmp_path_factory, *coloured_images, *COLOURED, "--check-steps", "3")
 
 
+@pytest.mark.slow
 class TestTheWholeWay:
     def test_digits_there_are_the_run_here(self, digits_pack, tmp_path, tmp_path_factory, capsys):
         assert pjrt.main(["load", str(digits_pack), "--run-dir", str(tmp_path / "back")]) == 0

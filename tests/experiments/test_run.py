@@ -84,6 +84,7 @@ def test_a_run_of_more_epochs_is_not_recorded_as_a_shorter_one(done, tmp_path, c
     assert not (tmp_path / "results").exists()
 
 
+@pytest.mark.slow
 def test_stopped_then_killed_it_goes_on_to_the_same_figures(done, tmp_path, capsys):
     directory = tmp_path / "runs/tiny/plain-s0"
     process = start(tmp_path, "plain")
@@ -138,6 +139,7 @@ def test_a_run_that_another_process_has_is_left_to_it(tmp_path, capsys):
     assert not (tmp_path / "results").exists()
 
 
+@pytest.mark.slow
 def test_a_divergence_is_a_result(tmp_path, monkeypatch):
     assert run.main(arguments(tmp_path, "diverging")) == 0
     found = record(tmp_path, "diverging-s0")
