@@ -23,6 +23,7 @@ import keras
 import numpy as np
 
 import models
+from benchmarks import record
 from benchmarks.train_step import batch_of, numbers
 from wage_tf import integer, native
 from wage_tf.losses import SumSquaredError
@@ -32,6 +33,10 @@ from wage_tf.optimizers import IntegerSGD
 
 _SHAPES = {"lenet5": (28, 28, 1), "vgg7": (32, 32, 3), "resnet20": (32, 32, 3)}
 _ROUNDS_OF_A_PASS = 7
+LINE = (
+    "{model} x{width:g} batch {batch}: float32 Keras {float32_ms:.1f} ms, native {native_ms:.1f} ms, {speed:.2f} times "
+    "as fast; arena {arena_mb:.1f} MB, weights {weights_mb:.1f} MB"
+)
 
 
 def main() -> None:
@@ -43,7 +48,9 @@ def main() -> None:
     parser.add_argument("--rounds", type=int, default=20)
     parser.add_argument("--seconds", type=float, default=60, help="per size; three rounds are made in any case")
     parser.add_argument("--layers", action="store_true", help="every layer's passes instead of whole steps")
+    record.add_argument(parser)
     args = parser.parse_args()
+    figures = {}
     print(f"instruction set {native.instruction_set()}")
     for width in args.widths:
         for batch in map(int, args.batch_sizes):
@@ -51,7 +58,9 @@ def main() -> None:
                 for line in layer_lines(args.model, width, batch):
                     print(line)
             else:
-                print(step_line(args.model, width, batch, args.rounds, args.seconds))
+                figures = measured(args.model, width, batch, args.rounds, args.seconds)
+                print(LINE.format(model=args.model, width=width, batch=batch, **figures), flush=True)
+    record.write(args.json, "native_step", figures)
 
 
 def compiled(model: str, bits: str, width: float) -> keras.Model:
@@ -63,8 +72,8 @@ def compiled(model: str, bits: str, width: float) -> keras.Model:
     return network
 
 
-def step_line(model: str, width: float, batch: int, rounds: int, budget: float) -> str:
-    """Seconds of a step by both engines, their ratio, and the memory of the native one."""
+def measured(model: str, width: float, batch: int, rounds: int, budget: float) -> dict[str, float]:
+    """Milliseconds of a step by both engines, the median of their ratios, and the memory of the native one."""
     images, labels = batch_for(model, batch)
     targets = np.eye(10, dtype=np.float32)[labels]
     floats, trainer = compiled(model, "f-f-f-f", width), integer.Trainer(compiled(model, "2-8-8-8", width))
@@ -83,13 +92,16 @@ def step_line(model: str, width: float, batch: int, rounds: int, budget: float) 
             found[name].append(time.perf_counter() - begin)
         if i >= 2 and time.monotonic() - start > budget:
             break
-    ratio = statistics.median(a / b for a, b in zip(found["float32"], found["native"], strict=True))
     network = Network(trainer.graph(), batch, training=True)
-    return (
-        f"{model} x{width:g} batch {batch}: float32 Keras {1e3 * statistics.median(found['float32']):.1f} ms, native "
-        f"{1e3 * statistics.median(found['native']):.1f} ms, {ratio:.2f} times as fast; "
-        f"arena {network.arena_bytes / 1e6:.1f} MB, weights {network.parameter_bytes / 1e6:.1f} MB"
-    )
+    return {
+        "float32_ms": 1e3 * statistics.median(found["float32"]),
+        "native_ms": 1e3 * statistics.median(found["native"]),
+        "speed": statistics.median(a / b for a, b in zip(found["float32"], found["native"], strict=True)),
+        "rounds": len(found["native"]),
+        "arena_mb": network.arena_bytes / 1e6,
+        "weights_mb": network.parameter_bytes / 1e6,
+        "isa": network.isa,
+    }
 
 
 def batch_for(model: str, batch: int) -> tuple[np.ndarray, np.ndarray]:

@@ -7,7 +7,7 @@ import subprocess
 
 import numpy as np
 import pytest
-from hypothesis import HealthCheck, given, settings
+from hypothesis import HealthCheck, Phase, given, settings
 from hypothesis import strategies as st
 
 from support.images import random_images
@@ -22,8 +22,8 @@ CARD = Card("net", "random", "a table", ())
 IMAGES = 5
 
 
-def of_examples(count):
-    return settings(max_examples=count, deadline=None, suppress_health_check=list(HealthCheck))
+def of_examples(count, **options):
+    return settings(max_examples=count, deadline=None, suppress_health_check=list(HealthCheck), **options)
 
 
 def scores_of(graph):
@@ -60,7 +60,7 @@ def test_litert(graph):
 @pytest.mark.slow
 @pytest.mark.skipif(GCC is None, reason="needs gcc")
 @given(st.lists(graphs(widths=((1, 2, 3, 8, 11), (2, 4, 8, 10))), min_size=8, max_size=8))
-@of_examples(2)
+@of_examples(2, phases=[Phase.generate])
 def test_c(tmp_path_factory, several):
     """Eight networks in one program, which runs under address and undefined-behaviour sanitizers."""
     folder, supported = tmp_path_factory.mktemp("c"), []

@@ -80,6 +80,8 @@ def test_only_windows_side_by_side_are_fused_within_a_product():
         found = fused(stages(graph(pool("pool", "conv", strides=strides)))).stages
         assert sum(isinstance(stage.node, nodes.MaxPool2D) for stage in found) == kept
         assert found[-1].name == "pool"
+    twice = fused(stages(graph(pool("first", "conv"), pool("second", "first")))).stages
+    assert [stage.name for stage in twice] == ["pixels", "first", "second"]
     total = nodes.Concatenate("both", ("left", "right"), 2)
     found = fused(stages(graph(pool("left", "conv"), pool("right", "conv"), total))).stages
     assert sum(isinstance(stage.node, nodes.MaxPool2D) for stage in found) == 2
@@ -93,6 +95,18 @@ def test_a_product_adds_to_its_sums_what_another_stage_gave():
     assert [stage.name for stage in both] == ["pixels", "conv", "sum"]
     three = fused(stages(graph(conv("other", "pixels"), nodes.Add("sum", ("conv", "other", "pixels"))))).stages
     assert [stage.name for stage in three] == ["pixels", "conv", "other", "sum"]
+
+
+def test_a_sum_takes_the_place_of_its_shortcut_only_where_nothing_else_is_read_there():
+    """32 codes each: the shortcut and the branch live at once, and the sum is as large as the shortcut or is not."""
+    total = nodes.Add("sum", ("branch", "pixels"))
+    branch = [rounding("inner", "conv"), conv("branch", "inner"), total]
+    assert memory(fused(stages(graph(*branch, rounding("codes", "sum"), conv("end", "codes"))))).size == 2 * 32
+    assert memory(fused(stages(graph(*branch, conv("end", "sum"))))).size == 2 * 32 + 2 * 32
+    own = [nodes.Add("sum", ("conv", "pixels")), rounding("codes", "sum"), conv("end", "codes")]
+    assert memory(fused(stages(graph(*own)))).size == 2 * 32
+    wider = [conv("right", "pixels"), nodes.Add("sum", ("conv", "right")), rounding("codes", "sum")]
+    assert memory(fused(stages(graph(*wider, conv("end", "codes"))))).size == 32 + 2 * 32 + 32
 
 
 @dataclasses.dataclass(frozen=True, eq=False)

@@ -74,7 +74,8 @@ class Builder:
         size = (self.one((1, 2, 3)), self.one((1, 3)))
         strides = (1, 1) if keep_size else (self.one((1, 2)), self.one((1, 2)))
         padding = "same" if keep_size or min(self.signals[x].shape[:2]) < 3 else self.one(("same", "valid"))
-        dilation = (self.one((1, 2)), 1) if strides == (1, 1) and padding == "same" else (1, 1)
+        spread = strides == (1, 1) and padding == "same"
+        dilation = self.one(((1, 1), (2, 1), (1, 2), (2, 3))) if spread else (1, 1)
         kernel = self.kernel((*size, channels // groups, filters))
         return self.append(nodes.Conv2D, (x,), kernel, self.bias(x, kernel), strides, padding, dilation, groups)
 

@@ -16,7 +16,7 @@
 
 enum {
     CHUNK_POSITIONS = 4096, /* as many as make loading and storing a tile's sums cheap, few enough for the nearest caches */
-    COLUMNS_NEAR = 1 << 18, /* bytes of e's columns that the nearest caches hold: then the weights' sums are gone through in order */
+    COLUMNS_NEAR = 1 << 18, /* bytes of e's columns that the nearest caches hold: then sums are gone through in order */
     TILES_PER_THREAD = 6    /* fewer, and threads take chunks instead of tiles */
 };
 
@@ -26,7 +26,7 @@ typedef struct wage_chunks {
     int32_t images_all, width;  /* dense layers: one image of batch positions */
     int32_t width4;             /* width in fours */
     ptrdiff_t x_pixel, e_pixel; /* bytes between positions */
-    int32_t phase_len, plane_rows;
+    int32_t phases, phase_len, plane_rows;
     ptrdiff_t plane;            /* bytes of a channel's planes */
     ptrdiff_t packed_block;     /* bytes of 32 columns of e */
     int32_t by_taps;            /* quads are four taps of a channel rather than four channels */
@@ -46,14 +46,14 @@ static wage_chunks wage_chunks_of(const wage_layer *layer, int32_t count, const 
     chunks.images = image < CHUNK_POSITIONS ? CHUNK_POSITIONS / image : 1;
     if (chunks.images > chunks.images_all) chunks.images = chunks.images_all;
     chunks.rows = image <= CHUNK_POSITIONS ? layer->out_h : row < CHUNK_POSITIONS ? CHUNK_POSITIONS / row : 1;
-    const int32_t stride_w = single ? 1 : layer->stride_w;
-    chunks.phase_len = row + (layer->window_w - 1) / stride_w;
+    chunks.phases = single ? 1 : layer->stride_w;
+    chunks.phase_len = row + (layer->window_w - 1) / chunks.phases;
     chunks.plane_rows = (chunks.rows - 1) * layer->stride_h + layer->window_h;
-    const ptrdiff_t bytes = (ptrdiff_t)stride_w * chunks.images * chunks.plane_rows * chunks.phase_len + WAGE_READ_BEYOND;
+    const ptrdiff_t bytes = (ptrdiff_t)chunks.phases * chunks.images * chunks.plane_rows * chunks.phase_len + WAGE_READ_BEYOND;
     /* An odd number of cache lines, so that the planes of neighbouring channels do not meet in the same sets. */
     chunks.plane = 64 * ((bytes + 63) / 64 | 1);
     chunks.packed_block = (ptrdiff_t)chunks.images * chunks.rows * chunks.width4 * TILE_GROUP;
-    chunks.by_taps = layer->channels < 3 && stride_w == 1;
+    chunks.by_taps = layer->channels < 3 && chunks.phases == 1;
     chunks.quads = chunks.by_taps ? layer->channels * layer->window_h * wage_ceil(layer->window_w, 4)
                                   : wage_ceil(layer->channels, 4) * layer->window_h * layer->window_w;
     chunks.tiles = wage_ceil(chunks.quads, TILE_QUADS);
@@ -122,7 +122,7 @@ static void wage_chunk_pack(const wage_layer *layer, const wage_chunks *chunks, 
     for (int64_t block = first; block < last; block++) wage_chunk_start(layer, chunks, chunk, block);
 
     const int32_t rows = (chunk->rows - 1) * layer->stride_h + layer->window_h;
-    const int32_t phases = chunks->x_pixel == layer->channels ? layer->stride_w : 1;
+    const int32_t phases = chunks->phases;
     const ptrdiff_t phase = (ptrdiff_t)chunk->images * rows * chunks->phase_len;
     const int32_t reach = (chunks->width - 1) * phases + layer->window_w;
     wage_share(crew, layer->channels, 16, &first, &last);
@@ -171,7 +171,7 @@ static wage_taps wage_taps_at(const wage_layer *layer, const wage_chunks *chunks
     const int32_t top = chunk->first_row * layer->stride_h + y - layer->pad_top;
     taps.rows = (wage_span){top < 0 ? wage_ceil(-top, layer->stride_h) : 0, wage_ceil(layer->in_h - top, layer->stride_h)};
     taps.weights = (y * layer->window_w + x) * layer->channels + channel;
-    const int32_t phases = chunks->x_pixel == layer->channels ? layer->stride_w : 1;
+    const int32_t phases = chunks->phases;
     const int32_t rows = (chunk->rows - 1) * layer->stride_h + layer->window_h;
     taps.in = channel * chunks->plane + (ptrdiff_t)(x % phases) * chunk->images * rows * chunks->phase_len +
               y * chunks->phase_len + x / phases;
@@ -249,7 +249,8 @@ static int64_t wage_chunk_tiles(const wage_layer *layer, const wage_chunks *chun
         for (int32_t q = 0; q < taken; q++) {
             rows.quads[q] = chunk->planes + taps[q].in + used.first * walk.run;
             for (int32_t i = 0; !fresh && i < taps[q].count; i++)
-                wage_prefetch_row(layer, sums, (ptrdiff_t)(taps[q].weights + i * taps[q].weights_step) * layer->filters + column);
+                wage_prefetch_row(layer, sums,
+                                  (ptrdiff_t)(taps[q].weights + i * taps[q].weights_step) * layer->filters + column);
         }
         wage_tile(taken, width > TILE_VECTOR ? 2 : 1, &rows, &walk,
                   (const int8_t *)chunk->packed + block * chunks->packed_block + used.first * row_bytes,

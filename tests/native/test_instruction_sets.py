@@ -11,7 +11,7 @@ import pytest
 import wage_tf.native
 
 _SOURCE = pathlib.Path(wage_tf.native.__file__).parent / "src"
-_CHECK = pathlib.Path(__file__).parent / "native"
+_CHECK = pathlib.Path(__file__).parent
 _KERNELS = ("isa", "portable", "avx512vnni", "avxvnni", "avx2", "neon", "neondot")
 _SANITIZERS = ("-O1", "-g", "-fsanitize=address,undefined", "-fno-sanitize-recover=all")
 
@@ -23,6 +23,7 @@ if shutil.which("aarch64-linux-gnu-gcc") and shutil.which("qemu-aarch64"):
     ]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("compiler", "flags", "runner"), _MACHINES)
 def test_kernels_agree_with_the_portable_ones(tmp_path, compiler, flags, runner):
     sources = [*_CHECK.glob("*.c"), *(_SOURCE / f"wage_{name}.c" for name in _KERNELS)]
