@@ -13,9 +13,9 @@ import json, os, sys
 sys.path_importer_cache.clear()
 del os.environ["TF_CPP_MIN_LOG_LEVEL"]
 import keras, numpy, tensorflow
-before, level = set(sys.modules), os.environ.get("TF_CPP_MIN_LOG_LEVEL")
+before, level = {name.partition(".")[0] for name in sys.modules}, os.environ.get("TF_CPP_MIN_LOG_LEVEL")
 import wage_tf
-print(json.dumps(sorted(set(sys.modules) - before)))
+print(json.dumps(sorted(name for name in sys.modules if name.partition(".")[0] not in before)))
 print(wage_tf.export.write_c.__name__, wage_tf.integer.freeze.__name__)
 print(os.environ.get("TF_CPP_MIN_LOG_LEVEL") == level)
 """

@@ -5,6 +5,8 @@ import train
 from experiments import distributions, figures, spec
 from experiments.summaries import Outcome
 
+pytestmark = pytest.mark.slow
+
 
 @pytest.fixture(scope="module")
 def measured(tmp_path_factory):
@@ -14,7 +16,6 @@ def measured(tmp_path_factory):
     return distributions.of_run(path)
 
 
-@pytest.mark.slow
 def test_every_operand_of_every_layer_is_there(measured):
     found = measured["histograms"]
     for layer in ("fc1", "fc2", "fc3"):
