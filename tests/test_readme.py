@@ -7,10 +7,12 @@ from pathlib import Path
 
 import keras
 import numpy as np
+import pytest
 
 README = Path(__file__).resolve().parents[1] / "README.md"
 
 
+@pytest.mark.slow
 def test_the_examples_run(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     converts, composes = re.findall(r"```python\n(.*?)```", README.read_text(), re.DOTALL)

@@ -28,25 +28,31 @@ def perceptron():
     return model
 
 
-@pytest.mark.slow
-def test_three_epochs_at_2_bits_reach_the_float_networks_error_and_8_bits_have_it_at_once(digits):
-    images, labels = digits
+def errors_of_digits(images, labels, seed):
+    """Test errors in percent: the float network's, that of its 8 bits at once and of its 2 bits after three epochs."""
+    keras.utils.set_random_seed(seed)
     order = np.random.default_rng(0).permutation(len(images))
     train, test = order[:1400], order[1400:]
     model = perceptron()
     model.compile("adam", "categorical_crossentropy", metrics=[ErrorRate()])
     model.fit(images[train], labels[train], batch_size=32, epochs=12, verbose=0)
-    float_error = model.evaluate(images[test], labels[test], verbose=0, return_dict=True)["error"]
-    assert float_error < 4
-
     wide, narrow = (wage_tf.quantize_model(model, bits, images=images[train]) for bits in ("8-8-8-8", "2-8-8-8"))
     rate = keras.optimizers.schedules.PiecewiseConstantDecay([88], [1.0, 0.25])
     for converted in (wide, narrow):
         converted.compile(IntegerSGD(rate, seed=0), convert.loss_for(model), metrics=[ErrorRate()])
     narrow.fit(images[train], labels[train], batch_size=32, epochs=3, verbose=0)
-    for converted in (wide, narrow):
-        error = converted.evaluate(images[test], labels[test], verbose=0, return_dict=True)["error"]
-        assert error <= float_error + 0.5
+    networks = (model, wide, narrow)
+    return [network.evaluate(images[test], labels[test], verbose=0, return_dict=True)["error"] for network in networks]
+
+
+@pytest.mark.slow
+def test_three_epochs_at_2_bits_reach_the_float_networks_error_and_8_bits_have_it_at_once(digits):
+    """On average over three networks: an image more or less of the 397 is a quarter of a percent."""
+    errors = np.array([errors_of_digits(*digits, seed) for seed in (2018, 1, 2)])
+    floats, wide, narrow = errors.T
+    assert floats.max() < 4
+    assert (wide <= floats + 0.5).all()
+    assert narrow.mean() <= floats.mean() + 0.5
 
 
 @pytest.mark.parametrize("bits", ["2-8-8-8", "8-8-8-8", "2-8-f-f"])

@@ -60,6 +60,7 @@ def test_lenet5_trains_100_steps_alike_on_mnist():
     assert_infers_alike(model, graph, real_images("mnist", "test")[0][:1000])
 
 
+@pytest.mark.slow
 def test_vgg7_trains_alike_on_cifar10():
     images, labels = real_images("cifar10", "train[:48]")
     model = build("vgg7", "2-8-8-8", (32, 32, 3), 0.125)
