@@ -42,6 +42,7 @@ def buckets(events, tag):
     return [tf.make_ndarray(event.tensor_proto) for event in events.Tensors(tag)]
 
 
+@pytest.mark.slow
 class TestHistograms:
     @pytest.fixture(scope="class")
     def events(self, batch, tmp_path_factory):

@@ -5,6 +5,8 @@ import train
 from experiments import distributions, figures, spec
 from experiments.summaries import Outcome
 
+pytestmark = pytest.mark.slow
+
 
 @pytest.fixture(scope="module")
 def measured(tmp_path_factory):
