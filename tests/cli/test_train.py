@@ -528,4 +528,5 @@ class TestTerminal:
         assert after.children_user + after.children_system - before.children_user - before.children_system < 2
         assert done.returncode == 0
         assert "examples:" in done.stdout
+        assert all(name in done.stdout for name in models.names)
         assert "exit codes:" in done.stdout

@@ -106,7 +106,10 @@ def _add_network(result: argparse.ArgumentParser) -> None:
     )
     network.add_argument("--pattern", metavar="NAME", help="with --bits-from RUN_DIR: this trial's, not the best one's")
     network.add_argument(
-        "--model", type=parsers.text, metavar="NAME", help="lenet5, vgg7, alexnet or mlp (default: the recipe's)"
+        "--model",
+        type=parsers.text,
+        metavar="NAME",
+        help="lenet5, vgg7, alexnet, mlp, resnet8, resnet20, mobilenet or ds_cnn (default: by the data)",
     )
     network.add_argument(
         "--from",

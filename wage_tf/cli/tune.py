@@ -70,7 +70,12 @@ def parser() -> argparse.ArgumentParser:
         metavar="N",
         help="training images held out to compare patterns by, the last ones (default: a fifth, at most 10000)",
     )
-    data.add_argument("--model", type=text, metavar="NAME", help="lenet5, vgg7, alexnet or mlp (default: the recipe's)")
+    data.add_argument(
+        "--model",
+        type=text,
+        metavar="NAME",
+        help="lenet5, vgg7, alexnet, mlp, resnet8, resnet20, mobilenet or ds_cnn (default: by the data)",
+    )
     data.add_argument("--width", type=width_multiplier, default=1.0, metavar="X", help="multiplier of the hidden units")
     space = result.add_argument_group("candidates: lists of widths, f for float32")
     for operand, default in (("weights", "2"), ("activations", "8"), ("gradients", "8"), ("errors", "8")):
