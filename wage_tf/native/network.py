@@ -208,16 +208,21 @@ class Network:
         self._net.node_count, self._net.tensor_count = len(program.nodes), len(places)
         self._net.weights_count = len(parameters)
         self._net.nodes, self._net.tensors, self._net.rules = nodes, tensors, rules
+        self._net.kernels = self._portable if program.wide or self.isa == "portable" else tables[self.isa]
         self._net.wide, self._net.batch = program.wide, self.batch
         self._net.scores, self._net.classes = places[program.scores], program.scores.size
         self._net.fraction = program.scores.fraction
+
+    @property
+    def _portable(self) -> object:
+        """The table that takes every layer."""
+        return self.ffi.addressof(self._lib.wage_portable_wide if self.program.wide else self._lib.wage_portable)
 
     def _set_layer(self, row: object, node: Node, tables: dict[str, object]) -> None:
         row.layer.batch = self.batch
         for field, value in node.layer.items():
             setattr(row.layer, field, value)
-        portable = self._lib.wage_portable_wide if self.program.wide else self._lib.wage_portable
-        row.kernels = self.ffi.addressof(portable)
+        row.kernels = self._portable
         if not self.program.wide and self.isa != "portable":
             table = tables[self.isa]
             row.layer.e_zero = table.e_zero

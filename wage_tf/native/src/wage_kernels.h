@@ -115,8 +115,11 @@ typedef struct wage_rate {
     int32_t code_limit;     /* 0: binary, the sign with Q(0) = 1 */
 } wage_rate;
 
+typedef struct wage_nodes wage_nodes; /* wage_run.h */
+
 typedef struct wage_kernels {
     const char *name;    /* "portable", "avx2", ... */
+    const wage_nodes *nodes; /* what is between linear layers, compiled for the same instructions */
     int32_t e_zero;      /* what layers that this table takes add to their errors: 0 or 128 */
 
     /* Whether the table does all passes of the layer; layer->e_zero is the table's. */

@@ -71,7 +71,7 @@ static void update_bias(const wage_run *run, const wage_node *node) {
     const int64_t *sums = wage_at(run, node->gradient);
     const int32_t slot = run->net->tensor_count + node->weights;
     int64_t first, last, largest;
-    wage_note(run, slot, run->net->wide ? wage_wide_bias_gradient(run, node) : wage_narrow_bias_gradient(run, node));
+    wage_note(run, slot, run->net->kernels->nodes->bias_gradient(run, node));
     wage_wait(run->team);
     largest = wage_largest(run, slot);
     if (largest == 0) return;
@@ -115,7 +115,7 @@ static void linear_back(const wage_run *run, const wage_node *node) {
 }
 
 static void forward(wage_run *run) {
-    const wage_node_function *functions = run->net->wide ? wage_wide_forward : wage_narrow_forward;
+    const wage_node_function *functions = run->net->kernels->nodes->forward;
     for (int32_t i = 0; i < run->net->node_count; ++i) {
         const wage_node *node = &run->net->nodes[i];
         if (node->kind != WAGE_LINEAR && !functions[node->kind]) continue;
@@ -127,7 +127,7 @@ static void forward(wage_run *run) {
 }
 
 static void node_back(wage_run *run, const wage_node *node) {
-    const wage_node_function *functions = run->net->wide ? wage_wide_backward : wage_narrow_backward;
+    const wage_node_function *functions = run->net->kernels->nodes->backward;
     if (run->net->tensors[node->output].error == WAGE_NONE) return;
     if (node->kind == WAGE_LINEAR) linear_back(run, node);
     else if (functions[node->kind]) functions[node->kind](run, node);
@@ -139,8 +139,7 @@ static void node_back(wage_run *run, const wage_node *node) {
 }
 
 static void backward(wage_run *run) {
-    if (run->net->wide) wage_wide_loss(run);
-    else wage_narrow_loss(run);
+    run->net->kernels->nodes->loss(run);
     wage_wait(run->team);
     for (int32_t i = run->net->node_count - 1; i >= 0 && run->status == WAGE_OK; --i) {
         node_back(run, &run->net->nodes[i]);

@@ -70,6 +70,7 @@ typedef struct wage_net {
     const wage_node *nodes; /* in the order of the forward pass */
     const wage_tensor *tensors;
     const wage_rule *rules;
+    const wage_kernels *kernels; /* whose nodes are between the linear layers */
     int32_t wide;     /* codes are int16, sums int64 */
     int32_t batch;    /* the most images at once */
     int32_t scores;   /* tensor of `classes` elements */

@@ -1,5 +1,5 @@
 /* The portable kernels: C99 without a library, for every layer and both sizes of codes. */
-#include "wage_inline.h"
+#include "wage_nodes.h"
 
 enum { BLOCK = 64 };
 
@@ -36,19 +36,27 @@ static size_t no_workspace(const wage_layer *layer, int32_t threads) {
 
 #define CODE int8_t
 #define SUM int32_t
+#define UNSIGNED uint32_t
 #define RUN 133144 /* 2^31 / 127^2 */
 #define NAME(x) narrow_##x
 #define TABLE wage_portable
+#define NODES narrow_nodes
+#include "wage_nodes.inc"
 #include "wage_portable.inc"
 #undef CODE
 #undef SUM
+#undef UNSIGNED
 #undef RUN
 #undef NAME
 #undef TABLE
+#undef NODES
 
 #define CODE int16_t
 #define SUM int64_t
+#define UNSIGNED uint64_t
 #define RUN INT32_MAX /* 2^63 / 32767^2 is more */
 #define NAME(x) wide_##x
 #define TABLE wage_portable_wide
+#define NODES wide_nodes
+#include "wage_nodes.inc"
 #include "wage_portable.inc"

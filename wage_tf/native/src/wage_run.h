@@ -17,17 +17,13 @@ typedef struct wage_run {
 
 typedef void (*wage_node_function)(wage_run *run, const wage_node *node);
 
-/* By kind; NULL where a node does nothing. Linear layers and the rest of the backward pass are in wage_net.c. */
-extern const wage_node_function wage_narrow_forward[WAGE_KINDS], wage_narrow_backward[WAGE_KINDS];
-extern const wage_node_function wage_wide_forward[WAGE_KINDS], wage_wide_backward[WAGE_KINDS];
-
-/* The scores' error y - t into the tensor's sums. */
-void wage_narrow_loss(wage_run *run);
-void wage_wide_loss(wage_run *run);
-
-/* The gradient of a WAGE_ADD's bias, int64; returns the largest magnitude of this thread's sums. */
-int64_t wage_narrow_bias_gradient(const wage_run *run, const wage_node *node);
-int64_t wage_wide_bias_gradient(const wage_run *run, const wage_node *node);
+/* What is done between linear layers, for one size of codes; an instruction set names its own. */
+struct wage_nodes {
+    wage_node_function forward[WAGE_KINDS], backward[WAGE_KINDS]; /* by kind; NULL where a node does nothing */
+    void (*loss)(wage_run *run); /* the scores' error y - t into the tensor's sums */
+    /* The gradient of a WAGE_ADD's bias, int64; returns the largest magnitude of this thread's sums. */
+    int64_t (*bias_gradient)(const wage_run *run, const wage_node *node);
+};
 
 static inline void *wage_at(const wage_run *run, int64_t offset) {
     return offset == WAGE_NONE ? NULL : (uint8_t *)run->state->arena + offset;

@@ -1,7 +1,10 @@
-/* The nodes between linear layers: rescaling, sums, activation, pooling, forks, the rounding of errors, the loss. */
+/* What the nodes between linear layers need whatever their types: how work is shared and sizes are counted. */
+#ifndef WAGE_NODES_H
+#define WAGE_NODES_H
+
 #include "wage_run.h"
 
-enum { BLOCK = 512 /* numbers that are taken at once, and stay in the nearest cache */ };
+enum { PIECE = 512 /* numbers that are taken at once, and stay in the nearest cache */ };
 
 /* A thread's images. */
 typedef struct share {
@@ -47,24 +50,4 @@ static int64_t align(wage_run *run, const wage_node *node, int32_t *shifts, int3
     return bound;
 }
 
-#define CODE int8_t
-#define SUM int32_t
-#define UNSIGNED uint32_t
-#define NAME(x) wage_narrow_##x
-#define FORWARD wage_narrow_forward
-#define BACKWARD wage_narrow_backward
-#include "wage_nodes.inc"
-#undef CODE
-#undef SUM
-#undef UNSIGNED
-#undef NAME
-#undef FORWARD
-#undef BACKWARD
-
-#define CODE int16_t
-#define SUM int64_t
-#define UNSIGNED uint64_t
-#define NAME(x) wage_wide_##x
-#define FORWARD wage_wide_forward
-#define BACKWARD wage_wide_backward
-#include "wage_nodes.inc"
+#endif
