@@ -24,20 +24,10 @@ if TYPE_CHECKING:
     from wage_tf.runs.signals import Signals
 
 _CHOSEN = (
-    "dataset",
-    "data_dir",
-    "limit",
-    "image_size",
-    "source",
-    "model",
-    "width",
-    "bits",
-    "beta",
-    "factor",
-    "clip_bits",
-)
-_CHOSEN += ("clip_outputs", "gamma", "random_width", "engine", "batch_size", "epochs", "schedule", "seed")
-_CHOSEN += ("checkpoint_steps", "histogram_freq")
+    "dataset", "data_dir", "limit", "image_size", "source", "model", "width", "bits", "beta", "factor", "clip_bits",
+    "clip_outputs", "gamma", "random_width", "engine", "batch_size", "epochs", "schedule", "seed", "checkpoint_steps",
+    "histogram_freq",
+)  # fmt: skip
 _OF_BUILDERS = ("model", "width", "beta", "factor", "clip_bits", "clip_outputs", "gamma", "bits_from")
 _PROBE = 128
 
