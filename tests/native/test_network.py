@@ -1,5 +1,7 @@
 """Whole networks against the NumPy engine: every activation, error, gradient and stored weight of several steps."""
 
+import dataclasses
+
 import keras
 import numpy as np
 import pytest
@@ -118,6 +120,19 @@ def test_buffers_that_share_their_place_change_nothing():
         assert np.array_equal(*scores)
     assert_same_parameters(sharing.graph(), keeping.graph())
     assert sharing.arena_bytes < 0.7 * keeping.arena_bytes
+
+
+@pytest.mark.parametrize("isa", list(native.instruction_sets()) if native.available() else [])
+def test_errors_that_meet_and_pass_32_bits(isa):
+    graph = frozen("resnet20", "2-8-8-8", (8, 8, 3), 0.25)
+    nodes = tuple(
+        dataclasses.replace(node, kernel=dataclasses.replace(node.kernel, alpha=node.kernel.alpha + 26))
+        if node.name == "block1_conv1"
+        else node
+        for node in graph.nodes
+    )
+    network = assert_steps_equal(dataclasses.replace(graph, nodes=nodes), 3, 2, isa=isa, threads=2)
+    assert not network.program.wide
 
 
 @pytest.mark.slow

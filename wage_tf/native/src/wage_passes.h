@@ -23,12 +23,12 @@ static size_t wage_linear_workspace_size(const wage_layer *layer, int32_t thread
     return linear > gradient ? linear : gradient;
 }
 
-#define WAGE_TABLE(NAME)                                                                                            \
-    {                                                                                                               \
-        .name = NAME, .nodes = &wage_nodes_here, .e_zero = WAGE_ZERO, .takes = wage_linear_takes, .packed_size = wage_linear_packed_size,                  \
-        .workspace_size = wage_linear_workspace_size, .pack = wage_linear_pack, .forward = wage_linear_forward,     \
-        .error = wage_linear_error, .gradient = wage_linear_gradient, .round_errors = wage_linear_round_errors,     \
-        .update = wage_linear_update,                                                                               \
+#define WAGE_TABLE(NAME)                                                                                              \
+    {                                                                                                                 \
+        .name = NAME, .nodes = &wage_nodes_here, .e_zero = WAGE_ZERO, .takes = wage_linear_takes,                     \
+        .packed_size = wage_linear_packed_size, .workspace_size = wage_linear_workspace_size,                         \
+        .pack = wage_linear_pack, .forward = wage_linear_forward, .error = wage_linear_error,                         \
+        .gradient = wage_linear_gradient, .round_errors = wage_linear_round_errors, .update = wage_linear_update,     \
     }
 
 #endif
