@@ -184,7 +184,7 @@ def test_a_loaded_sequential_on_batches_of_two_sizes(tmp_path, capsys):
     )
     write_run(tmp_path / "run", model=model)
     path = tmp_path / "run" / "config.json"
-    path.write_text(json.dumps(json.loads(path.read_text()) | {"limit": 20}))
+    path.write_text(json.dumps(json.loads(path.read_text()) | {"limit": 20, "data": None}))
     code, printed = verify(tmp_path / "run", capsys, "--images", "8", "--steps", "3", "--batch-size", "16")
     assert (code, printed.out.splitlines()[-1]) == (0, "verdict: EQUAL: these are integers, bit for bit")
     assert "training: 3 steps of 4 to 16 images" in printed.out
@@ -203,9 +203,9 @@ def test_images_of_another_shape_are_refused(tmp_path):
 
 
 def test_without_test_images_training_images_are_compared(tmp_path, capsys, monkeypatch):
-    write_run(tmp_path / "run", "2-8-f-f")
     load = datasets.load
     monkeypatch.setattr(datasets, "load", lambda *args: dataclasses.replace(load(*args), test=None))
+    write_run(tmp_path / "run", "2-8-f-f")
     _, printed = verify(tmp_path / "run", capsys, "--images", "8")
     assert "inference: 8 images, every code of every layer" in printed.out
 

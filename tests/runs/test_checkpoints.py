@@ -86,7 +86,7 @@ def test_a_checkpoint_of_another_place_in_the_training_is_one_line(tmp_path, cap
     checkpoints.save(run / "checkpoints", State(4801, state.rows, 1.0, state.model, state.optimizer, state.metrics))
     capsys.readouterr()
     assert train.main([*TINY, "--epochs", "3", "--run-dir", str(run), "--resume"]) == 2
-    assert "step 4801 after 1 epochs of 5 steps" in capsys.readouterr().err
+    assert "is of step 4801 after 1 epochs, and an epoch has 5 steps now" in capsys.readouterr().err
 
 
 def test_a_run_that_another_process_uses(tmp_path, capsys):

@@ -110,7 +110,7 @@ def _add_network(result: argparse.ArgumentParser) -> None:
     )
     method.add_argument(
         "--gamma",
-        type=positive_float,
+        type=parsers.power_of_two,
         metavar="X",
         help="shifts the errors' bound: Q(gamma*e/Shift(max|e|)) (default 1)",
     )
