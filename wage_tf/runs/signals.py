@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import signal
+import sys
 import threading
 from collections.abc import Iterator
 from types import FrameType
@@ -25,20 +26,24 @@ class Signals:
     A signal raises `Stopped` at once. Where it is `deferred`, the first one waits for `check`, and the second raises.
 
     An exception that a handler raises may be swallowed, by an import or a destructor that is under way. The signal is
-    remembered, so that the next `check` raises again.
+    remembered, so that the next `check` raises again, and Python says nothing of the swallowed one.
     """
 
     def __init__(self) -> None:
         self.received: int | None = None
         self._is_deferred = False
         self._previous: dict[int, object] = {}
+        self._report = sys.unraisablehook
 
     def __enter__(self) -> Signals:
+        self._report = sys.unraisablehook
+        sys.unraisablehook = self._report_others
         if threading.current_thread() is threading.main_thread():
             self._previous = {signum: signal.signal(signum, self._receive) for signum in _SIGNALS}
         return self
 
     def __exit__(self, *_: object) -> None:
+        sys.unraisablehook = self._report
         for signum, handler in self._previous.items():
             signal.signal(signum, handler)
 
@@ -66,6 +71,10 @@ class Signals:
         finally:
             for signum, handler in previous.items():
                 signal.signal(signum, handler)
+
+    def _report_others(self, swallowed: sys.UnraisableHookArgs) -> None:
+        if not isinstance(swallowed.exc_value, Stopped):
+            self._report(swallowed)
 
     def _receive(self, signum: int, frame: FrameType | None) -> None:
         first, self.received = self.received is None, self.received or signum
