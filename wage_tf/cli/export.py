@@ -40,7 +40,7 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 
 def _run(args: argparse.Namespace, signals: Signals) -> int:
-    with startup.importing_tensorflow(args.verbose):
+    with signals.deferred(), startup.importing_tensorflow(args.verbose):
         from wage_tf.cli import sources
         from wage_tf.export.model import FORMS, export_model
     signals.check()

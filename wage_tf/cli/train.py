@@ -51,7 +51,7 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 def _run(args: argparse.Namespace, signals: Signals) -> int:
     parsers.parse_values(args)
-    with startup.importing_tensorflow(args.verbose):
+    with signals.deferred(), startup.importing_tensorflow(args.verbose):
         import tensorflow  # noqa: F401 (the first import is the one that writes)
     signals.check()
     if args.evaluate is not None:

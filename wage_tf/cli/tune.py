@@ -158,7 +158,7 @@ def _run(args: argparse.Namespace, program: str, argv: Sequence[str], signals: S
     complain = functools.partial(exits.fail, program)
     heartbeat.beat(complain)
     os.environ.setdefault("GRPC_VERBOSITY", "NONE")
-    with startup.importing_tensorflow(args.verbose):
+    with signals.deferred(), startup.importing_tensorflow(args.verbose):
         from wage_tf import datasets, files
         from wage_tf.search import oracles, processes, secret, session
         from wage_tf.search.directory import SearchDirectory

@@ -58,7 +58,7 @@ def _add_arguments(verify: argparse.ArgumentParser) -> None:
 
 
 def _run(args: argparse.Namespace, signals: Signals) -> int:
-    with startup.importing_tensorflow(args.verbose):
+    with signals.deferred(), startup.importing_tensorflow(args.verbose):
         from wage_tf.cli import sources
         from wage_tf.integer.verify import Comparison, float_layers
     signals.check()

@@ -26,7 +26,7 @@ class Signals:
     A signal raises `Stopped` at once. Where it is `deferred`, the first one waits for `check`, and the second raises.
 
     An exception that a handler raises may be swallowed, by an import or a destructor that is under way. The signal is
-    remembered, so that the next `check` raises again, and Python says nothing of the swallowed one.
+    remembered, so that the next `check` raises again, and Python says nothing of the one that a destructor swallowed.
     """
 
     def __init__(self) -> None:
