@@ -21,7 +21,7 @@ test-fast: venv
 	$(BIN)/python -m pytest -n 2 --dist loadfile -m 'not slow'
 
 lint: venv
-	$(BIN)/ruff check . && $(BIN)/ruff format --check .
+	$(BIN)/ruff check . && $(BIN)/ruff format --check . && $(BIN)/mypy
 
 attack: venv
 	PYTHONPATH=.:tests $(BIN)/python -m attacks --count $(ATTACKS)

@@ -219,7 +219,7 @@ def configuration_of(args: argparse.Namespace, dataset: Dataset) -> SearchConfig
     from wage_tf.search.trials import validation_size
 
     recipe = recipes.get(args.dataset, dataset.input_shape)
-    same = (
+    same: tuple[str, ...] = (
         "dataset",
         "data_dir",
         "image_size",
