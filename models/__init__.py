@@ -46,6 +46,7 @@ _NETWORKS = {
 }
 
 names = tuple(_NETWORKS)
+"""Names of the networks that `build` takes."""
 
 __all__ = [
     "alexnet",
