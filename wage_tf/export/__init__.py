@@ -1,4 +1,4 @@
-"""Deployable artefacts of an integer graph: a packed file, C99 source, an int8 LiteRT model.
+"""Deployable artefacts of an integer graph: a packed file, C99 source, an int8 LiteRT or ONNX model.
 
 `write_*` take a graph, and with it `read_packed` needs no TensorFlow; `export_model` takes a Keras model.
 """
@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 from wage_tf.export.c import write_c
 from wage_tf.export.card import Card
 from wage_tf.export.litert import write_litert
+from wage_tf.export.onnx import write_onnx
 from wage_tf.export.packed import read_packed, write_packed
 
 if TYPE_CHECKING:
@@ -19,7 +20,7 @@ if TYPE_CHECKING:
 
     from wage_tf.export.model import Export
 
-__all__ = ["Card", "export_model", "read_packed", "write_c", "write_litert", "write_packed"]
+__all__ = ["Card", "export_model", "read_packed", "write_c", "write_litert", "write_onnx", "write_packed"]
 
 
 def export_model(model: keras.Model, path: str | os.PathLike, to: str = "litert", **options: Any) -> Export:
