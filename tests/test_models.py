@@ -36,6 +36,8 @@ def kernels(model):
     [
         ("mlp", (28, 28, 1), 10, 1.0),
         ("mlp", (1, 1, 3), 2, 0.125),
+        ("mlp_100_50", (28, 28, 1), 10, 1.0),
+        ("mlp_200_100_50", (28, 28, 1), 10, 1.0),
         ("lenet5", (28, 28, 1), 10, 1.0),
         ("lenet5", (16, 16, 3), 4, 0.25),
         ("lenet5", (20, 30, 1), 7, 0.25),
@@ -146,7 +148,7 @@ def test_kernels_of_the_autoencoder():
     assert kernels(models.autoencoder()) == {f"fc{n + 1}": (units[n], units[n + 1]) for n in range(10)}
 
 
-CHAINS = ("alexnet", "lenet5", "mlp", "vgg7")
+CHAINS = ("alexnet", "lenet5", "mlp", "mlp_100_50", "mlp_200_100_50", "vgg7")
 
 
 @pytest.mark.parametrize("name", models.names)
