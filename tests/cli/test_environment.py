@@ -34,9 +34,12 @@ def test_a_backend_and_a_keras_json_of_other_programs_are_overridden_with_a_word
     done = run(tmp_path, shell=">&-", KERAS_HOME=str(tmp_path), KERAS_BACKEND="nonsense")
     assert done.returncode == 0
     assert sorted(done.stderr.decode().splitlines()) == [
-        "warning: KERAS_BACKEND=nonsense is for other programs: this command uses tensorflow",
-        "warning: floatx=float16 in keras.json is for other programs: this command uses float32",
-        "warning: image_data_format=channels_first in keras.json is for other programs: this command uses channels_last",
+        f"warning: {found} is for other programs: this command uses {used}"
+        for found, used in (
+            ("KERAS_BACKEND=nonsense", "tensorflow"),
+            ("floatx=float16 in keras.json", "float32"),
+            ("image_data_format=channels_first in keras.json", "channels_last"),
+        )
     ]
     assert is_trained(tmp_path)
 
