@@ -16,6 +16,8 @@ from typing import TYPE_CHECKING
 from wage_tf.cli import exits, startup
 from wage_tf.cli.parsers import (
     OneLineParser,
+    add_data,
+    add_limit,
     add_verbose,
     natural,
     percentage,
@@ -56,14 +58,8 @@ def parser() -> argparse.ArgumentParser:
         epilog=_EPILOG,
     )
     data = result.add_argument_group("data and network")
-    data.add_argument(
-        "--dataset", type=text, default="digits", metavar="NAME|PATH", help="as for train.py (default digits)"
-    )
-    data.add_argument(
-        "--data-dir", type=text, metavar="DIR", help="directory of TensorFlow Datasets (default: TFDS_DATA_DIR)"
-    )
-    data.add_argument("--image-size", type=positive_int, metavar="N", help="as for train.py")
-    data.add_argument("--limit", type=positive_int, metavar="N", help="train on the first N training images only")
+    add_data(data, "as for train.py (default digits)", "digits")
+    add_limit(data)
     data.add_argument(
         "--validation",
         type=positive_int,
