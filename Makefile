@@ -15,10 +15,10 @@ demo: venv
 	$(BIN)/python train.py --run-dir runs/demo --overwrite
 
 test: venv
-	$(BIN)/python -m pytest -n 3 --dist loadfile
+	$(BIN)/python -m pytest -n 3 --dist loadfile --no-loadscope-reorder
 
 test-fast: venv
-	$(BIN)/python -m pytest -n 2 --dist loadfile -m 'not slow'
+	$(BIN)/python -m pytest -n 2 --dist loadfile --no-loadscope-reorder -m 'not slow'
 
 lint: venv
 	$(BIN)/ruff check . && $(BIN)/ruff format --check .

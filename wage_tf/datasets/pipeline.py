@@ -8,7 +8,7 @@ import numpy as np
 import tensorflow as tf
 
 from wage_tf.datasets.augmentation import Augmentation
-from wage_tf.datasets.splits import WHOLE, ArraySplit, Share, Split
+from wage_tf.datasets.splits import WHOLE, ArraySplit, Share, Split, traced
 from wage_tf.errors import UserError
 
 _ORDER, _AUGMENTATION = 0, 1
@@ -143,10 +143,12 @@ class Dataset:
         augmentation = augmentation or Augmentation()
         augmentation.output_shape(self.input_shape)
 
+        @traced
         def one_epoch(epoch: tf.Tensor) -> tf.data.Dataset:
             first = tf.where(epoch == first_epoch, tf.constant(first_batch, tf.int64), 0)
             return self.train.shuffled(batch_size, _key(seed, epoch, _ORDER), first, share)
 
+        @traced
         def augment(step: tf.Tensor, batch: tuple[tf.Tensor, tf.Tensor]) -> tuple[tf.Tensor, tf.Tensor]:
             images, labels = batch
             if augmentation != Augmentation():
@@ -206,11 +208,12 @@ class Dataset:
     ) -> tf.data.Dataset:
         augmentation = augmentation or Augmentation()
         augmentation.output_shape(self.input_shape)
-        return (
-            split.in_order(batch_size, share)
-            .map(lambda images, labels: (augmentation.central(images), self._one_hot(labels)), tf.data.AUTOTUNE)
-            .prefetch(tf.data.AUTOTUNE)
-        )
+
+        @traced
+        def prepare(images: tf.Tensor, labels: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
+            return augmentation.central(images), self._one_hot(labels)
+
+        return split.in_order(batch_size, share).map(prepare, tf.data.AUTOTUNE).prefetch(tf.data.AUTOTUNE)
 
     def _one_hot(self, labels: tf.Tensor) -> tf.Tensor:
         return tf.one_hot(labels, self.num_classes)

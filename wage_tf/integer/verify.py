@@ -122,19 +122,19 @@ class Comparison:
         """Compares sums and codes of every layer and returns whether all were equal."""
         bounds = forward_bounds(self.graph, outputs)
         equal = {name: _equal(values, outputs[name]) for name, values in expected.items()} | {IMAGES: True}
-        excused_at = {IMAGES: False}
+        inexact_at = {IMAGES: False}
         for node in self.graph.nodes:
             same, codes = equal[self._outputs[node.name]], outputs[node.name].codes
             past = node.name in bounds and self._note(node.name, "forward", bounds[node.name], same)
             differing = [name for name in node.inputs if not equal[self._outputs.get(name, IMAGES)]]
-            excused = excused_at[node.name] = past or any(excused_at[name] for name in differing)
+            inexact = inexact_at[node.name] = past or any(inexact_at[name] for name in differing)
             if isinstance(node, Product):
-                self._row(node.name, "W", node.kernel.width).meet_sums(codes, same, excused)
+                self._row(node.name, "W", node.kernel.width).meet_sums(codes, same, inexact)
             elif isinstance(node, Rescale | Activation):
-                self._row(node.name, "A", node.width).meet(codes, same, excused)
+                self._row(node.name, "A", node.width).meet(codes, same, inexact)
             elif node.name in bounds:
                 width = self.graph.signals[node.name].largest.bit_length() + 1
-                self._row(node.name, "sum", width).meet(codes, same, excused)
+                self._row(node.name, "sum", width).meet(codes, same, inexact)
         return all(equal.values())
 
     def _compare_gradients(
@@ -152,11 +152,11 @@ class Comparison:
             node, field = name.rsplit("/", 1)
             equal = _equal(expected.gradients[name], gradient)
             past = self._note(node if field == "kernel" else name, "gradient", bounds[name], equal)
-            excused = past or not (forward_equal and errors_equal[node])
+            inexact = past or not (forward_equal and errors_equal[node])
             row = self._row(node, _GRADIENT[field], parameters[name].gradient_width)
             words = update_seed(seed, parameters[name].variable, step)
-            row.meet(quantize_gradient(gradient.codes, log2_eta, words), equal, excused)
-            row.meet_sums(gradient.codes, equal, excused)
+            row.meet(quantize_gradient(gradient.codes, log2_eta, words), equal, inexact)
+            row.meet_sums(gradient.codes, equal, inexact)
             if not equal:
                 differing.add(name)
         return gradients, differing
@@ -171,7 +171,7 @@ class Comparison:
         """Compares the error at every kernel and the sums it gives its input; returns whether each error was equal."""
         bounds = error_bounds(self.graph, outputs, errors)
         equal: dict[str, bool] = {}
-        excused: dict[str, bool] = {}
+        inexact: dict[str, bool] = {}
         for node in reversed([node for node in self.graph.nodes if node.name in errors]):
             readers = self._readers[node.name]
             e = errors[node.name]
@@ -179,11 +179,11 @@ class Comparison:
             equal[node.name] = _equal(expected[node.name], e) if known else equal[readers[0].name]
             makers = [*readers, *([] if len(readers) == 1 else [node])]
             past = any(bounds.get(maker.name, 0) >= EXACT_SUMS for maker in makers)
-            differed = any(excused[reader.name] for reader in readers if not equal[reader.name])
-            excused[node.name] = past or differed or not forward_equal
+            differed = any(inexact[reader.name] for reader in readers if not equal[reader.name])
+            inexact[node.name] = past or differed or not forward_equal
             if isinstance(node, Product):
                 row = self._row(node.name, "E", self._error_width(node))
-                row.meet(e.codes, equal[node.name], excused[node.name])
+                row.meet(e.codes, equal[node.name], inexact[node.name])
         for node in self.graph.nodes:
             given = [name for name in node.inputs if name in errors]
             if node.name not in bounds:
@@ -225,14 +225,14 @@ class Comparison:
         errors, gradients = tape.gradient(loss, [outputs, variables])
         return _Pass(outputs, errors, gradients)
 
-    def _compare_stored(self, excused: set[str]) -> None:
+    def _compare_stored(self, inexact: set[str]) -> None:
         different = False
         for name, parameter in self.graph.parameters.items():
             node, field = name.rsplit("/", 1)
             stored = codes_of(getattr(self._layers[node], field).numpy(), parameter.fraction, name)
             equal = bool((stored.ravel() == parameter.accumulators.ravel()).all())
             row = self._row(node, _STORED[field], parameter.limit.bit_length() + 1)
-            row.meet(parameter.accumulators, equal, name in excused)
+            row.meet(parameter.accumulators, equal, name in inexact)
             different = different or not equal
         if different:
             self.steps.differing += 1
