@@ -48,6 +48,7 @@ _NETWORKS = {
 }
 
 names = tuple(_NETWORKS)
+"""Names of the networks that `build` takes."""
 
 __all__ = [
     "alexnet",

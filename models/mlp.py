@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import Any
 
 import keras
 
@@ -15,7 +16,7 @@ def mlp(
     num_classes: int = 10,
     width: float = 1.0,
     clip_outputs: bool = True,
-    **kernel_options: object,
+    **kernel_options: Any,
 ) -> keras.Model:
     """Builds the perceptron 512-512-10; its outputs are quantized as LeNet-5's. Arguments as in `models.build`."""
     return _perceptron("mlp", (512, 512), bits, input_shape, num_classes, width, clip_outputs, **kernel_options)

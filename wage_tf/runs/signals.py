@@ -8,6 +8,7 @@ import sys
 import threading
 from collections.abc import Iterator
 from types import FrameType
+from typing import Any
 
 _SIGNALS = (signal.SIGINT, signal.SIGTERM)
 
@@ -32,7 +33,7 @@ class Signals:
     def __init__(self) -> None:
         self.received: int | None = None
         self._is_deferred = False
-        self._previous: dict[int, object] = {}
+        self._previous: dict[int, Any] = {}
         self._report = sys.unraisablehook
 
     def __enter__(self) -> Signals:
