@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
-from typing import Any, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import keras
 import numpy as np
@@ -14,7 +14,7 @@ from wage_tf.integer import engine
 from wage_tf.integer.arithmetic import quantize_gradient, update_seed
 from wage_tf.integer.exactness import EXACT_SUMS, error_bounds, forward_bounds, gradient_bounds
 from wage_tf.integer.freezing import read
-from wage_tf.integer.graph import IMAGES, float_operands
+from wage_tf.integer.graph import IMAGES, Graph, float_operands
 from wage_tf.integer.nodes import Activation, Identity, Node, Product, Rescale
 from wage_tf.integer.report import report
 from wage_tf.integer.rows import Exactness, Row, Steps
@@ -24,8 +24,12 @@ from wage_tf.layers import QActivation, QConv2D, QDense, QDepthwiseConv2D, QErro
 from wage_tf.losses import SumSquaredError
 from wage_tf.optimizers import IntegerSGD, gradient_bits
 
+if TYPE_CHECKING:
+    from wage_tf.native.network import Network
+
 Batches = Iterable[tuple[np.ndarray, np.ndarray]]
 _BATCH = 250
+_EVERY_CODE = 10
 _GRADIENT = {"kernel": "G", "bias": "bias G"}
 _STORED = {"kernel": "stored", "bias": "bias stored"}
 
@@ -98,7 +102,9 @@ class Comparison:
     def train(self, batches: Batches, learning_rate: float, seed: int) -> None:
         """Takes a training step for every batch in both and compares codes, errors, gradients and stored weights.
 
-        Where a step ends differently, the engine goes on from Keras' weights.
+        After ten steps of which every code is compared, the native engine takes those that follow, where it was built:
+        they are compared by their stored weights alone, and code for code where these differ. Where a step ends
+        differently, the engine goes on from Keras' weights.
 
         Raises:
             UserError: If the training is not integers, or the learning rate is not a power of two.
@@ -109,14 +115,57 @@ class Comparison:
         log2_eta = int(exponent) - 1
         self._follow(_copy_of(self._model))
         self._model.compile(IntegerSGD(learning_rate, bits=gradient_bits(self._model), seed=seed), SumSquaredError())
+        network = None
         for step, (images, targets) in enumerate(batches):
             images, targets = np.asarray(images), np.asarray(targets)
+            self.steps.done += 1
+            self.steps.sizes.add(len(images))
+            if step == _EVERY_CODE and _are_one_hot(targets):
+                network = _native_network(self.graph, max(self.steps.sizes))
+            elif network is not None and len(images) > network.batch:
+                network = _native_network(network.graph(), len(images))
+            if network is not None and self._same_step(network, images, targets, log2_eta, seed, step):
+                continue
             gradients, differing = self._compare_gradients(images, targets, log2_eta, seed, step)
             self._model.train_on_batch(images, targets)
             self.graph = engine.update(self.graph, gradients, log2_eta, seed, step)
-            self.steps.done += 1
-            self.steps.sizes.add(len(images))
+            self.steps.every_code += 1
+            if network is not None:
+                self._compare_engines(network)
             self._compare_stored(differing)
+            if network is not None:
+                network.load(self.graph)
+        if network is not None:
+            self.graph = network.graph()
+
+    def _compare_engines(self, network: Network) -> None:
+        """Compares the native engine's stored weights after a step with NumPy's."""
+        for name, stored in network.stored.items():
+            node, field = name.rsplit("/", 1)
+            accumulators = self.graph.parameters[name].accumulators
+            self.rows[node, _STORED[field]].meet(accumulators, np.array_equal(accumulators.ravel(), stored))
+
+    def _same_step(
+        self, network: Network, images: np.ndarray, targets: np.ndarray, log2_eta: int, seed: int, step: int
+    ) -> bool:
+        """Takes a step by the native engine and Keras; where stored weights differ then, it is undone in Keras."""
+        labels = targets.argmax(axis=-1)
+        before = self._model.get_weights()
+        network.train_step(images, labels, log2_eta, seed, step)
+        self._model.train_on_batch(images, targets)
+        for name, stored in network.stored.items():
+            node, field = name.rsplit("/", 1)
+            fraction = self.graph.parameters[name].fraction
+            values = getattr(self._layers[node], field).numpy().ravel() * np.float32(2.0**fraction)
+            if not np.array_equal(values, stored):
+                self._model.set_weights(before)
+                self._model.optimizer.iterations.assign(step)
+                self.graph, _ = read(self._model)
+                return False
+        for name, stored in network.stored.items():
+            node, field = name.rsplit("/", 1)
+            self.rows[node, _STORED[field]].meet(stored, equal=True)
+        return True
 
     def _compare_forward(self, outputs: dict[str, Tensor], expected: dict[str, tf.Tensor]) -> bool:
         """Compares sums and codes of every layer and returns whether all were equal."""
@@ -265,7 +314,7 @@ def verify(
         images: Raw images, uint8 [count, *shape of the model's input], all of which go through inference.
         labels: Class numbers, integers [count], for training on the sum of squared errors; None compares inference
             alone.
-        steps: Training steps at most, on the images in order.
+        steps: Training steps at most, on the images in order; see `Comparison.train`.
         batch_size: Images of a step.
         learning_rate: η, a power of two.
         seed: Seed of the stochastic rounding.
@@ -312,6 +361,23 @@ def float_layers(model: keras.Model) -> dict[str, list[str]]:
 
 
 _OPERANDS = {QConv2D: "wg", QDepthwiseConv2D: "wg", QDense: "wg", QActivation: "ae", QRescaling: "a", QError: "e"}
+
+
+def _are_one_hot(targets: np.ndarray) -> bool:
+    return np.array_equal(targets, np.arange(targets.shape[-1]) == targets.argmax(axis=-1)[:, None])
+
+
+def _native_network(graph: Graph, batch: int) -> Network | None:
+    """The native engine for a graph's training; None where it was not built or does not take the graph."""
+    from wage_tf import native
+    from wage_tf.native.network import Network
+
+    if not native.available():
+        return None
+    try:
+        return Network(graph, batch, training=True)
+    except UserError:
+        return None
 
 
 def _copy_of(model: keras.Model) -> keras.Model:

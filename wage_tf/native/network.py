@@ -133,6 +133,11 @@ class Network:
         found = {name: self._updated(parameter, *arrays) for name, (parameter, arrays) in self._parameters.items()}
         return self._graph.with_parameters(found)
 
+    @property
+    def stored(self) -> dict[str, np.ndarray]:
+        """The stored weights as they are now by their name in `Graph.parameters`, flat views."""
+        return {name: stored for name, (_, (_, stored)) in self._parameters.items() if stored is not None}
+
     def load(self, graph: Graph) -> None:
         """Takes over the weights of a graph that differs in nothing else."""
         for name, parameter in graph.parameters.items():
