@@ -76,7 +76,7 @@ def _add_network(result: argparse.ArgumentParser) -> None:
         "--model",
         type=parsers.text,
         metavar="NAME",
-        help="lenet5, vgg7, alexnet, mlp, resnet8, resnet20, mobilenet or ds_cnn (default: by the data)",
+        help="lenet5, vgg7, alexnet, mlp, resnet8, resnet20, mobilenet, ds_cnn or autoencoder (default: by the data)",
     )
     network.add_argument(
         "--from",
