@@ -48,7 +48,7 @@ def _run(args: argparse.Namespace, signals: Signals) -> int:
     stem = source.name if config is not None else source.stem
     path = source.with_name(stem + FORMS[args.to][0]) if args.out is None else Path(args.out)
     name = model.name if config is None else f"{config.model} on {Path(config.dataset).name}"
-    labels = () if config is None or config.data is None else config.data.classes
+    labels = sources.labels_of(config)
     print(export_model(model, path, args.to, name=name, labels=labels, accumulators=args.accumulators))
     return 0
 

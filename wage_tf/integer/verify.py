@@ -18,6 +18,7 @@ from wage_tf.integer.graph import IMAGES, Graph, float_operands
 from wage_tf.integer.nodes import Activation, Identity, Node, Product, Rescale
 from wage_tf.integer.report import report
 from wage_tf.integer.rows import Exactness, Row, Steps
+from wage_tf.integer.targets import as_tensor, targets_of
 from wage_tf.integer.tensors import Tensor
 from wage_tf.integer.weights import codes_of
 from wage_tf.layers import QActivation, QConv2D, QDense, QDepthwiseConv2D, QError, QRescaling
@@ -191,7 +192,7 @@ class Comparison:
     ) -> tuple[dict[str, Tensor], set[str]]:
         """Compares forward and backward pass; returns the integers' gradients and the names of those that differ."""
         outputs = engine.forward(self.graph, images)
-        gradients, errors = engine.backward(self.graph, outputs, images, targets.argmax(axis=-1))
+        gradients, errors = engine.backward(self.graph, outputs, images, as_tensor(targets))
         bounds = gradient_bounds(self.graph, outputs, errors)
         expected = self._keras_pass(images, targets, list(gradients))
         forward_equal = self._compare_forward(outputs, expected.outputs)
@@ -312,8 +313,8 @@ def verify(
     Args:
         model: A model that `integer.freeze` takes; it stays as it is.
         images: Raw images, uint8 [count, *shape of the model's input], all of which go through inference.
-        labels: Class numbers, integers [count], for training on the sum of squared errors; None compares inference
-            alone.
+        labels: Class numbers, integers [count], or float32 targets [count, outputs], multiples of 2^-24, for training
+            on the sum of squared errors; None compares inference alone.
         steps: Training steps at most, on the images in order; see `Comparison.train`.
         batch_size: Images of a step.
         learning_rate: η, a power of two.
@@ -333,19 +334,10 @@ def verify(
     starts = range(0, len(images), _BATCH)
     comparison.infer((images[start : start + _BATCH], None) for start in starts)
     if labels is not None and not comparison.floats:
-        one_hot = _one_hot(np.asarray(labels), len(images), comparison.graph.output.shape[-1])
+        targets = targets_of(np.asarray(labels), len(images), comparison.graph.output.shape[-1])
         places = [slice(start, start + batch_size) for start in range(0, len(images), batch_size)][:steps]
-        comparison.train([(images[place], one_hot[place]) for place in places], learning_rate, seed)
+        comparison.train([(images[place], targets[place]) for place in places], learning_rate, seed)
     return comparison
-
-
-def _one_hot(labels: np.ndarray, count: int, classes: int) -> np.ndarray:
-    if labels.shape != (count,) or labels.dtype.kind not in "iu" or not ((labels >= 0) & (labels < classes)).all():
-        raise UserError(
-            f"labels: class numbers 0 to {classes - 1}, integers [{count}]; "
-            f"received {labels.dtype} of shape {labels.shape}"
-        )
-    return np.eye(classes, dtype=np.float32)[labels]
 
 
 def float_layers(model: keras.Model) -> dict[str, list[str]]:
