@@ -26,7 +26,7 @@ setup(
             "wage-verify = wage_tf.cli.verify:main",
         ]
     },
-    package_data={"wage_tf.native": ["src/*"]},
+    package_data={"wage_tf.native": ["src/*"], "wage_tf.export.web": ["*.html", "*.css", "*.js", "*.c", "*.wasm"]},
     cffi_modules=["wage_tf/native/build.py:ffibuilder"],
     options={"bdist_wheel": {"py_limited_api": "cp311"}},
     python_requires=">=3.11,<3.14",
@@ -49,6 +49,6 @@ setup(
         "litert": _LITERT,
         "pjrt": _PJRT,
         "all": [*_LITERT, *_PJRT],
-        "test": [*_LITERT, *_PJRT, "pytest>=8.0", "pytest-xdist>=3.6", "hypothesis>=6.100", "ruff>=0.9"],
+        "test": [*_LITERT, *_PJRT, "pytest>=8.0", "pytest-xdist>=3.6", "hypothesis>=6.100", "playwright>=1.50", "ruff>=0.9"],
     },
 )
