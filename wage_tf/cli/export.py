@@ -20,6 +20,7 @@ examples:
   python -m wage_tf.export runs/digits-lenet5-2-8-8-8-s0 --to litert
   python -m wage_tf.export runs/digits-lenet5-2-8-8-8-s0 --to c --out firmware/wage
   python -m wage_tf.export my_network.keras --to packed
+  python -m wage_tf.export my_network.keras --to web --out page.html
 """
 
 
@@ -31,7 +32,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         epilog=_EPILOG,
     )
     parser.add_argument("source", metavar="RUN_DIR|MODEL", help="a directory that train.py wrote, or a .keras file")
-    parser.add_argument("--to", required=True, choices=("litert", "packed", "c"), help="what to make")
+    parser.add_argument("--to", required=True, choices=("litert", "packed", "c", "web"), help="what to make")
     parser.add_argument("--out", metavar="PATH", help="the file, for c the folder (default: beside the source)")
     parser.add_argument("--accumulators", action="store_true", help="packed: keep the stored weights for training")
     add_verbose(parser)
