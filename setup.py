@@ -26,7 +26,7 @@ setup(
             "wage-verify = wage_tf.cli.verify:main",
         ]
     },
-    package_data={"wage_tf.native": ["src/*"]},
+    package_data={"wage_tf.native": ["src/*"], "wage_tf.export": ["src/*"]},
     cffi_modules=["wage_tf/native/build.py:ffibuilder"],
     options={"bdist_wheel": {"py_limited_api": "cp311"}},
     python_requires=">=3.11,<3.14",
