@@ -18,7 +18,7 @@ _CODE = 127
 _SUM = 2**31 - 1
 _WIDEST_SHIFT = 30
 _TRAINED_KINDS = ("LINEAR", "FORK", "ERROR")
-_KINDS = {
+_OTHERS = {
     "ADD": "a sum or an activation of its own",
     "CONCAT": "a concatenation",
     "PAD": "a padding",
@@ -129,7 +129,7 @@ def tail(graph: Graph, network: Stages, training: Training) -> list[TrainedLayer
         first, last = min(wrong), max(wrong)
         later = [node.names[0] for node in nodes[last + 1 :] if node.kind == "LINEAR"]
         instead = f"; train_from = {later[0]} can be" if later else ""
-        raise UserError(f"device training: {_label(nodes[first])}: {wrong[first]} cannot be trained{instead}")
+        raise UserError(f"device training: {_label(nodes, first)}: {wrong[first]} cannot be trained{instead}")
     floats = float_operands(frozen_before(graph, training.train_from))
     if floats:
         raise UserError(f"device training: not all operands are integers: {'; '.join(floats)}")
@@ -147,16 +147,18 @@ def _is_trained(node: Node) -> bool:
     return node.parameter is not None and node.parameter[1].variable is not None
 
 
-def _label(node: Node) -> str:
-    return node.names[0] if node.names else node.parameter[0] if node.parameter else node.kind
+def _label(nodes: list[Node], place: int) -> str:
+    """The graph's name for a node of the program; of one that has none, for what comes before it."""
+    node = nodes[place]
+    if node.parameter is not None:
+        return node.parameter[0].rpartition("/")[0]
+    return node.names[0] if node.names else _label(nodes, place - 1)
 
 
 def _why_not(node: Node, stages: dict[str, Stage]) -> str | None:
     """What of a node of the program a device cannot train."""
     if node.kind not in _TRAINED_KINDS:
-        return (
-            "a bias" if node.parameter else f"what is behind a trained layer, here {node.kind}, unless it is a chain,"
-        )
+        return "its bias" if node.parameter else f"{_OTHERS.get(node.kind, node.kind)} behind a trained layer"
     if node.kind == "FORK" and len(node.outputs) > 1:
         return "an output with several readers"
     if node.kind != "LINEAR":
@@ -168,10 +170,10 @@ def _why_not(node: Node, stages: dict[str, Stage]) -> str | None:
         return "a kernel without stored weights"
     if kernel.limit > _CODE:
         return f"stored weights of up to {kernel.limit}, more than 8 bits,"
-    if node.inputs[0].largest > _CODE or node.layer["w_limit"] > _CODE or stage.rounding.limit > _CODE:
-        return "codes of more than 8 bits"
     if stage is None or len(stage.inputs) > 1 or stage.pool != (node.layer["pool_h"], node.layer["pool_w"]):
         return "what is fused with its sums"
+    if max(node.inputs[0].largest, node.layer["w_limit"], stage.rounding.limit) > _CODE:
+        return "codes of more than 8 bits"
     return None
 
 

@@ -2,22 +2,20 @@
 
 from __future__ import annotations
 
-import dataclasses
 import textwrap
 import zlib
-from collections.abc import Sequence
 from pathlib import Path
 from string import Template
 
 import numpy as np
 
 from wage_tf import native
-from wage_tf.export import packed
+from wage_tf.export import c_block, packed
 from wage_tf.export.c_kinds import Source, comment, filters_first, numbers
 from wage_tf.export.c_layout import Layout
 from wage_tf.export.c_tail import TrainedLayer
 from wage_tf.export.card import Card
-from wage_tf.integer.arithmetic import fraction_bits, quantize
+from wage_tf.integer.arithmetic import fraction_bits
 from wage_tf.integer.graph import Graph
 from wage_tf.integer.nodes import Conv2D, Kernel
 
@@ -26,7 +24,6 @@ _SOURCES = (
     Path(__file__).parent / "src" / "wage_train.c",
     Path(native.__file__).parent / "src" / "wage_integers.h",
 )
-BLOCK_OVERHEAD = 28
 
 FIELDS = """
     int8_t stored[WAGE_STORED]; /* weights that are trained */
@@ -164,7 +161,7 @@ def parts(layout: Layout, source: Source) -> dict[str, str]:
         batch=training.batch,
         layers=len(layers),
         stored=layout.stored_bytes,
-        overhead=BLOCK_OVERHEAD,
+        overhead=c_block.OVERHEAD,
         model=model_id(layout.graph),
         seed=training.seed % 2**32,
         step=training.step % 2**32,
@@ -208,22 +205,3 @@ def _row(layer: TrainedLayer, source: Source) -> list[object]:
     variable, grid = f"UINT32_C({kernel.variable})", kernel.fraction - fraction_bits(kernel.gradient_width)
     weights = [layer.stored, source.code_tables[layer.name], variable, grid, kernel.limit]
     return [*sizes, *places, layer.error_limit, *weights]
-
-
-def with_block(graph: Graph, layers: Sequence[TrainedLayer], block: bytes) -> Graph:
-    """The graph with the weights of a block that a device saved.
-
-    Args:
-        graph: The network that was exported.
-        layers: Its trained layers.
-        block: What `wage_save` wrote.
-    """
-    changed, place = {}, BLOCK_OVERHEAD - 4
-    for layer in layers:
-        kernel = layer.stage.node.kernel
-        stored = np.frombuffer(block, np.int8, layer.weights, place + layer.stored)
-        units_first = (kernel.codes.shape[-1], *kernel.codes.shape[:-1])
-        accumulators = np.moveaxis(stored.reshape(units_first), 0, -1).astype(kernel.accumulators.dtype)
-        codes = quantize(accumulators, kernel.fraction, kernel.width)
-        changed[f"{layer.name}/kernel"] = dataclasses.replace(kernel, accumulators=accumulators, codes=codes)
-    return graph.with_parameters(changed)
