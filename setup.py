@@ -30,6 +30,7 @@ setup(
     package_data={
         "wage_tf": ["py.typed"],
         "wage_tf.native": ["src/*"],
+        "wage_tf.export": ["src/*"],
         "wage_tf.export.web": ["*.html", "*.css", "*.js", "*.c", "*.wasm"],
     },
     cffi_modules=["wage_tf/native/build.py:ffibuilder"],

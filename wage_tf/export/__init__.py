@@ -8,6 +8,8 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from wage_tf.export.c import write_c
+from wage_tf.export.c_block import with_block
+from wage_tf.export.c_tail import Training
 from wage_tf.export.card import Card
 from wage_tf.export.litert import write_litert
 from wage_tf.export.packed import read_packed, write_packed
@@ -20,7 +22,17 @@ if TYPE_CHECKING:
 
     from wage_tf.export.model import Export
 
-__all__ = ["Card", "export_model", "read_packed", "write_c", "write_litert", "write_packed", "write_web"]
+__all__ = [
+    "Card",
+    "Training",
+    "export_model",
+    "read_packed",
+    "with_block",
+    "write_c",
+    "write_litert",
+    "write_packed",
+    "write_web",
+]
 
 
 def export_model(model: keras.Model, path: str | os.PathLike, to: str = "litert", **options: Any) -> Export:

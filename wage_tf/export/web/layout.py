@@ -53,7 +53,9 @@ def lay_out(graph: Graph, batch: int) -> tuple[bytes, dict[str, object]]:
     rules = {name: net.rules[row] for row, name in enumerate(network.parameters)}
     weights = {name: state.weights[row] for row, name in enumerate(network.parameters)}
     for name, (_, (codes, stored)) in network.parameters.items():
-        image.bytes(weights[name].codes if stored is None else weights[name].stored, codes if stored is None else stored)
+        image.bytes(
+            weights[name].codes if stored is None else weights[name].stored, codes if stored is None else stored
+        )
     for name, (_, (codes, stored)) in network.parameters.items():
         image.unknown(weights[name].packed)
         if stored is not None and codes is not None:
