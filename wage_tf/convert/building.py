@@ -91,7 +91,8 @@ def _tensors(
             image = keras.Input(step.shape[1:], dtype=step.dtype, name="image")
             tensors[step] = QRescaling(step.scale, step.offset, widths[step], name=name, **_DTYPE)(image)
         elif isinstance(step, Product):
-            tensors[step] = _kernel_layer(step, widths[step], weights[step] if weights else None)(*inputs)
+            stored = weights[step] if weights else None
+            tensors[step] = _kernel_layer(step, widths[step], stored)(*inputs)  # type: ignore[arg-type]
         elif isinstance(step, floating.FloatBatchNormalization):
             tensors[step] = _normalization_layer(step)(*inputs)
         elif isinstance(step, floating.FloatBias):

@@ -85,7 +85,7 @@ def _augmentation(layer: keras.Layer, name: str, inputs: tuple[Step, ...]) -> St
     return inputs[0]
 
 
-def _affine(name: str, inputs: tuple[Step, ...], scale: object, shift: object) -> Step:
+def _affine(name: str, inputs: tuple[Step, ...], scale: object, shift: object) -> Affine:
     """y = scale·x + shift, each a number or one for every channel."""
     (step,) = inputs
     try:

@@ -73,7 +73,8 @@ class Dataset:
             _check_range(f"{name}: {part}", labels, len(class_names))
         if len(class_names) < 2:
             raise UserError(f"{name}: at least two classes are needed, received {len(class_names)}")
-        return cls(name, tuple(class_names), **{part: ArraySplit(*arrays) for part, arrays in parts.items()})
+        splits = {part: ArraySplit(*arrays) for part, arrays in parts.items()}
+        return cls(name, tuple(class_names), splits["train"], splits.get("test"))
 
     @property
     def input_shape(self) -> tuple[int, int, int]:

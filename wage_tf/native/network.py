@@ -138,7 +138,7 @@ class Network:
     @property
     def stored(self) -> dict[str, np.ndarray]:
         """The stored weights as they are now by their name in `Graph.parameters`, flat views."""
-        return {name: stored for name, (_, (_, stored)) in self._parameters.items() if stored is not None}
+        return {name: stored for name, (_, (_, stored)) in self.parameters.items() if stored is not None}
 
     def load(self, graph: Graph) -> None:
         """Takes over the weights of a graph that differs in nothing else."""

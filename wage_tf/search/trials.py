@@ -13,7 +13,7 @@ from typing import Any
 import keras
 import numpy as np
 
-from wage_tf import costs, files, models, schedules
+from wage_tf import costs, files, models, schedules  # type: ignore[attr-defined]
 from wage_tf.bits import NetworkBits
 from wage_tf.callbacks import QuantizationHistograms
 from wage_tf.datasets import Dataset

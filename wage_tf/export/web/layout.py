@@ -1,4 +1,4 @@
-"""A network of the C runtime laid out in a page's memory, and the plan by which the page's script finds its way there."""
+"""A network of the C runtime laid out in a page's memory, and the plan by which the page's script reads it."""
 
 from __future__ import annotations
 
@@ -53,7 +53,7 @@ def lay_out(graph: Graph, batch: int) -> tuple[bytes, dict[str, object]]:
     rules = {name: net.rules[row] for row, name in enumerate(network.parameters)}
     weights = {name: state.weights[row] for row, name in enumerate(network.parameters)}
     for name, (_, (codes, stored)) in network.parameters.items():
-        image.bytes(
+        image.array(
             weights[name].codes if stored is None else weights[name].stored, codes if stored is None else stored
         )
     for name, (_, (codes, stored)) in network.parameters.items():
@@ -99,7 +99,7 @@ def _array(values: np.ndarray | None, pointer: object, image: Image) -> dict[str
 
 
 def _tensor(tensor: Tensor, arena: int, wide: bool) -> dict[str, object]:
-    """How the script reads a tensor: the place of its first number, and the elements from a row, an image to the next."""
+    """How the script reads a tensor: the place of its first number, the elements to the next row and the next image."""
     kind = np.dtype(("int64" if wide else "int32") if tensor.sums else ("int16" if wide else "int8"))
     row = (tensor.shape[1] if tensor.sums else tensor.columns) * tensor.shape[2]
     begin = 0 if tensor.sums else tensor.border.top * row + tensor.border.left * tensor.shape[2]
