@@ -28,7 +28,13 @@ setup(
             "wage-verify = wage_tf.cli.verify:main",
         ]
     },
-    package_data={"wage_tf": ["py.typed"], "wage_tf.zoo": ["*.json", "*.wage.xz"], "wage_tf.native": ["src/*"]},
+    package_data={
+        "wage_tf": ["py.typed"],
+        "wage_tf.native": ["src/*"],
+        "wage_tf.export": ["src/*"],
+        "wage_tf.export.web": ["*.html", "*.css", "*.js", "*.c", "*.wasm"],
+        "wage_tf.zoo": ["*.json", "*.wage.xz"],
+    },
     cffi_modules=["wage_tf/native/build.py:ffibuilder"],
     options={"bdist_wheel": {"py_limited_api": "cp311"}},
     python_requires=">=3.11,<3.14",
@@ -62,6 +68,7 @@ setup(
             "ipykernel>=6.29",
             "mypy>=1.15",
             "nbclient>=0.10",
+            "playwright>=1.50",
             "pytest>=8.0",
             "pytest-xdist>=3.6",
             "ruff>=0.9",

@@ -31,6 +31,20 @@ class OneLineParser(argparse.ArgumentParser):
         self.exit(USER_ERROR, f"{self.prog}: error: {message} (see --help)\n")
 
 
+def add_data(parser: argparse._ActionsContainer, dataset: str = "as for train.py", default: str | None = None) -> None:
+    """Adds the arguments that name a data set: `dataset` is the help of the first, `default` its value."""
+    parser.add_argument("--dataset", type=text, default=default, metavar="NAME|PATH", help=dataset)
+    where = "directory of TensorFlow Datasets (default: TFDS_DATA_DIR)"
+    parser.add_argument("--data-dir", type=text, metavar="DIR", help=where)
+    size = "scale and crop the images of a folder to NxN pixels"
+    parser.add_argument("--image-size", type=positive_int, metavar="N", help=size)
+
+
+def add_limit(parser: argparse._ActionsContainer) -> None:
+    """Adds `--limit`, the part of the training images to take."""
+    parser.add_argument("--limit", type=positive_int, metavar="N", help="train on the first N training images only")
+
+
 def add_verbose(parser: argparse._ActionsContainer) -> None:
     """Adds `--verbose`, for `startup.importing_tensorflow`."""
     parser.add_argument("--verbose", action="store_true", help="show TensorFlow's own messages")

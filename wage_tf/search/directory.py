@@ -17,10 +17,11 @@ from typing import Any, Literal
 import pydantic
 
 from wage_tf import files
+from wage_tf.bits import NetworkBits
 from wage_tf.datasets.recipe import Recipe
 from wage_tf.errors import UserError
 from wage_tf.runs import documents
-from wage_tf.runs.config import Data
+from wage_tf.runs.config import Data, RunConfig, resolve
 from wage_tf.runs.documents import Count, Document, Natural, PositiveFloat, Rate, Text, WidthMultiplier, Words
 from wage_tf.search import oracles
 from wage_tf.search.records import TrialNumber, TrialRecord
@@ -99,6 +100,11 @@ class SearchConfig(Document):
         kept |= {} if model else {"model": earlier.model}
         kept |= {} if epochs else {"epochs": earlier.epochs}
         return self.model_copy(update=kept)
+
+    def training(self, data: Data, bits: NetworkBits, **chosen: object) -> RunConfig:
+        """The training of a pattern by the search's recipe, with its network, on `data`; `chosen` as in `resolve`."""
+        same = {name: getattr(self, name) for name in ("dataset", "data_dir", "image_size", "model", "width")}
+        return resolve(data, self.recipe, bits=bits, **same, **chosen)
 
 
 class SearchDirectory:
