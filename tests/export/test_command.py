@@ -61,7 +61,7 @@ def one_line(capsys, arguments):
 
 def test_bad_input_is_one_line_and_leaves_nothing(run, tmp_path, capsys):
     folder, _ = run
-    assert "invalid choice: 'onnx'" in one_line(capsys, [str(folder), "--to", "onnx"])
+    assert "invalid choice: 'caffe'" in one_line(capsys, [str(folder), "--to", "caffe"])
     assert "holds no run" in one_line(capsys, [str(tmp_path), "--to", "c"])
     assert "only a packed file" in one_line(capsys, [str(folder), "--to", "c", "--accumulators"])
     for to in ("packed", "litert"):
