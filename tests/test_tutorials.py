@@ -16,7 +16,7 @@ def cells(path):
 
 
 def test_there_are_tutorials():
-    assert {path.stem for path in TUTORIALS} >= {"integers", "convert", "images", "widths"}
+    assert {path.stem for path in TUTORIALS} >= {"integers", "convert", "images", "widths", "device"}
 
 
 @pytest.mark.parametrize("path", TUTORIALS, ids=lambda path: path.stem)
