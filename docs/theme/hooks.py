@@ -75,7 +75,9 @@ def on_page_markdown(markdown: str, page: Page, config: MkDocsConfig, files: Fil
 def on_page_content(html: str, page: Page, config: MkDocsConfig, files: Files) -> str:
     """Equations as MathML, which browsers draw by themselves."""
     del page, config, files
-    return _MATH.sub(lambda match: convert(_unescaped(match[3]), "block" if match[2] == "[" else "inline"), html)
+    return _MATH.sub(
+        lambda match: convert(_unescaped(match[3]), display="block" if match[2] == "[" else "inline"), html
+    )
 
 
 def on_post_build(config: MkDocsConfig) -> None:
