@@ -20,13 +20,13 @@ def error_of(path):
 )
 def test_mnist(bits, limit_percent, tfds_data_dir, tmp_path):
     rate = [] if bits == "f-f-f-f" else ["--learning-rate", "8"]
-    arguments = ["--dataset", "mnist", "--limit", "12800", "--epochs", "1", "--bits", bits, "--histogram-freq", "0"]
-    assert train.main([*arguments, *rate, "--run-dir", str(tmp_path / "run")]) == 0
+    arguments = ["--dataset", "mnist", "--limit", "12800", "--epochs", "1", "--width", "0.5", "--histogram-freq", "0"]
+    assert train.main([*arguments, *rate, "--bits", bits, "--run-dir", str(tmp_path / "run")]) == 0
     assert error_of(tmp_path / "run") < limit_percent
 
 
 def test_cifar10(tfds_data_dir, tmp_path):
-    arguments = ["--dataset", "cifar10", "--width", "0.125", "--limit", "6400", "--epochs", "2"]
+    arguments = ["--dataset", "cifar10", "--width", "0.125", "--limit", "6400", "--epochs", "1", "--batch-size", "64"]
     assert train.main([*arguments, "--run-dir", str(tmp_path / "run")]) == 0
     assert error_of(tmp_path / "run") < 80
     assert list((tmp_path / "run" / "tensorboard" / "quantized").iterdir())
