@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import keras
 
 from .blocks import Bits, Blocks
@@ -12,7 +14,7 @@ def autoencoder(
     inputs: int = 640,
     width: float = 1.0,
     clip_outputs: bool = True,
-    **kernel_options: object,
+    **kernel_options: Any,
 ) -> keras.Model:
     """Builds the autoencoder 128FC×4-8FC-128FC×4-inputs, which gives back what it takes.
 

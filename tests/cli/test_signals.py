@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import random
 import signal
 import subprocess
@@ -12,14 +13,42 @@ from pathlib import Path
 import pytest
 
 ROOT = Path(__file__).resolve().parents[2]
-ARGUMENTS = ["--model", "mlp", "--width", "0.05", "--limit", "320", "--epochs", "100", "--histogram-freq", "0"]
+TINY = ["--model", "mlp", "--width", "0.05", "--limit", "320", "--epochs", "100000", "--histogram-freq", "0"]
+MANY = ",".join(map(str, range(2, 17)))
+ENDLESS = {"train.py": TINY, "tuner.py": [*TINY, "--weights", MANY, "--activations", MANY]}
 READY_SECONDS = 60
+COMMAND = """
+import io, os, signal, sys
+from wage_tf.cli import exits
+
+class Swallowing:
+    def __del__(self):
+        signal.raise_signal(signal.{name})
+
+class Interrupted(io.FileIO):
+    def write(self, content):
+        signal.raise_signal(signal.{name})
+
+def command(signals):
+    {moment}
+    print("swallowed")
+    return 0
+
+sys.exit(exits.run("wage-train", command, ["again"]))
+"""
+MOMENTS = {
+    "anywhere": "signal.raise_signal(signal.{name})",
+    "where all exceptions are caught": "try: signal.raise_signal(signal.{name})\n    except BaseException: pass",
+    "in a destructor": "Swallowing()",
+    "in a print": "sys.stdout = io.TextIOWrapper(io.BufferedWriter(Interrupted(1, 'wb'))); print('', flush=True)",
+    "twice where it waits": "with signals.deferred(): [signal.raise_signal(signal.{name}) for _ in range(2)]",
+}
 
 
-def started(script, folder, *arguments):
+def started(script, folder):
     """The process, once its interpreter runs the script: before that, nobody can hear a signal."""
     process = subprocess.Popen(
-        [sys.executable, str(ROOT / script), *ARGUMENTS, *arguments, "--run-dir", str(folder / "run")],
+        [sys.executable, str(ROOT / script), *ENDLESS[script], "--run-dir", str(folder / "run")],
         cwd=folder,
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
@@ -37,6 +66,17 @@ def started(script, folder, *arguments):
 def _status(pid, name):
     lines = Path(f"/proc/{pid}/status").read_text().splitlines()
     return next(line.split()[1] for line in lines if line.startswith(f"{name}:"))
+
+
+@pytest.mark.parametrize("name", ["SIGINT", "SIGTERM"])
+@pytest.mark.parametrize("moment", MOMENTS)
+def test_nothing_that_runs_can_swallow_a_signal(moment, name, tmp_path):
+    script = tmp_path / "wage-train.py"
+    script.write_text(COMMAND.format(name=name, moment=MOMENTS[moment].format(name=name)))
+    environment = {**os.environ, "PYTHONPATH": str(ROOT)}
+    done = subprocess.run([sys.executable, script], env=environment, capture_output=True, text=True, check=False)
+    expected = (128 + signal.Signals[name], f"stopped by {name}; go on with: again", "")
+    assert (done.returncode, done.stdout.strip(), done.stderr) == expected
 
 
 @pytest.mark.slow

@@ -40,10 +40,9 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 
 def _run(args: argparse.Namespace, signals: Signals) -> int:
-    with signals.deferred(), startup.importing_tensorflow(args.verbose):
+    with startup.importing_tensorflow(args.verbose):
         from wage_tf.cli import sources
         from wage_tf.export.model import FORMS, export_model
-    signals.check()
     config, model = sources.load(args.source)
     source = Path(args.source).resolve()
     stem = source.name if config is not None else source.stem

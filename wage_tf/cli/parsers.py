@@ -6,13 +6,15 @@ import argparse
 import math
 import re
 from collections.abc import Callable
-from typing import NoReturn
+from typing import Any, NoReturn, TypeVar
 
 from wage_tf import schedules
 from wage_tf.bits import NetworkBits
 from wage_tf.cli.exits import USER_ERROR
 from wage_tf.errors import UserError
 from wage_tf.schedules import Schedule
+
+Number = TypeVar("Number", int, float)
 
 LARGEST = 2**31 - 1
 _INTEGER = re.compile(r"[0-9]+")
@@ -22,7 +24,7 @@ _NUMBER = re.compile(r"[0-9]*\.?[0-9]+([eE][+-]?[0-9]+)?|[0-9]+\.")
 class OneLineParser(argparse.ArgumentParser):
     """Reports a wrong argument in one line on stderr."""
 
-    def __init__(self, **kwargs: object):
+    def __init__(self, **kwargs: Any):
         super().__init__(formatter_class=argparse.RawDescriptionHelpFormatter, **kwargs)
 
     def error(self, message: str) -> NoReturn:
@@ -115,7 +117,7 @@ def parse_values(args: argparse.Namespace) -> None:
         raise UserError(str(error)) from None
 
 
-def _number(text: str, form: re.Pattern, kind: type, is_valid: Callable, what: str) -> int | float:
+def _number(text: str, form: re.Pattern, kind: type[Number], is_valid: Callable, what: str) -> Number:
     if form.fullmatch(text):
         value = kind(text)
         if math.isfinite(value) and is_valid(value):

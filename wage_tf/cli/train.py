@@ -46,9 +46,8 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 def _run(args: argparse.Namespace, signals: Signals) -> int:
     parsers.parse_values(args)
-    with signals.deferred(), startup.importing_tensorflow(args.verbose):
+    with startup.importing_tensorflow(args.verbose):
         import tensorflow  # noqa: F401 (the first import is the one that writes)
-    signals.check()
     if args.evaluate is not None:
         evaluate(args.evaluate, args.data_dir)
     else:

@@ -70,7 +70,8 @@ def parser() -> argparse.ArgumentParser:
         "--model",
         type=text,
         metavar="NAME",
-        help="lenet5, vgg7, alexnet, mlp, resnet8, resnet20, mobilenet or ds_cnn (default: by the data)",
+        help="lenet5, vgg7, alexnet, resnet8, resnet20, mobilenet, ds_cnn, mlp, mlp_100_50 or mlp_200_100_50 "
+        "(default: by the data)",
     )
     data.add_argument("--width", type=width_multiplier, default=1.0, metavar="X", help="multiplier of the hidden units")
     space = result.add_argument_group("candidates: lists of widths, f for float32")
@@ -154,7 +155,7 @@ def _run(args: argparse.Namespace, program: str, argv: Sequence[str], signals: S
     report_error = functools.partial(exits.fail, program)
     heartbeat.beat(report_error)
     os.environ.setdefault("GRPC_VERBOSITY", "NONE")
-    with signals.deferred(), startup.importing_tensorflow(args.verbose):
+    with startup.importing_tensorflow(args.verbose):
         from wage_tf import datasets, files
         from wage_tf.search import oracles, processes, secret, session
         from wage_tf.search.directory import SearchDirectory
@@ -162,7 +163,6 @@ def _run(args: argparse.Namespace, program: str, argv: Sequence[str], signals: S
     if not args.verbose:
         for library in ("absl", "tensorflow"):
             logging.getLogger(library).setLevel(logging.ERROR)
-    signals.check()
     role, address, port = processes.role()
     shared = secret.new() if role == "alone" else secret.from_environment()
     started = time.monotonic()
@@ -187,7 +187,8 @@ def _run(args: argparse.Namespace, program: str, argv: Sequence[str], signals: S
         print_line(summary(current, study, dataset))
         if role == "chief" or args.workers:
             command = [sys.executable, "-m", "wage_tf.cli.tune", *argv]
-            current.run_chief(address, port, shared, command, args.workers or 0)
+            with signals.deferred():
+                current.run_chief(address, port, shared, command, args.workers or 0, signals.check)
         else:
             current.run_alone()
         outcome = current.finish(shlex.join(exits.again(program, argv)[:-1]), time.monotonic() - started)

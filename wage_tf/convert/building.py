@@ -5,6 +5,7 @@ from __future__ import annotations
 import collections
 import itertools
 from collections.abc import Mapping
+from typing import Any
 
 import keras
 import numpy as np
@@ -13,11 +14,11 @@ from wage_tf import layers
 from wage_tf.bits import BitWidths
 from wage_tf.convert.folding import in_order
 from wage_tf.convert.scaling import StoredWeights
-from wage_tf.convert.steps import Activation, Pixels, Product, Step, cannot
+from wage_tf.convert.steps import Activation, Passing, Pixels, Product, Step, cannot
 from wage_tf.layers import QActivation, QError, QRescaling
 
 FLOAT = BitWidths(None, None, None, None)
-_DTYPE = {"dtype": "float32"}
+_DTYPE: dict[str, Any] = {"dtype": "float32"}
 _BATCH = 16
 _VALUES_PER_BATCH = 2**13
 
@@ -89,10 +90,10 @@ def _tensors(
             image = keras.Input(step.shape[1:], dtype=step.dtype, name="image")
             tensors[step] = QRescaling(step.scale, step.offset, widths[step], name=name, **_DTYPE)(image)
         elif isinstance(step, Product):
-            tensors[step] = _kernel_layer(step, widths[step], weights and weights[step])(*inputs)
+            tensors[step] = _kernel_layer(step, widths[step], weights[step] if weights else None)(*inputs)
         elif isinstance(step, Activation):
             tensors[step] = QActivation(widths[step], _function(step, widths[step]), name=name, **_DTYPE)(*inputs)
-        else:
+        elif isinstance(step, Passing):
             layer = step.layer_class.from_config({**step.config, "name": name, **_DTYPE})
             tensors[step] = layer(inputs if len(inputs) > 1 else inputs[0])
     return image, tensors

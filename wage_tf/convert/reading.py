@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 import warnings
 from collections.abc import Callable
+from typing import Any
 
 import keras
 import numpy as np
@@ -49,7 +50,7 @@ def _graph_of(model: keras.Model, name: str) -> keras.Model:
     if graph is None or not model.built:
         raise UserError(f"model {name}: is not built; call it on a batch, or begin it with keras.Input")
     functional = next((kind for kind in type(graph).__mro__ if kind.__name__ == "Functional"), None)
-    if functional is None or type(graph).call is not functional.call:
+    if functional is None or getattr(type(graph), "call", None) is not getattr(functional, "call", None):
         raise UserError(
             f"model {name}: a subclass with a call() of its own cannot be read; "
             "write it with keras.Sequential or keras.Model(inputs, outputs)"
@@ -177,7 +178,7 @@ def _product(
     kernel: keras.Variable,
     settings: tuple[str, ...],
     own_activation: bool = True,
-) -> Step:
+) -> Any:
     (before,) = inputs
     product = kind(
         name=name,

@@ -114,7 +114,7 @@ def stored_weights(
     for step in products:
         _check(step, widths[step], is_last=step is output)
     exponents = activation_exponents(output, samples, widths)
-    stored = {}
+    stored: dict[Step, StoredWeights] = {}
     for step in products:
         e_in = exponents[step.inputs[0]]
         stored[step] = store(step.kernel, step.bias, e_in, exponents[step], widths[step])

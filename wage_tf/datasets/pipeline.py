@@ -59,13 +59,13 @@ class Dataset:
         if (x_test is None) != (y_test is None):
             raise UserError(f"{name}: give both x_test and y_test, or neither")
         parts = {"train": _checked(name, "train", x_train, y_train)}
-        if x_test is not None:
+        if x_test is not None and y_test is not None:
             parts["test"] = _checked(name, "test", x_test, y_test)
             shapes = [images.shape[1:] for images, _ in parts.values()]
             if shapes[0] != shapes[1]:
                 raise UserError(f"{name}: test images have shape {shapes[1]}, training images {shapes[0]}")
         if class_names is None:
-            class_names = [str(label) for label in range(1 + max(labels.max() for _, labels in parts.values()))]
+            class_names = tuple(map(str, range(1 + max(labels.max() for _, labels in parts.values()))))
         for part, (_, labels) in parts.items():
             _check_range(f"{name}: {part}", labels, len(class_names))
         if len(class_names) < 2:

@@ -67,7 +67,7 @@ class Split(Protocol):
     def shuffled(self, batch_size: int, key: tf.Tensor, first: tf.Tensor, share: Share = WHOLE) -> tf.data.Dataset:
         """Returns the batches of one pass in the order given by `key` (integer [2]), from batch `first` on."""
 
-    def add_to(self, digest: "hashlib._Hash") -> None:
+    def add_to(self, digest: "hashlib._Hash | hashlib.blake2b") -> None:
         """Adds to a digest what tells these images and labels from others."""
 
 
@@ -110,11 +110,11 @@ class ArraySplit:
         order = tf.random.experimental.stateless_shuffle(tf.range(self.size), key)
         return self._batches(order, batch_size, first, share)
 
-    def add_to(self, digest: "hashlib._Hash") -> None:
+    def add_to(self, digest: "hashlib._Hash | hashlib.blake2b") -> None:
         """Adds shapes and contents."""
         for part in (self._images, self._labels):
             digest.update(repr(tuple(part.shape)).encode())
-            digest.update(np.ascontiguousarray(part))
+            digest.update(np.ascontiguousarray(part).data)
 
     def _batches(self, order: tf.Tensor, batch_size: int, first: int | tf.Tensor, share: Share) -> tf.data.Dataset:
         @traced
@@ -176,7 +176,7 @@ class RecordSplit:
         )
         return self._batches(shuffled.unbatch().skip(first * batch_size), batch_size, share)
 
-    def add_to(self, digest: "hashlib._Hash") -> None:
+    def add_to(self, digest: "hashlib._Hash | hashlib.blake2b") -> None:
         """Adds the files' names, sizes and the records taken of each: their contents would take too long to read."""
         for path, skip, take in self.shards:
             digest.update(repr((os.path.basename(path), os.path.getsize(path), skip, take)).encode())

@@ -5,7 +5,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from wage_tf.export.c import write_c
 from wage_tf.export.card import Card
@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 __all__ = ["Card", "export_model", "read_packed", "write_c", "write_litert", "write_packed"]
 
 
-def export_model(model: keras.Model, path: str | os.PathLike, to: str = "litert", **options: object) -> Export:
+def export_model(model: keras.Model, path: str | os.PathLike, to: str = "litert", **options: Any) -> Export:
     """Writes a Keras model in a form that runs without Keras; see `wage_tf.export.model.export_model`."""
     from wage_tf.export.model import export_model as export
 

@@ -46,7 +46,7 @@ def memory(network: Stages) -> Memory:
         roots[stage.name] = roots[stage.inputs[0]] if isinstance(stage.node, _VIEWS) else stage.name
     last_use = {roots[name]: time for time, stage in enumerate(network.stages) for name in stage.inputs}
     scores = roots[network.stages[-1].name]
-    dtypes = {IMAGES: np.dtype(np.uint8)}
+    dtypes: dict[str, np.dtype] = {IMAGES: np.dtype(np.uint8)}
     owners: dict[str, Buffer | None] = {IMAGES: None}
     for time, stage in enumerate(network.stages):
         root = roots[stage.name]

@@ -37,6 +37,7 @@ the scores, and Q_E keeps Shift(max|e|). An exponent is −f.
 from __future__ import annotations
 
 import dataclasses
+from typing import Any
 
 from wage_tf.errors import UserError
 from wage_tf.integer.nodes import Bias, Identity, Kernel, Node, Product
@@ -101,7 +102,9 @@ class Graph:
         """Returns the graph with some parameters replaced."""
         nodes = []
         for node in self.nodes:
-            new = {field: parameters.get(f"{node.name}/{field}", old) for field, old in node.parameters.items()}
+            new: dict[str, Any] = {
+                field: parameters.get(f"{node.name}/{field}", old) for field, old in node.parameters.items()
+            }
             nodes.append(dataclasses.replace(node, **new) if new else node)
         return Graph(self.input_shape, tuple(nodes))
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import keras
 import numpy as np
@@ -70,7 +70,7 @@ class Comparison:
         self.graph, self._calls = read(model)
         self._layers = {node.name: call.layer for call in self._calls for node in call.nodes}
         self._outputs = {node.name: call.output for call in self._calls for node in call.nodes}
-        self._readers = {
+        self._readers: dict[str, list[Any]] = {
             node.name: [reader for reader in self.graph.nodes if node.name in reader.inputs]
             for node in self.graph.nodes
         }

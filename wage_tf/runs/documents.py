@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Collection
 from pathlib import Path
-from typing import Annotated, Self, TypeVar
+from typing import Annotated, Any, Self, TypeVar
 
 import pydantic
 from pydantic import AfterValidator, BeforeValidator, Field, InstanceOf, PlainSerializer, StringConstraints
@@ -48,7 +48,7 @@ class Document(pydantic.BaseModel):
         """The document as JSON gives it back: lists for tuples, text for patterns and schedules."""
         return self.model_dump(mode="json")
 
-    def first_difference(self, other: Self, ignored: Collection[str]) -> tuple[str, object, object] | None:
+    def first_difference(self, other: Self, ignored: Collection[str]) -> tuple[str, Any, Any] | None:
         """The first entry that differs: its name as a flag has it, its value here and in `other`; None if none does."""
         others = other.as_json()
         for name, value in self.as_json().items():

@@ -12,7 +12,7 @@ import re
 import warnings
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal
 
 import pydantic
 
@@ -76,7 +76,7 @@ class SearchConfig(Document):
     per_layer: tuple[Words, ...]
     learning_rates: tuple[Rate, ...]
     engine: Literal["keras", "integer"]
-    oracle: Literal[oracles.NAMES]
+    oracle: Literal[oracles.NAMES]  # type: ignore[valid-type]
     max_trials: Count | None
     epochs: Count
     executions: Count
@@ -97,7 +97,7 @@ class SearchConfig(Document):
             model: Whether the user decides the network.
             epochs: Whether the user decides the epochs.
         """
-        kept = {"recipe": earlier.recipe}
+        kept: dict[str, Any] = {"recipe": earlier.recipe}
         kept |= {} if model else {"model": earlier.model}
         kept |= {} if epochs else {"epochs": earlier.epochs}
         return self.model_copy(update=kept)

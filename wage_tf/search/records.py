@@ -43,7 +43,7 @@ class TrialRecord(Document):
     bits: Bits
     schedule: Etas
     epochs: Natural
-    status: Literal[COMPLETED, FAILED, TOO_COSTLY]
+    status: Literal[COMPLETED, FAILED, TOO_COSTLY]  # type: ignore[valid-type]
     reason: Words
     errors: tuple[float, ...]
     costs: dict[str, float]
@@ -78,8 +78,8 @@ def write_table(path: Path, records: Sequence[TrialRecord], test_errors: dict[st
     """
     rows = [_row(record) for record in records]
     if test_errors is not None:
-        for row in rows:
-            row["test_error"] = _number(test_errors.get(row["trial"]), 4)
+        for record, row in zip(records, rows, strict=True):
+            row["test_error"] = _number(test_errors.get(record.trial), 4)
     files.write_csv(path, rows)
 
 

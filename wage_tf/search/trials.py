@@ -8,6 +8,7 @@ import statistics
 import time
 import warnings
 from pathlib import Path
+from typing import Any
 
 import keras
 import numpy as np
@@ -198,7 +199,7 @@ def failure(study: Study, trial_id: str, values: Values, reason: str) -> TrialRe
     return _record(study, trial_id, values, shares, status=FAILED, reason=reason, **nothing)
 
 
-def _record(study: Study, trial_id: str, values: Values, shares: dict[str, float], **found: object) -> TrialRecord:
+def _record(study: Study, trial_id: str, values: Values, shares: dict[str, float], **found: Any) -> TrialRecord:
     """Returns a trial's record with its pattern, cost and score; what did not train is scored as chance."""
     pattern = study.candidates.pattern(values)
     cost = shares[study.scoring.key]
@@ -225,7 +226,7 @@ class _Trainings:
     errors: list[float] = dataclasses.field(default_factory=list)
     training_seconds: float = 0.0
 
-    def as_record(self) -> dict[str, object]:
+    def as_record(self) -> dict[str, Any]:
         """The fields of a record."""
         return {**dataclasses.asdict(self), "errors": tuple(self.errors)}
 
