@@ -14,7 +14,6 @@ import pytest
 
 from experiments import run, spec
 from support.runs import wait_for
-from support.searches import wait_until
 from wage_tf.runs import checkpoints
 
 ROOT = Path(__file__).resolve().parent.parent.parent
@@ -100,7 +99,7 @@ def test_stopped_then_killed_it_goes_on_to_the_same_figures(done, tmp_path, capf
 
     before = checkpoints_of(directory)
     process = start(tmp_path, "plain")
-    wait_for(lambda: checkpoints_of(directory) - before, process, 120)
+    wait_for(lambda: checkpoints_of(directory) - before, process)
     (training,) = children(process.pid)
     process.kill()
     process.wait()
@@ -201,7 +200,7 @@ def checkpoints_of(directory):
 
 
 def interrupt_after_a_checkpoint(directory):
-    wait_until(lambda: checkpoints_of(directory))
+    wait_for(lambda: checkpoints_of(directory))
     os.kill(os.getpid(), signal.SIGINT)
 
 
