@@ -27,7 +27,12 @@ setup(
             "wage-verify = wage_tf.cli.verify:main",
         ]
     },
-    package_data={"wage_tf": ["py.typed"], "wage_tf.native": ["src/*"]},
+    package_data={
+        "wage_tf": ["py.typed"],
+        "wage_tf.native": ["src/*"],
+        "wage_tf.export": ["src/*"],
+        "wage_tf.export.web": ["*.html", "*.css", "*.js", "*.c", "*.wasm"],
+    },
     cffi_modules=["wage_tf/native/build.py:ffibuilder"],
     options={"bdist_wheel": {"py_limited_api": "cp311"}},
     python_requires=">=3.11,<3.14",
@@ -59,6 +64,7 @@ setup(
             "pytest-xdist>=3.6",
             "hypothesis>=6.100",
             "mypy>=1.15",
+            "playwright>=1.50",
             "ruff>=0.9",
         ],
     },

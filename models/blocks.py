@@ -13,6 +13,11 @@ from wage_tf.layers import QActivation, QConv2D, QDense, QDepthwiseConv2D, QErro
 Bits = NetworkBits | BitWidths | str | Mapping[str, BitWidths | str]
 
 
+def pixel_scale(input_shape: Sequence[int]) -> tuple[float, float]:
+    """Scale and offset of raw pixels: grey images go to x/256, others to x/128 − 1 (authors' code)."""
+    return (1 / 256, 0.0) if input_shape[-1] == 1 else (1 / 128, -1.0)
+
+
 class Blocks:
     """Builds named blocks of one network at given bit widths.
 
@@ -30,12 +35,9 @@ class Blocks:
         self.kernel_options = kernel_options
 
     def pixels(self, input_shape: Sequence[int]) -> tuple[keras.KerasTensor, keras.KerasTensor]:
-        """Returns the input, raw uint8 pixels, and its quantized activations.
-
-        Grey images go to x/256, colour images to x/128 − 1 (authors' code).
-        """
+        """Returns the input, raw uint8 pixels, and its quantized activations."""
         image = keras.Input(input_shape, dtype="uint8", name="image")
-        scale, offset = (1 / 256, 0.0) if input_shape[-1] == 1 else (1 / 128, -1.0)
+        scale, offset = pixel_scale(input_shape)
         return image, QRescaling(scale, offset, self.bits.of("rescale"), name="rescale")(image)
 
     def conv(

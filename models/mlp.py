@@ -28,7 +28,7 @@ def mlp_100_50(
     num_classes: int = 10,
     width: float = 1.0,
     clip_outputs: bool = True,
-    **kernel_options: object,
+    **kernel_options: Any,
 ) -> keras.Model:
     """Builds 100-50-10, which PocketNN (Song and Lin, 2022) and NITRO-D train on MNIST. Arguments as in `mlp`."""
     return _perceptron("mlp_100_50", (100, 50), bits, input_shape, num_classes, width, clip_outputs, **kernel_options)
@@ -40,7 +40,7 @@ def mlp_200_100_50(
     num_classes: int = 10,
     width: float = 1.0,
     clip_outputs: bool = True,
-    **kernel_options: object,
+    **kernel_options: Any,
 ) -> keras.Model:
     """Builds 200-100-50-10, which PocketNN and NITRO-D train on Fashion-MNIST. Arguments as in `mlp`."""
     hidden = (200, 100, 50)
@@ -55,7 +55,7 @@ def _perceptron(
     num_classes: int,
     width: float,
     clip_outputs: bool,
-    **kernel_options: object,
+    **kernel_options: Any,
 ) -> keras.Model:
     blocks = Blocks(bits, width, **kernel_options)
     image, x = blocks.pixels(input_shape)

@@ -50,3 +50,11 @@ def pytest_sessionfinish(session):
     if os.environ.get("CI") and reporter is not None and reporter.stats.get("skipped"):
         reporter.write_line("CI: a test was skipped", red=True)
         session.exitstatus = pytest.ExitCode.TESTS_FAILED
+
+
+@pytest.fixture(scope="session")
+def native_engine():
+    """This installation has the C runtime."""
+    from wage_tf import native
+
+    assert native.available(), "wage_tf was installed without its native engine"

@@ -266,6 +266,7 @@ class TestBadInput:
             (["--schedule", "8@1"], "epochs rising from 0"),
             (["--schedule", "eight"], "received 'eight'"),
             (["--model", "alexnet"], "alexnet needs images of at least"),
+            (["--engine", "integer", "--model", "autoencoder"], "trains on classes, and autoencoder has none"),
             (["--engine", "integer", "--bits", "2,8,f,f"], "float32 (k_E = f)"),
             (["--schedule", "8@0,1@99999999999999999999"], "epochs rising from 0"),
             (["--evaluate", "nowhere"], "nowhere holds no run"),

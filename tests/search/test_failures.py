@@ -19,6 +19,14 @@ from wage_tf.search.directory import SearchDirectory
 from wage_tf.search.trials import Study
 
 
+def test_a_network_without_classes_is_not_searched(tmp_path, capsys):
+    assert search(tmp_path / "run", "--model", "autoencoder") == 2
+    err = capsys.readouterr().err
+    assert "--model autoencoder: a search compares how networks classify" in err
+    assert err.count("\n") == 1
+    assert not (tmp_path / "run").exists()
+
+
 def test_an_error_that_nothing_keeps_is_said(tmp_path, capsys):
     assert search(tmp_path / "run", "--max-error", "0.001") == 1
     out, err = capsys.readouterr()

@@ -131,6 +131,7 @@ def configuration_of(args: argparse.Namespace) -> tuple[RunConfig, Dataset, RunD
     Of a run that is resumed, what the arguments leave open is as it was.
     """
     from wage_tf import datasets, recipes
+    from wage_tf.runs import training
     from wage_tf.runs.config import Data, RunConfig, resolve
     from wage_tf.runs.directory import RunDirectory
     from wage_tf.runs.source import Source
@@ -146,7 +147,7 @@ def configuration_of(args: argparse.Namespace) -> tuple[RunConfig, Dataset, RunD
     run = RunDirectory(args.run_dir or default_run_directory(config))
     if args.resume and run.holds_a_run():
         config = config.continuing(run.read_config(), chosen)
-    return config, dataset, run
+    return config, training.data_for(config, dataset), run
 
 
 def _from_search(path: str, pattern: str | None, dataset: str | None) -> dict[str, object]:
@@ -216,14 +217,14 @@ def evaluate(path: str, data_dir: str | None = None) -> None:
     from wage_tf import losses
     from wage_tf.cli import sources
     from wage_tf.errors import UserError
-    from wage_tf.metrics import ErrorRate
+    from wage_tf.runs import training
 
     config, model = sources.load(path)
     config, dataset = sources.data_of(config, None, data_dir, None)
     if not dataset.test_size:
         raise UserError(f"{config.dataset} has no test images to evaluate on")
-    model.compile(loss=losses.NAMED[config.loss](), metrics=[ErrorRate()])
-    batches = dataset.test_batches(config.batch_size, config.augmentation)
+    model.compile(loss=losses.NAMED[config.loss](), metrics=[training.metric_of(config)])
+    batches = training.data_for(config, dataset).test_batches(config.batch_size, config.augmentation)
     error = model.evaluate(batches, verbose=0, return_dict=True)["error"]
     print(f"test error {error:.2f}% on {dataset.test_size} images of {config.dataset}")
 

@@ -56,6 +56,9 @@ class Step:
     is_quantized: ClassVar[bool | None] = None
     """Whether the output lies on the grid of activations; None where it does if all inputs do."""
 
+    has_weights: ClassVar[bool] = False
+    """Whether it is a layer of its own weights in the quantized network."""
+
     @property
     def channels(self) -> int:
         """Size of the last axis."""
@@ -132,6 +135,7 @@ class Product(Step):
     bias: np.ndarray | None
 
     is_quantized = False
+    has_weights = True
 
     def fold(self, inputs: tuple[Step, ...], maps: Sequence[Map]) -> tuple[Step, Map]:
         folded = dataclasses.replace(self, inputs=inputs)

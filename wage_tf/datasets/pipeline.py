@@ -2,6 +2,7 @@
 
 import functools
 import hashlib
+import math
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -26,12 +27,14 @@ class Dataset:
         class_names: the class of label 0, of label 1, and so on.
         train: the training images.
         test: the test images, or None.
+        rescaling: None for one-hot labels as targets; scale and offset where the images themselves are the targets.
     """
 
     name: str
     class_names: tuple[str, ...]
     train: Split
     test: Split | None = None
+    rescaling: tuple[float, float] | None = None
 
     @classmethod
     def from_arrays(
@@ -70,7 +73,8 @@ class Dataset:
             _check_range(f"{name}: {part}", labels, len(class_names))
         if len(class_names) < 2:
             raise UserError(f"{name}: at least two classes are needed, received {len(class_names)}")
-        return cls(name, tuple(class_names), **{part: ArraySplit(*arrays) for part, arrays in parts.items()})
+        splits = {part: ArraySplit(*arrays) for part, arrays in parts.items()}
+        return cls(name, tuple(class_names), splits["train"], splits.get("test"))
 
     @property
     def input_shape(self) -> tuple[int, int, int]:
@@ -131,7 +135,7 @@ class Dataset:
             share: the part of every batch to give; the parts together are the batch, augmentation included.
 
         Returns:
-            (uint8 images [b, height, width, channels], float32 one-hot labels [b, num_classes]).
+            (uint8 images [b, height, width, channels], float32 one-hot labels [b, num_classes]); see `reconstruction`.
 
         Raises:
             ValueError: if `batch_size` is below 1, `start_step` negative or the crop too large.
@@ -154,7 +158,7 @@ class Dataset:
             if augmentation != Augmentation():
                 size = tf.minimum(batch_size, self.train_size - tf.cast(step % steps, tf.int32) * batch_size)
                 images = augmentation.random(images, _key(seed, step, _AUGMENTATION), share, size)
-            return images, self._one_hot(labels)
+            return images, self._targets(images, labels)
 
         batches = tf.data.Dataset.range(first_epoch, _FOREVER).flat_map(one_epoch)
         numbered = tf.data.Dataset.zip(tf.data.Dataset.counter(start_step), batches)
@@ -203,6 +207,10 @@ class Dataset:
             raise UserError(f"validation images: give 1 to {self.train_size - 1} for {self.name}, received {n}")
         return replace(self, train=self.train.head(self.train_size - n), test=self.train.tail(n))
 
+    def reconstruction(self, scale: float, offset: float) -> "Dataset":
+        """Returns a data set whose targets are its own images, scale·x + offset, float32 [b, numbers of an image]."""
+        return replace(self, rescaling=(scale, offset))
+
     def _in_order(
         self, split: Split, batch_size: int, augmentation: Augmentation | None, share: Share = WHOLE
     ) -> tf.data.Dataset:
@@ -211,12 +219,16 @@ class Dataset:
 
         @traced
         def prepare(images: tf.Tensor, labels: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
-            return augmentation.central(images), self._one_hot(labels)
+            images = augmentation.central(images)
+            return images, self._targets(images, labels)
 
         return split.in_order(batch_size, share).map(prepare, tf.data.AUTOTUNE).prefetch(tf.data.AUTOTUNE)
 
-    def _one_hot(self, labels: tf.Tensor) -> tf.Tensor:
-        return tf.one_hot(labels, self.num_classes)
+    def _targets(self, images: tf.Tensor, labels: tf.Tensor) -> tf.Tensor:
+        if self.rescaling is None:
+            return tf.one_hot(labels, self.num_classes)
+        scale, offset = self.rescaling
+        return tf.reshape(tf.cast(images, tf.float32) * scale + offset, [-1, math.prod(images.shape[1:])])
 
 
 def _key(seed: int, counter: tf.Tensor, purpose: int) -> tf.Tensor:

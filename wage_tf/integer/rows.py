@@ -67,10 +67,12 @@ class Steps:
 
     Attributes:
         done: Steps.
+        every_code: Those in which every code was compared; in the others the stored weights after them.
         differing: Steps after which a stored weight differed.
         sizes: Numbers of images that the batches held.
     """
 
     done: int = 0
+    every_code: int = 0
     differing: int = 0
     sizes: set[int] = dataclasses.field(default_factory=set)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
-from typing import Any, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import keras
 import numpy as np
@@ -14,18 +14,23 @@ from wage_tf.integer import engine
 from wage_tf.integer.arithmetic import quantize_gradient, update_seed
 from wage_tf.integer.exactness import EXACT_SUMS, error_bounds, forward_bounds, gradient_bounds
 from wage_tf.integer.freezing import read
-from wage_tf.integer.graph import IMAGES, float_operands
+from wage_tf.integer.graph import IMAGES, Graph, float_operands
 from wage_tf.integer.nodes import Activation, Identity, Node, Product, Rescale
 from wage_tf.integer.report import report
 from wage_tf.integer.rows import Exactness, Row, Steps
+from wage_tf.integer.targets import as_tensor, targets_of
 from wage_tf.integer.tensors import Tensor
 from wage_tf.integer.weights import codes_of
 from wage_tf.layers import QActivation, QConv2D, QDense, QDepthwiseConv2D, QError, QRescaling
 from wage_tf.losses import SumSquaredError
 from wage_tf.optimizers import IntegerSGD, gradient_bits
 
+if TYPE_CHECKING:
+    from wage_tf.native.network import Network
+
 Batches = Iterable[tuple[np.ndarray, np.ndarray]]
 _BATCH = 250
+_EVERY_CODE = 10
 _GRADIENT = {"kernel": "G", "bias": "bias G"}
 _STORED = {"kernel": "stored", "bias": "bias stored"}
 
@@ -98,7 +103,9 @@ class Comparison:
     def train(self, batches: Batches, learning_rate: float, seed: int) -> None:
         """Takes a training step for every batch in both and compares codes, errors, gradients and stored weights.
 
-        Where a step ends differently, the engine goes on from Keras' weights.
+        After ten steps of which every code is compared, the native engine takes those that follow, where it was built:
+        they are compared by their stored weights alone, and code for code where these differ. Where a step ends
+        differently, the engine goes on from Keras' weights.
 
         Raises:
             UserError: If the training is not integers, or the learning rate is not a power of two.
@@ -109,14 +116,57 @@ class Comparison:
         log2_eta = int(exponent) - 1
         self._follow(_copy_of(self._model))
         self._model.compile(IntegerSGD(learning_rate, bits=gradient_bits(self._model), seed=seed), SumSquaredError())
+        network = None
         for step, (images, targets) in enumerate(batches):
             images, targets = np.asarray(images), np.asarray(targets)
+            self.steps.done += 1
+            self.steps.sizes.add(len(images))
+            if step == _EVERY_CODE and _are_one_hot(targets):
+                network = _native_network(self.graph, max(self.steps.sizes))
+            elif network is not None and len(images) > network.batch:
+                network = _native_network(network.graph(), len(images))
+            if network is not None and self._same_step(network, images, targets, log2_eta, seed, step):
+                continue
             gradients, differing = self._compare_gradients(images, targets, log2_eta, seed, step)
             self._model.train_on_batch(images, targets)
             self.graph = engine.update(self.graph, gradients, log2_eta, seed, step)
-            self.steps.done += 1
-            self.steps.sizes.add(len(images))
+            self.steps.every_code += 1
+            if network is not None:
+                self._compare_engines(network)
             self._compare_stored(differing)
+            if network is not None:
+                network.load(self.graph)
+        if network is not None:
+            self.graph = network.graph()
+
+    def _compare_engines(self, network: Network) -> None:
+        """Compares the native engine's stored weights after a step with NumPy's."""
+        for name, stored in network.stored.items():
+            node, field = name.rsplit("/", 1)
+            accumulators = self.graph.parameters[name].accumulators
+            self.rows[node, _STORED[field]].meet(accumulators, np.array_equal(accumulators.ravel(), stored))
+
+    def _same_step(
+        self, network: Network, images: np.ndarray, targets: np.ndarray, log2_eta: int, seed: int, step: int
+    ) -> bool:
+        """Takes a step by the native engine and Keras; where stored weights differ then, it is undone in Keras."""
+        labels = targets.argmax(axis=-1)
+        before = self._model.get_weights()
+        network.train_step(images, labels, log2_eta, seed, step)
+        self._model.train_on_batch(images, targets)
+        for name, stored in network.stored.items():
+            node, field = name.rsplit("/", 1)
+            fraction = self.graph.parameters[name].fraction
+            values = getattr(self._layers[node], field).numpy().ravel() * np.float32(2.0**fraction)
+            if not np.array_equal(values, stored):
+                self._model.set_weights(before)
+                self._model.optimizer.iterations.assign(step)
+                self.graph, _ = read(self._model)
+                return False
+        for name, stored in network.stored.items():
+            node, field = name.rsplit("/", 1)
+            self.rows[node, _STORED[field]].meet(stored, equal=True)
+        return True
 
     def _compare_forward(self, outputs: dict[str, Tensor], expected: dict[str, tf.Tensor]) -> bool:
         """Compares sums and codes of every layer and returns whether all were equal."""
@@ -142,7 +192,7 @@ class Comparison:
     ) -> tuple[dict[str, Tensor], set[str]]:
         """Compares forward and backward pass; returns the integers' gradients and the names of those that differ."""
         outputs = engine.forward(self.graph, images)
-        gradients, errors = engine.backward(self.graph, outputs, images, targets.argmax(axis=-1))
+        gradients, errors = engine.backward(self.graph, outputs, images, as_tensor(targets))
         bounds = gradient_bounds(self.graph, outputs, errors)
         expected = self._keras_pass(images, targets, list(gradients))
         forward_equal = self._compare_forward(outputs, expected.outputs)
@@ -263,9 +313,9 @@ def verify(
     Args:
         model: A model that `integer.freeze` takes; it stays as it is.
         images: Raw images, uint8 [count, *shape of the model's input], all of which go through inference.
-        labels: Class numbers, integers [count], for training on the sum of squared errors; None compares inference
-            alone.
-        steps: Training steps at most, on the images in order.
+        labels: Class numbers, integers [count], or float32 targets [count, outputs], multiples of 2^-24, for training
+            on the sum of squared errors; None compares inference alone.
+        steps: Training steps at most, on the images in order; see `Comparison.train`.
         batch_size: Images of a step.
         learning_rate: η, a power of two.
         seed: Seed of the stochastic rounding.
@@ -284,19 +334,10 @@ def verify(
     starts = range(0, len(images), _BATCH)
     comparison.infer((images[start : start + _BATCH], None) for start in starts)
     if labels is not None and not comparison.floats:
-        one_hot = _one_hot(np.asarray(labels), len(images), comparison.graph.output.shape[-1])
+        targets = targets_of(np.asarray(labels), len(images), comparison.graph.output.shape[-1])
         places = [slice(start, start + batch_size) for start in range(0, len(images), batch_size)][:steps]
-        comparison.train([(images[place], one_hot[place]) for place in places], learning_rate, seed)
+        comparison.train([(images[place], targets[place]) for place in places], learning_rate, seed)
     return comparison
-
-
-def _one_hot(labels: np.ndarray, count: int, classes: int) -> np.ndarray:
-    if labels.shape != (count,) or labels.dtype.kind not in "iu" or not ((labels >= 0) & (labels < classes)).all():
-        raise UserError(
-            f"labels: class numbers 0 to {classes - 1}, integers [{count}]; "
-            f"received {labels.dtype} of shape {labels.shape}"
-        )
-    return np.eye(classes, dtype=np.float32)[labels]
 
 
 def float_layers(model: keras.Model) -> dict[str, list[str]]:
@@ -312,6 +353,23 @@ def float_layers(model: keras.Model) -> dict[str, list[str]]:
 
 
 _OPERANDS = {QConv2D: "wg", QDepthwiseConv2D: "wg", QDense: "wg", QActivation: "ae", QRescaling: "a", QError: "e"}
+
+
+def _are_one_hot(targets: np.ndarray) -> bool:
+    return np.array_equal(targets, np.arange(targets.shape[-1]) == targets.argmax(axis=-1)[:, None])
+
+
+def _native_network(graph: Graph, batch: int) -> Network | None:
+    """The native engine for a graph's training; None where it was not built or does not take the graph."""
+    from wage_tf import native
+    from wage_tf.native.network import Network
+
+    if not native.available():
+        return None
+    try:
+        return Network(graph, batch, training=True)
+    except UserError:
+        return None
 
 
 def _copy_of(model: keras.Model) -> keras.Model:

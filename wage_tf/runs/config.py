@@ -142,6 +142,11 @@ class RunConfig(Document):
         """η of the first epoch."""
         return self.schedule[0][1]
 
+    @property
+    def reconstructs(self) -> bool:
+        """Whether the network gives back its images and has no classes."""
+        return self.source is None and models.reconstructs(self.model)
+
     def check_data(self, dataset: Dataset) -> None:
         """Checks that a data set is the one that the run was started with.
 
@@ -179,6 +184,7 @@ def resolve(data: Data, recipe: Recipe, **chosen: Any) -> RunConfig:
     bits = given.get("bits", DEFAULT_BITS)
     source = given.get("source")
     model = Path(source.path).stem if source else given.get("model", recipe.model)
+    loss = "sum_squared_error" if source is None and models.reconstructs(model) else recipe.loss
     defaults = {
         "format": 2,
         **dict.fromkeys(("data_dir", "limit", "image_size", "source", "beta", "clip_bits")),
@@ -194,7 +200,7 @@ def resolve(data: Data, recipe: Recipe, **chosen: Any) -> RunConfig:
         "batch_size": recipe.batch_size,
         "epochs": recipe.epochs,
         "schedule": _schedule(recipe, bits, source),
-        "loss": source.loss if source else recipe.loss,
+        "loss": source.loss if source else loss,
         "augmentation": recipe.augmentation,
         "seed": 0,
         "checkpoint_steps": 0,

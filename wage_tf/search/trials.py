@@ -13,7 +13,7 @@ from typing import Any
 import keras
 import numpy as np
 
-from wage_tf import costs, files, schedules
+from wage_tf import costs, files, models, schedules  # type: ignore[attr-defined]
 from wage_tf.bits import NetworkBits
 from wage_tf.callbacks import QuantizationHistograms
 from wage_tf.datasets import Dataset
@@ -55,6 +55,8 @@ class Study:
     """
 
     def __init__(self, config: SearchConfig, dataset: Dataset):
+        if models.reconstructs(config.model):
+            raise UserError(f"--model {config.model}: a search compares how networks classify, and it has no classes")
         self.config = config
         self.dataset = dataset
         split = dataset.split_validation(config.validation)
