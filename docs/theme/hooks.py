@@ -25,6 +25,7 @@ REPOSITORY = "https://github.com/wage-tf/wage_tf"
 _REFERENCE = "reference"
 _GENERATED = {"README.md": "index.md", "CONTRIBUTING.md": "contributing.md", "CHANGELOG.md": "changelog.md"}
 _LINK = re.compile(r"(\]\()([^)\s#]+)(#[^)]*)?(\))")
+_NAMED = re.compile(r"\[(?:docs/)?(\w+\.md)\]\((\1(?:#[\w-]+)?)\)")
 _MATH = re.compile(r'<(span|div) class="arithmatex">\s*\\([(\[])(.*?)\\[)\]]\s*</\1>', re.DOTALL)
 
 
@@ -47,6 +48,17 @@ def on_files(files: Files, config: MkDocsConfig) -> Files:
         text = _notebook_page(json.loads(path.read_text()), path)
         files.append(File.generated(config, f"tutorials/{path.stem}.md", content=text))
     return files
+
+
+def on_page_markdown(markdown: str, page: Page, config: MkDocsConfig, files: Files) -> str:
+    """Links that say a file's name say the page's title."""
+    del page, files
+
+    def titled(match: re.Match) -> str:
+        path = Path(config.docs_dir) / match[1]
+        return f"[{path.read_text().splitlines()[0].lstrip('# ')}]({match[2]})" if path.exists() else match[0]
+
+    return _NAMED.sub(titled, markdown)
 
 
 def on_page_content(html: str, page: Page, config: MkDocsConfig, files: Files) -> str:

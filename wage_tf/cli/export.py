@@ -35,7 +35,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         epilog=_EPILOG,
     )
     parser.add_argument("source", metavar="RUN_DIR|MODEL", help="a directory that train.py wrote, or a .keras file")
-    parser.add_argument("--to", required=True, choices=("litert", "packed", "c", "web"), help="what to make")
+    parser.add_argument("--to", required=True, choices=("litert", "packed", "c", "web", "onnx"), help="what to make")
     parser.add_argument("--out", metavar="PATH", help="the file, for c the folder (default: beside the source)")
     parser.add_argument("--accumulators", action="store_true", help="packed: keep the stored weights for training")
     device = parser.add_argument_group("a device (c)")
