@@ -4,17 +4,29 @@ from __future__ import annotations
 
 import contextlib
 import io
+import signal
 import traceback
 import warnings
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from types import FrameType
 
-import keras
+from wage_tf.cli import exits
 
 FORESEEN = {0, 1, 2, 3}
+PATIENCE_SECONDS = 300
 
 
 class Finding(AssertionError):
     """An answer that is none of those promised."""
+
+
+def refused(read: Callable[..., None], *arguments: object) -> None:
+    """Reads a damaged file in this process as a command does: it is read, or refused in one line.
+
+    Raises:
+        Finding: See `answer`; also if there is no answer.
+    """
+    answer(lambda _: exits.run("attack", lambda _: read(*arguments) or 0))
 
 
 def answer(command: Callable[[Sequence[str]], int], *words: object) -> int:
@@ -26,16 +38,30 @@ def answer(command: Callable[[Sequence[str]], int], *words: object) -> int:
     """
     out, err = io.StringIO(), io.StringIO()
     try:
-        with contextlib.redirect_stdout(out), contextlib.redirect_stderr(err), warnings.catch_warnings():
+        with contextlib.redirect_stdout(out), contextlib.redirect_stderr(err), warnings.catch_warnings(), _in_time():
             code = command([str(word) for word in words])
     except SystemExit as end:
         code = end.code
+    except Finding:
+        raise
     except Exception as error:
         raise Finding("".join(traceback.format_exception(error))) from error
-    finally:
-        keras.backend.clear_session()
     check(code, out.getvalue(), err.getvalue())
     return code
+
+
+@contextlib.contextmanager
+def _in_time() -> Iterator[None]:
+    def too_late(signum: int, frame: FrameType | None) -> None:
+        raise Finding(f"no answer for {PATIENCE_SECONDS} seconds")
+
+    previous = signal.signal(signal.SIGALRM, too_late)
+    signal.alarm(PATIENCE_SECONDS)
+    try:
+        yield
+    finally:
+        signal.alarm(0)
+        signal.signal(signal.SIGALRM, previous)
 
 
 def check(code: int, out: str, err: str) -> None:

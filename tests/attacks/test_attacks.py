@@ -10,7 +10,18 @@ from attacks.families import FAMILIES
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize(("name", "count"), [("damage", 10), ("rpc", 40), ("kills", 1), ("environments", 1)])
+@pytest.mark.parametrize(
+    ("name", "count"),
+    [
+        ("readers", 300),
+        ("words", 200),
+        ("arrays", 200),
+        ("rpc", 40),
+        ("commands", 6),
+        ("kills", 1),
+        ("environments", 1),
+    ],
+)
 def test_a_slice_of(name, count, tmp_path):
     family = FAMILIES[name](tmp_path)
     for number in range(count):

@@ -10,7 +10,7 @@ from typing import NoReturn
 
 from wage_tf import schedules
 from wage_tf.bits import NetworkBits
-from wage_tf.cli.exits import USER_ERROR
+from wage_tf.cli.exits import USER_ERROR, one_line
 from wage_tf.errors import UserError
 from wage_tf.schedules import Schedule
 
@@ -26,7 +26,7 @@ class OneLineParser(argparse.ArgumentParser):
         super().__init__(formatter_class=argparse.RawDescriptionHelpFormatter, **kwargs)
 
     def error(self, message: str) -> NoReturn:
-        self.exit(USER_ERROR, f"{self.prog}: error: {message} (see --help)\n")
+        self.exit(USER_ERROR, one_line(f"{self.prog}: error: {message} (see --help)") + "\n")
 
 
 def add_verbose(parser: argparse._ActionsContainer) -> None:
