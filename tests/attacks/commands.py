@@ -21,7 +21,7 @@ class Commands:
     """Attacks on copies of a finished run, a search, a float model and a folder of images.
 
     Args:
-        folder: Where they are made, once, and copied.
+        folder: Where they are copied to; whole ones are made beside it, once.
     """
 
     def __init__(self, folder: Path):
@@ -53,8 +53,7 @@ class Commands:
     @cached_property
     def whole(self) -> Path:
         """What is attacked, before any damage."""
-        targets.make(self.folder / "whole")
-        return self.folder / "whole"
+        return targets.made(self.folder.parent / "whole")
 
     def _of_run(self, copy: Path, rng: random.Random) -> tuple:
         train_again = (train.main, *TINY, "--dataset", self.whole / "images", "--run-dir", copy, "--resume")

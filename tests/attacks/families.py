@@ -19,11 +19,11 @@ FAMILIES = {
     "kills": Kills,
 }
 SHARES = {
-    "readers": 6500,
+    "readers": 6508,
     "words": 1300,
     "arrays": 1000,
     "rpc": 1120,
     "commands": 60,
-    "environments": 14,
-    "kills": 6,
+    "environments": 8,
+    "kills": 4,
 }

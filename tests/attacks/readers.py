@@ -36,7 +36,7 @@ class Readers:
     """Attacks on what reads files.
 
     Args:
-        folder: Where whole files are made, once, and copied.
+        folder: Where they are copied to; whole ones are made beside it, once.
     """
 
     def __init__(self, folder: Path):
@@ -65,8 +65,7 @@ class Readers:
     @cached_property
     def whole(self) -> Path:
         """What is attacked, before any damage."""
-        targets.make(self.folder / "whole")
-        return self.folder / "whole"
+        return targets.made(self.folder.parent / "whole")
 
     @cached_property
     def _trained(self) -> keras.Model:

@@ -18,8 +18,10 @@ SEARCH = ("--model", "mlp", "--width", "0.25", "--limit", "500", "--learning-rat
 SEARCH += ("--weights", "2,8")
 
 
-def make(path: Path) -> None:
-    """Makes all of them in a new folder."""
+def made(path: Path) -> Path:
+    """The folder of all of them, which is made if it is not there."""
+    if path.exists():
+        return path
     path.mkdir()
     _images(path / "images")
     prepare_small("mnist", path / "tfds", _digits, {"train": 24, "test": 9})
@@ -35,6 +37,7 @@ def make(path: Path) -> None:
     ):
         if code := answer(command, *words):
             raise RuntimeError(f"the whole target cannot be made, exit code {code}: {words}")
+    return path
 
 
 def any_file(folder: Path, rng: random.Random) -> Path:

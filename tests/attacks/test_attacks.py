@@ -9,6 +9,11 @@ import pytest
 from attacks.families import FAMILIES
 
 
+@pytest.fixture(scope="module")
+def place(tmp_path_factory):
+    return tmp_path_factory.mktemp("attacks")
+
+
 @pytest.mark.slow
 @pytest.mark.parametrize(
     ("name", "count"),
@@ -22,7 +27,8 @@ from attacks.families import FAMILIES
         ("environments", 1),
     ],
 )
-def test_a_slice_of(name, count, tmp_path):
-    family = FAMILIES[name](tmp_path)
+def test_a_slice_of(name, count, place):
+    (place / name).mkdir()
+    family = FAMILIES[name](place / name)
     for number in range(count):
         family.attack(random.Random(f"suite/{number}"), print)
