@@ -153,7 +153,7 @@ class TestResume:
         folder = tmp_path / "run" / "checkpoints"
         wait_for(lambda: folder.is_dir() and checkpoints.paths(folder), process)
         process.send_signal(signum)
-        out, err = process.communicate(timeout=120)
+        out, err = process.communicate(timeout=600)
         assert process.returncode == code, (out, err)
         assert "Traceback" not in err
         assert "--run-dir run --checkpoint-steps 1 --resume" in out

@@ -88,16 +88,16 @@ def test_a_run_of_more_epochs_is_not_recorded_as_a_shorter_one(done, tmp_path, c
 def test_stopped_then_killed_it_goes_on_to_the_same_figures(done, tmp_path, capsys):
     directory = tmp_path / "runs/tiny/plain-s0"
     process = start(tmp_path, "plain")
-    wait_for(lambda: checkpoints_of(directory), process, 120)
+    wait_for(lambda: checkpoints_of(directory), process)
     process.send_signal(signal.SIGINT)
-    printed, errors = process.communicate(timeout=60)
+    printed, errors = process.communicate(timeout=600)
     assert (process.returncode, errors) == (130, "")
     assert "stopped by SIGINT; go on with: python train.py" in printed
     assert "stopped by SIGINT; go on with: python -m experiments.run" in printed
 
     before = checkpoints_of(directory)
     process = start(tmp_path, "plain")
-    wait_for(lambda: checkpoints_of(directory) - before, process, 120)
+    wait_for(lambda: checkpoints_of(directory) - before, process)
     (training,) = children(process.pid)
     process.kill()
     process.wait()

@@ -11,7 +11,7 @@ import h5py
 import numpy as np
 
 
-def wait_for(condition, process, seconds=240):
+def wait_for(condition, process, seconds=600):
     deadline = time.monotonic() + seconds
     while not condition():
         assert process.poll() is None, process.communicate()
