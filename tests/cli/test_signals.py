@@ -81,12 +81,14 @@ def test_nothing_that_runs_can_swallow_a_signal(moment, name, tmp_path):
 
 @pytest.mark.slow
 @pytest.mark.skipif(not Path("/proc/self/status").exists(), reason="needs Linux' /proc")
-@pytest.mark.parametrize("script", ["train.py", "tuner.py"])
-@pytest.mark.parametrize("signum", [signal.SIGINT, signal.SIGTERM])
-def test_a_signal_at_any_moment_is_heard(script, signum, tmp_path):
-    moments = random.Random(f"{script} {signum}")
-    for attempt, longest in enumerate((0.05, 1.0, 4.0, 8.0)):
-        folder = tmp_path / str(attempt)
+@pytest.mark.parametrize(
+    ("script", "signals"),
+    [("train.py", [signal.SIGINT, signal.SIGTERM] * 2), ("tuner.py", [signal.SIGTERM, signal.SIGINT] * 2)],
+)
+def test_a_signal_at_any_moment_is_heard(script, signals, tmp_path):
+    moments = random.Random(script)
+    for signum, longest in zip(signals, (0.05, 1.0, 4.0, 8.0), strict=True):
+        folder = tmp_path / str(longest)
         folder.mkdir()
         process = started(script, folder)
         moment = moments.uniform(0, longest)
