@@ -82,9 +82,9 @@ def test_bias_and_batch_normalization_in_float_reach_a_float_networks_error(digi
     rate = keras.optimizers.schedules.PiecewiseConstantDecay([264, 396], [8.0, 2.0, 0.5])
     model.compile(IntegerSGD(rate, seed=0), SumSquaredError(), metrics=[ErrorRate()])
     errors = []
-    for network in (floats, model):
-        network.fit(images[train], labels[train], batch_size=32, epochs=12, verbose=0)
-        errors.append(network.evaluate(images[test], labels[test], verbose=0, return_dict=True)["error"])
+    for each in (floats, model):
+        each.fit(images[train], labels[train], batch_size=32, epochs=12, verbose=0)
+        errors.append(each.evaluate(images[test], labels[test], verbose=0, return_dict=True)["error"])
     assert errors[0] < 4
     assert errors[1] <= errors[0] + 1
 
