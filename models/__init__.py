@@ -21,7 +21,7 @@ from .autoencoder import autoencoder
 from .blocks import Bits, pixel_scale
 from .ds_cnn import ds_cnn
 from .lenet5 import lenet5
-from .mlp import mlp
+from .mlp import mlp, mlp_100_50, mlp_200_100_50
 from .mobilenet import mobilenet
 from .resnet import resnet8, resnet20
 from .vgg7 import vgg7
@@ -41,6 +41,8 @@ _NETWORKS = {
     "ds_cnn": _Network(ds_cnn, 4),
     "lenet5": _Network(lenet5, 16),
     "mlp": _Network(mlp, 1),
+    "mlp_100_50": _Network(mlp_100_50, 1),
+    "mlp_200_100_50": _Network(mlp_200_100_50, 1),
     "mobilenet": _Network(mobilenet, 32),
     "resnet8": _Network(resnet8, 4),
     "resnet20": _Network(resnet20, 4),
@@ -48,6 +50,7 @@ _NETWORKS = {
 }
 
 names = tuple(_NETWORKS)
+"""Names of the networks that `build` takes."""
 
 __all__ = [
     "alexnet",
@@ -57,6 +60,8 @@ __all__ = [
     "ds_cnn",
     "lenet5",
     "mlp",
+    "mlp_100_50",
+    "mlp_200_100_50",
     "mobilenet",
     "names",
     "pixel_scale",

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
+from typing import Any
 
 import keras
 
@@ -15,7 +16,7 @@ def autoencoder(
     input_shape: Sequence[int] = (640,),
     width: float = 1.0,
     clip_outputs: bool = True,
-    **kernel_options: object,
+    **kernel_options: Any,
 ) -> keras.Model:
     """Builds the autoencoder 128FC×4-8FC-128FC×4-n, which gives back the n numbers that it takes.
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from typing import Any
 
 import keras
 
@@ -27,7 +28,7 @@ class Blocks:
         **kernel_options: Arguments of every layer with a kernel, such as `beta=1.5` or `factor=2`.
     """
 
-    def __init__(self, bits: Bits, width: float = 1.0, gamma: float = 1.0, **kernel_options: object):
+    def __init__(self, bits: Bits, width: float = 1.0, gamma: float = 1.0, **kernel_options: Any):
         self.bits = NetworkBits.parse(bits)
         self.width = width
         self.gamma = gamma

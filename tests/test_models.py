@@ -34,6 +34,8 @@ def kernels(model):
     [
         ("mlp", (28, 28, 1), 10, 1.0),
         ("mlp", (1, 1, 3), 2, 0.125),
+        ("mlp_100_50", (28, 28, 1), 10, 1.0),
+        ("mlp_200_100_50", (28, 28, 1), 10, 1.0),
         ("lenet5", (28, 28, 1), 10, 1.0),
         ("lenet5", (16, 16, 3), 4, 0.25),
         ("lenet5", (20, 30, 1), 7, 0.25),
@@ -144,15 +146,15 @@ def test_kernels_of_the_autoencoder():
     assert kernels(models.autoencoder()) == {f"fc{n + 1}": (units[n], units[n + 1]) for n in range(10)}
 
 
-CHAINS = ("alexnet", "lenet5", "mlp", "vgg7")
+CHAINS = ("alexnet", "lenet5", "mlp", "mlp_100_50", "mlp_200_100_50", "vgg7")
 
 
 @pytest.mark.parametrize("name", models.names)
 def test_the_last_layer(name):
-    """Only LeNet-5, the perceptron and the autoencoder quantize the outputs; all quantize their error."""
+    """Only LeNet-5, the perceptrons and the autoencoder quantize the outputs; all quantize their error."""
     model = models.build(name, "2-8-8-8", (64, 64, 3), 10, 0.03125)
     assert isinstance(model.layers[-1], QError)
-    clipped = name in ("lenet5", "mlp", "autoencoder")
+    clipped = name in ("lenet5", "autoencoder") or name.startswith("mlp")
     assert isinstance(model.layers[-2], QActivation) == clipped
     if clipped:
         assert model.layers[-2].bits.e is None

@@ -62,6 +62,8 @@ LAYERS = [
     ),
     Case("QDense", lambda: layers.QDense(7), (12,)),
     Case("QDense-arguments", lambda: layers.QDense(3, bits="1-4-8-8", use_bias=True, activation="tanh"), (5, 12)),
+    Case("FloatBias", lambda: layers.FloatBias(), (6, 6, 3)),
+    Case("FloatBias-initializer", lambda: layers.FloatBias(keras.initializers.Constant(0.5)), (5,)),
     Case("QActivation", lambda: layers.QActivation(), (6, 5)),
     Case("QActivation-linear", lambda: layers.QActivation("2-4-8-f", activation=None), (6, 5)),
     Case("QActivation-tanh", lambda: layers.QActivation(wage_tf.BitWidths(2, 6, 8, 6), activation="tanh"), (6, 5)),

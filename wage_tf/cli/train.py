@@ -23,11 +23,6 @@ if TYPE_CHECKING:
     from wage_tf.runs.directory import RunDirectory
     from wage_tf.runs.signals import Signals
 
-_CHOSEN = (
-    "dataset", "data_dir", "limit", "image_size", "source", "model", "width", "bits", "beta", "factor", "clip_bits",
-    "clip_outputs", "gamma", "random_width", "engine", "batch_size", "epochs", "schedule", "seed", "checkpoint_steps",
-    "histogram_freq",
-)  # fmt: skip
 _OF_BUILDERS = ("model", "width", "beta", "factor", "clip_bits", "clip_outputs", "gamma", "bits_from")
 _PROBE = 128
 
@@ -51,9 +46,8 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 def _run(args: argparse.Namespace, signals: Signals) -> int:
     parsers.parse_values(args)
-    with signals.deferred(), startup.importing_tensorflow(args.verbose):
+    with startup.importing_tensorflow(args.verbose):
         import tensorflow  # noqa: F401 (the first import is the one that writes)
-    signals.check()
     if args.evaluate is not None:
         evaluate(args.evaluate, args.data_dir)
     else:
@@ -138,11 +132,11 @@ def configuration_of(args: argparse.Namespace) -> tuple[RunConfig, Dataset, RunD
     """
     from wage_tf import datasets, recipes
     from wage_tf.runs import training
-    from wage_tf.runs.config import Data, resolve
+    from wage_tf.runs.config import Data, RunConfig, resolve
     from wage_tf.runs.directory import RunDirectory
     from wage_tf.runs.source import Source
 
-    chosen = {name: getattr(args, name) for name in _CHOSEN if getattr(args, name) is not None}
+    chosen = {name: value for name, value in vars(args).items() if name in RunConfig.model_fields and value is not None}
     if args.source is not None:
         chosen["source"] = Source.of(args.source, args.weights or "keep")
     if args.bits_from is not None:

@@ -9,7 +9,7 @@ import numpy as np
 import tensorflow as tf
 
 from wage_tf.datasets.augmentation import Augmentation
-from wage_tf.datasets.splits import WHOLE, ArraySplit, Share, Split
+from wage_tf.datasets.splits import WHOLE, ArraySplit, Share, Split, traced
 from wage_tf.errors import UserError
 
 _ORDER, _AUGMENTATION = 0, 1
@@ -62,18 +62,19 @@ class Dataset:
         if (x_test is None) != (y_test is None):
             raise UserError(f"{name}: give both x_test and y_test, or neither")
         parts = {"train": _checked(name, "train", x_train, y_train)}
-        if x_test is not None:
+        if x_test is not None and y_test is not None:
             parts["test"] = _checked(name, "test", x_test, y_test)
             shapes = [images.shape[1:] for images, _ in parts.values()]
             if shapes[0] != shapes[1]:
                 raise UserError(f"{name}: test images have shape {shapes[1]}, training images {shapes[0]}")
         if class_names is None:
-            class_names = [str(label) for label in range(1 + max(labels.max() for _, labels in parts.values()))]
+            class_names = tuple(map(str, range(1 + max(labels.max() for _, labels in parts.values()))))
         for part, (_, labels) in parts.items():
             _check_range(f"{name}: {part}", labels, len(class_names))
         if len(class_names) < 2:
             raise UserError(f"{name}: at least two classes are needed, received {len(class_names)}")
-        return cls(name, tuple(class_names), **{part: ArraySplit(*arrays) for part, arrays in parts.items()})
+        splits = {part: ArraySplit(*arrays) for part, arrays in parts.items()}
+        return cls(name, tuple(class_names), splits["train"], splits.get("test"))
 
     @property
     def input_shape(self) -> tuple[int, int, int]:
@@ -146,10 +147,12 @@ class Dataset:
         augmentation = augmentation or Augmentation()
         augmentation.output_shape(self.input_shape)
 
+        @traced
         def one_epoch(epoch: tf.Tensor) -> tf.data.Dataset:
             first = tf.where(epoch == first_epoch, tf.constant(first_batch, tf.int64), 0)
             return self.train.shuffled(batch_size, _key(seed, epoch, _ORDER), first, share)
 
+        @traced
         def augment(step: tf.Tensor, batch: tuple[tf.Tensor, tf.Tensor]) -> tuple[tf.Tensor, tf.Tensor]:
             images, labels = batch
             if augmentation != Augmentation():
@@ -213,12 +216,13 @@ class Dataset:
     ) -> tf.data.Dataset:
         augmentation = augmentation or Augmentation()
         augmentation.output_shape(self.input_shape)
-        return (
-            split.in_order(batch_size, share)
-            .map(lambda images, labels: (augmentation.central(images), labels), tf.data.AUTOTUNE)
-            .map(lambda images, labels: (images, self._targets(images, labels)), tf.data.AUTOTUNE)
-            .prefetch(tf.data.AUTOTUNE)
-        )
+
+        @traced
+        def prepare(images: tf.Tensor, labels: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
+            images = augmentation.central(images)
+            return images, self._targets(images, labels)
+
+        return split.in_order(batch_size, share).map(prepare, tf.data.AUTOTUNE).prefetch(tf.data.AUTOTUNE)
 
     def _targets(self, images: tf.Tensor, labels: tf.Tensor) -> tf.Tensor:
         if self.rescaling is None:

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Collection
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import Annotated, Any, Literal
 
 import pydantic
 from pydantic import Field
 
-from wage_tf import losses, models, schedules
+from wage_tf import losses, models, schedules  # type: ignore[attr-defined]
 from wage_tf.bits import NetworkBits
 from wage_tf.datasets import Augmentation, Dataset
 from wage_tf.datasets.recipe import Recipe
@@ -127,7 +127,7 @@ class RunConfig(Document):
     batch_size: Count
     epochs: Count
     schedule: Etas
-    loss: Literal[tuple(losses.NAMED)]
+    loss: Literal[tuple(losses.NAMED)]  # type: ignore[valid-type]
     augmentation: Augmentation | None
     seed: Natural
     checkpoint_steps: Natural
@@ -169,7 +169,7 @@ class RunConfig(Document):
         """
         return self.model_copy(update={name: getattr(earlier, name) for name in _OF_RECIPE if name not in chosen})
 
-    def difference_from(self, other: RunConfig) -> tuple[str, object, object] | None:
+    def difference_from(self, other: RunConfig) -> tuple[str, Any, Any] | None:
         """The first setting that decides the training and differs: its name, its value here and in `other`."""
         mine, others = self.as_json(), other.as_json()
         for name, value in mine.items():
@@ -179,7 +179,7 @@ class RunConfig(Document):
         return None
 
 
-def resolve(data: Data, recipe: Recipe, **chosen: object) -> RunConfig:
+def resolve(data: Data, recipe: Recipe, **chosen: Any) -> RunConfig:
     """Fills in what is not chosen.
 
     Args:

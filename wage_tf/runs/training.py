@@ -8,7 +8,7 @@ from collections.abc import Iterator, Sequence
 import keras
 import tensorflow as tf
 
-from wage_tf import files, losses, models
+from wage_tf import files, losses, models  # type: ignore[attr-defined]
 from wage_tf.constraints import ClipToGrid
 from wage_tf.datasets import Dataset
 from wage_tf.distribution.devices import Devices, one_device
