@@ -49,6 +49,14 @@ setup(
         "litert": _LITERT,
         "pjrt": _PJRT,
         "all": [*_LITERT, *_PJRT],
-        "test": [*_LITERT, *_PJRT, "pytest>=8.0", "pytest-xdist>=3.6", "hypothesis>=6.100", "playwright>=1.50", "ruff>=0.9"],
+        "test": [
+            *_LITERT,
+            *_PJRT,
+            "pytest>=8.0",
+            "pytest-xdist>=3.6",
+            "hypothesis>=6.100",
+            "playwright>=1.50",
+            "ruff>=0.9",
+        ],
     },
 )

@@ -77,7 +77,7 @@ def test_the_scripts_train_search_export_and_verify(installed):
     assert found.returncode == 0, found.stderr
     assert (installed[1] / "search" / "best.json").exists()
     assert (installed[1] / "search" / "pareto.png").exists()
-    for form in ("litert", "packed", "c"):
+    for form in ("litert", "packed", "c", "web"):
         exported = run(installed, "wage-export", "run", "--to", form)
         assert (exported.returncode, exported.stderr) == (0, "")
         assert "µJ per image" in exported.stdout

@@ -20,7 +20,9 @@ def run(tmp_path_factory):
     return folder, write_run(folder)
 
 
-@pytest.mark.parametrize(("to", "suffix"), [("litert", ".tflite"), ("packed", ".wage"), ("c", "-c/wage_net.c")])
+@pytest.mark.parametrize(
+    ("to", "suffix"), [("litert", ".tflite"), ("packed", ".wage"), ("c", "-c/wage_net.c"), ("web", ".html")]
+)
 def test_each_form_is_made_beside_the_run(run, capsys, to, suffix):
     pytest.importorskip("ai_edge_litert")
     folder, _ = run
@@ -61,7 +63,7 @@ def test_bad_input_is_one_line_and_leaves_nothing(run, tmp_path, capsys):
     assert "invalid choice: 'onnx'" in one_line(capsys, [str(folder), "--to", "onnx"])
     assert "holds no run" in one_line(capsys, [str(tmp_path), "--to", "c"])
     assert "only a packed file" in one_line(capsys, [str(folder), "--to", "c", "--accumulators"])
-    for to in ("packed", "litert"):
+    for to in ("packed", "litert", "web"):
         assert f"{tmp_path} is a folder" in one_line(capsys, [str(folder), "--to", to, "--out", str(tmp_path)])
     out = tmp_path / "missing" / "file"
     assert str(tmp_path / "missing") in one_line(capsys, [str(folder), "--to", "packed", "--out", str(out)])
@@ -73,7 +75,7 @@ def stop(signum):
     return lambda handle: os.kill(os.getpid(), signum)
 
 
-@pytest.mark.parametrize("to", ["litert", "packed", "c"])
+@pytest.mark.parametrize("to", ["litert", "packed", "c", "web"])
 def test_sigterm_leaves_nothing(run, tmp_path, monkeypatch, to):
     before = signal.getsignal(signal.SIGTERM)
     monkeypatch.setattr(os, "fsync", stop(signal.SIGTERM))
