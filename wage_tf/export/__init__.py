@@ -5,9 +5,11 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from wage_tf.export.c import write_c
+from wage_tf.export.c_block import with_block
+from wage_tf.export.c_tail import Training
 from wage_tf.export.card import Card
 from wage_tf.export.litert import write_litert
 from wage_tf.export.packed import read_packed, write_packed
@@ -20,10 +22,20 @@ if TYPE_CHECKING:
 
     from wage_tf.export.model import Export
 
-__all__ = ["Card", "export_model", "read_packed", "write_c", "write_litert", "write_packed", "write_web"]
+__all__ = [
+    "Card",
+    "Training",
+    "export_model",
+    "read_packed",
+    "with_block",
+    "write_c",
+    "write_litert",
+    "write_packed",
+    "write_web",
+]
 
 
-def export_model(model: keras.Model, path: str | os.PathLike, to: str = "litert", **options: object) -> Export:
+def export_model(model: keras.Model, path: str | os.PathLike, to: str = "litert", **options: Any) -> Export:
     """Writes a Keras model in a form that runs without Keras; see `wage_tf.export.model.export_model`."""
     from wage_tf.export.model import export_model as export
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import os
+from typing import Any
 
 import numpy as np
 
@@ -69,7 +70,7 @@ class Network:
         self.program = proven_program(graph, self.batch, training)
         if training:
             bounds.require_trainable(self.program)
-        self._kept: list[object] = []
+        self._kept: list[Any] = []
         self._build(keep)
         self._pool = self.ffi.gc(self._lib.wage_pool_open(self.threads), self._lib.wage_pool_close)
         if self._pool == self.ffi.NULL:
@@ -133,6 +134,11 @@ class Network:
         """The graph with the weights as they are now."""
         found = {name: self._updated(parameter, *arrays) for name, (parameter, arrays) in self.parameters.items()}
         return self._graph.with_parameters(found)
+
+    @property
+    def stored(self) -> dict[str, np.ndarray]:
+        """The stored weights as they are now by their name in `Graph.parameters`, flat views."""
+        return {name: stored for name, (_, (_, stored)) in self.parameters.items() if stored is not None}
 
     def load(self, graph: Graph) -> None:
         """Takes over the weights of a graph that differs in nothing else."""
@@ -216,11 +222,11 @@ class Network:
         self.net.fraction = program.scores.fraction
 
     @property
-    def _portable(self) -> object:
+    def _portable(self) -> Any:
         """The table that takes every layer."""
         return self.ffi.addressof(self._lib.wage_portable_wide if self.program.wide else self._lib.wage_portable)
 
-    def _set_layer(self, row: object, node: Node, tables: dict[str, object]) -> None:
+    def _set_layer(self, row: Any, node: Node, tables: dict[str, Any]) -> None:
         row.layer.batch = self.batch
         for field, value in node.layer.items():
             setattr(row.layer, field, value)
@@ -233,7 +239,7 @@ class Network:
             else:
                 row.layer.e_zero = 0
 
-    def _set_node(self, row: object, node: Node, places: dict[Tensor, int], workspace: Buffer) -> None:
+    def _set_node(self, row: Any, node: Node, places: dict[Tensor, int], workspace: Buffer) -> None:
         row.kind = getattr(self._lib, f"WAGE_{node.kind}")
         row.input = places[node.inputs[0]] if node.inputs else _NONE
         row.output = places[node.outputs[0]]
@@ -254,7 +260,7 @@ class Network:
         row.gradient = node.gradient.offset if node.gradient else _NONE
         row.workspace = workspace.offset if workspace.size else _NONE
 
-    def _set_tensor(self, row: object, tensor: Tensor) -> None:
+    def _set_tensor(self, row: Any, tensor: Tensor) -> None:
         row.height, row.width, row.channels = tensor.shape
         row.sums, row.top, row.left = tensor.sums, tensor.border.top, tensor.border.left
         row.rows, row.columns = (tensor.shape[:2]) if tensor.sums else (tensor.rows, tensor.columns)
@@ -262,7 +268,7 @@ class Network:
         row.gate = tensor.gate.offset if tensor.gate is not None and self.training else _NONE
         row.error = tensor.error.offset if tensor.error is not None else _NONE
 
-    def _set_weights(self, rule: object, weights: object, row: object, node: Node) -> None:
+    def _set_weights(self, rule: Any, weights: Any, row: Any, node: Node) -> None:
         name, parameter = node.parameter
         codes, stored = None, None
         rule.size = parameter.codes.size
@@ -293,12 +299,12 @@ class Network:
         shape = parameter.codes.shape
         if isinstance(parameter, Bias):
             return dataclasses.replace(parameter, codes=stored.reshape(shape).copy())
-        changes = {} if stored is None else {"accumulators": stored.reshape(shape).copy()}
+        changes: dict[str, Any] = {} if stored is None else {"accumulators": stored.reshape(shape).copy()}
         return dataclasses.replace(parameter, codes=codes.reshape(shape).astype(parameter.codes.dtype), **changes)
 
     # Memory
 
-    def arena_pointer(self, offset: int) -> object:
+    def arena_pointer(self, offset: int) -> Any:
         """A C pointer into the arena."""
         return self._pointer(self._arena[offset:])
 
@@ -327,10 +333,10 @@ class Network:
         size = int(np.prod(shape)) * dtype.itemsize
         return self._arena[buffer.offset : buffer.offset + size].view(dtype).reshape(shape)
 
-    def _pointer(self, array: np.ndarray) -> object:
+    def _pointer(self, array: np.ndarray) -> Any:
         return self.ffi.cast("void *", array.ctypes.data)
 
-    def _keep(self, kept: object) -> object:
+    def _keep(self, kept: Any) -> Any:
         self._kept.append(kept)
         return kept
 
@@ -363,5 +369,5 @@ def proven_program(graph: Graph, batch: int, training: bool) -> Program:
     return program
 
 
-def _address(ffi: object, row: object, field: str) -> object:
+def _address(ffi: Any, row: Any, field: str) -> Any:
     return ffi.addressof(row, field)

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable
+from typing import Any
 
 import numpy as np
 
@@ -22,7 +23,7 @@ class Image:
         base: Address of the first block.
     """
 
-    def __init__(self, ffi: object, base: int):
+    def __init__(self, ffi: Any, base: int):
         self._ffi = ffi
         self._base = self._end = base
         self._addresses = {0: 0}
@@ -40,7 +41,7 @@ class Image:
         rows = self._ffi.cast(f"{item.cname} *", pointer)
         self._add(pointer, size * count, lambda: b"".join(self._encoded(item, rows[i]) for i in range(count)))
 
-    def bytes(self, pointer: object, values: np.ndarray) -> None:
+    def array(self, pointer: object, values: np.ndarray) -> None:
         """Adds the content of an array, to which C has a pointer."""
         self._add(pointer, values.nbytes, values.tobytes)
 
@@ -89,7 +90,7 @@ class Image:
     def _host(self, pointer: object) -> int:
         return int(self._ffi.cast("uintptr_t", pointer))
 
-    def _encoded(self, kind: object, value: object) -> bytes:
+    def _encoded(self, kind: Any, value: Any) -> bytes:
         match kind.kind:
             case "struct":
                 content = bytearray(_size(self._ffi, kind)[0])
@@ -104,7 +105,7 @@ class Image:
         return self.address(value).to_bytes(_POINTER, "little")
 
 
-def _size(ffi: object, kind: object) -> tuple[int, int]:
+def _size(ffi: Any, kind: Any) -> tuple[int, int]:
     """Bytes of a type on wasm32, and their alignment."""
     match kind.kind:
         case "struct":
@@ -119,7 +120,7 @@ def _size(ffi: object, kind: object) -> tuple[int, int]:
     return _POINTER, _POINTER
 
 
-def _fields(ffi: object, kind: object) -> dict[str, tuple[int, object]]:
+def _fields(ffi: Any, kind: Any) -> dict[str, tuple[int, Any]]:
     """Offset and type of every field of a structure on wasm32."""
     fields, end = {}, 0
     for name, field in kind.fields:

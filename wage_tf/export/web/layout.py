@@ -84,9 +84,9 @@ def _add_numbers(image: Image, network: Network) -> None:
     ):
         image.unknown(row.packed)
         if stored is None:
-            image.bytes(row.codes, codes)
+            image.array(row.codes, codes)
             continue
-        image.bytes(row.stored, stored)
+        image.array(row.stored, stored)
         if codes is not None:
             derived.append((codes.nbytes, row.codes))
     slots = net.tensor_count + net.weights_count
