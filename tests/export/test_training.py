@@ -193,7 +193,7 @@ def test_1000_damaged_and_foreign_blocks_are_refused_and_the_weights_stay(tmp_pa
     block = trained_block(device, perceptron)
     cases = [*damaged(block), *forged(block)]
     rng = np.random.default_rng(0)
-    cases += [(rng.bytes(int(rng.integers(0, 2 * len(block)))), BLOCK) for _ in range(200)]
+    cases += [(rng.bytes(int(rng.integers(0, 2 * len(block)))), BLOCK) for _ in range(500)]
     assert len(cases) > 1000
     device.save(1)
     for case, _ in cases:
