@@ -45,7 +45,7 @@ if not is_ours():
         if _error.name not in ("tensorflow", "keras"):
             raise
 
-__version__ = "0.1.0"
+__version__ = "0.2.0"
 __all__ = [
     "BitWidths",
     "callbacks",

@@ -16,7 +16,7 @@ from wage_tf.errors import UserError
 try:
     import fcntl
 except ImportError:
-    fcntl = None
+    fcntl = None  # type: ignore[assignment]
 
 _PREFIX = ".writing-"
 

@@ -107,12 +107,3 @@ def test_resumed_on_two_workers_it_ends_as_one_device(killed, settings, alone, t
     security, *lines = output(tmp_path, 1)[0].splitlines()
     assert "without authentication" in security
     assert lines == ["worker 1 of 2 waits for the others"]
-
-
-def test_what_the_chief_finds_wrong_ends_all(settings, alone, tmp_path):
-    workers = start_workers(*settings, "--run-dir", str(alone), cwd=tmp_path)
-    assert [worker.wait(timeout=400) for worker in workers] == [2, 2], (output(tmp_path, 0), output(tmp_path, 1))
-    for index in (0, 1):
-        error = output(tmp_path, index)[1]
-        assert "already holds a run" in error
-        assert error.count("\n") == 1

@@ -53,7 +53,7 @@ def test_c_equals_the_engine_under_sanitizers(tmp_path, name, bits, shape, width
 
 
 def test_inputs_that_are_no_image(tmp_path):
-    graph = integer.freeze(models.autoencoder(inputs=40, width=0.1))
+    graph = integer.freeze(models.autoencoder(input_shape=(40,), width=0.1))
     write_c(tmp_path, graph, CARD)
     assert "#define WAGE_PIXELS 40" in (tmp_path / "wage_net.h").read_text()
     inputs = random_images((40,), 8)

@@ -239,7 +239,11 @@ def biased():
     ("graph", "train_from", "message"),
     [
         (lambda: built("resnet8", shape=(8, 8, 3)), None, "with several readers cannot be trained; train_from = fc1"),
-        (lambda: built("ds_cnn", shape=(24, 10, 1)), None, "a padding behind a trained layer cannot be trained; train_from = fc1"),
+        (
+            lambda: built("ds_cnn", shape=(24, 10, 1)),
+            None,
+            "a padding behind a trained layer cannot be trained; train_from = fc1",
+        ),
         (lambda: built("alexnet", shape=(67, 63, 3), width=0.02), None, "a max pooling that is not fused"),
         (lambda: built("mlp", "2-8-16-8"), None, "fc1: stored weights of up to .* more than 8 bits"),
         (lambda: built("mlp", "2-12-8-8"), None, "codes of more than 8 bits"),

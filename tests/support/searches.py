@@ -11,7 +11,9 @@ import time
 from collections.abc import Callable
 from pathlib import Path
 
+from wage_tf.bits import NetworkBits
 from wage_tf.cli import tune
+from wage_tf.search.records import TrialRecord
 
 ROOT = Path(__file__).resolve().parent.parent.parent
 TINY = ["--model", "mlp", "--width", "0.25", "--limit", "1000", "--learning-rates", "8"]
@@ -28,6 +30,14 @@ sys.exit(tune.main(sys.argv[1:]))
 def search(run_dir: Path, *arguments: str) -> int:
     """Runs tuner.py in this process, one epoch a trial unless `arguments` say more."""
     return tune.main([*TINY, "--epochs", "1", "--run-dir", str(run_dir), *arguments])
+
+
+def record(**changed: object) -> TrialRecord:
+    """A trial that was completed, but for what is changed."""
+    sound = {"trial": "0", "values": {"weights": "2"}, "pattern": "2-8-8-8", "bits": NetworkBits.parse("2-8-8-8"),
+             "schedule": ((0, 8.0),), "epochs": 1, "status": "completed", "reason": "", "errors": (30.0,),
+             "costs": {"energy": 0.5}, "cost": 0.5, "score": 30.5, "seconds": 1.0, "training_seconds": 1.0}  # fmt: skip
+    return TrialRecord(**{**sound, **changed})
 
 
 def read_csv(path: Path) -> list[dict[str, str]]:

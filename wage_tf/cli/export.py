@@ -22,6 +22,7 @@ examples:
   python -m wage_tf.export runs/digits-lenet5-2-8-8-8-s0 --to litert
   python -m wage_tf.export runs/digits-lenet5-2-8-8-8-s0 --to c --out firmware/wage
   python -m wage_tf.export my_network.keras --to packed
+  python -m wage_tf.export my_network.keras --to web --out page.html
   python -m wage_tf.export runs/digits-lenet5-2-8-8-8-s0 --to c --train --train-from fc2 --ram 65536
 """
 
@@ -34,7 +35,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         epilog=_EPILOG,
     )
     parser.add_argument("source", metavar="RUN_DIR|MODEL", help="a directory that train.py wrote, or a .keras file")
-    parser.add_argument("--to", required=True, choices=("litert", "packed", "c"), help="what to make")
+    parser.add_argument("--to", required=True, choices=("litert", "packed", "c", "web"), help="what to make")
     parser.add_argument("--out", metavar="PATH", help="the file, for c the folder (default: beside the source)")
     parser.add_argument("--accumulators", action="store_true", help="packed: keep the stored weights for training")
     device = parser.add_argument_group("a device (c)")
@@ -50,13 +51,12 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 def _run(args: argparse.Namespace, signals: Signals) -> int:
     _check_device(args)
-    with signals.deferred(), startup.importing_tensorflow(args.verbose):
+    with startup.importing_tensorflow(args.verbose):
         from wage_tf.cli import sources
         from wage_tf.export.c_needs import require_fit
         from wage_tf.export.c_tail import Training
         from wage_tf.export.model import FORMS, export_model
         from wage_tf.integer import freeze
-    signals.check()
     config, model = sources.load(args.source)
     source = Path(args.source).resolve()
     stem = source.name if config is not None else source.stem
@@ -68,7 +68,7 @@ def _run(args: argparse.Namespace, signals: Signals) -> int:
         training = Training(args.batch_size, args.train_from, log2_eta, seed)
     if args.train or args.ram or args.flash:
         print(require_fit(freeze(model), training, args.ram, args.flash))
-    labels = () if config is None or config.data is None else config.data.classes
+    labels = sources.labels_of(config)
     print(
         export_model(model, path, args.to, name=name, labels=labels, accumulators=args.accumulators, training=training)
     )

@@ -27,7 +27,7 @@ def on_every_worker(devices: Devices, action: Callable[[], _T], otherwise: str =
         UserError: What `action` raised here; or `otherwise`.
         OSError: What `action` raised here.
     """
-    result, refusal = None, None
+    refusal = None
     try:
         result = action()
     except (UserError, OSError) as error:

@@ -161,7 +161,8 @@ def _product(stage: Stage, source: Source) -> None:
         bias = f"bias_{len(source.constants)}"
         units = node.bias.codes.astype(np.int64) << (stage.sums.fraction - node.bias.fraction)
         source.constants.append(f"static const int32_t {bias}[] = {{\n{numbers(units.tolist())}\n}};")
-    window, groups, shapes = Window((1, 1), (1, 1), "valid"), 1, ((1, 1, codes.shape[0]), (1, 1, codes.shape[1]))
+    window, groups = Window((1, 1), (1, 1), "valid"), 1
+    shapes: tuple[Shape, Shape] = ((1, 1, codes.shape[0]), (1, 1, codes.shape[1]))
     if isinstance(node, Conv2D):
         window, groups, shapes = node.window, node.groups, (stage.sources[0].shape, stage.signal.shape)
     other, parts = 0, {"parameter": "", "addition": ""}

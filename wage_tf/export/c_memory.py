@@ -61,7 +61,7 @@ def memory(network: Stages, layers: Sequence[TrainedLayer] = (), batch: int = 1)
     last_use = {roots[name]: time for time, stage in enumerate(network.stages) for name in stage.inputs}
     scores = roots[network.stages[-1].name]
     batched = {roots[name] for layer in layers for name in (*layer.stage.inputs, layer.stage.name)}
-    dtypes = {IMAGES: np.dtype(np.uint8)}
+    dtypes: dict[str, np.dtype] = {IMAGES: np.dtype(np.uint8)}
     owners: dict[str, Buffer | None] = {IMAGES: None}
     for time, stage in enumerate(network.stages):
         root = roots[stage.name]

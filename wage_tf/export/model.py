@@ -17,6 +17,7 @@ from wage_tf.export.c_tail import Training
 from wage_tf.export.card import Card
 from wage_tf.export.litert import write_litert
 from wage_tf.export.packed import write_packed
+from wage_tf.export.web import write_web
 from wage_tf.integer.freezing import read
 from wage_tf.layers import QRescaling
 
@@ -26,6 +27,7 @@ FORMS: dict[str, tuple[str, Callable[..., int]]] = {
     "litert": (".tflite", write_litert),
     "packed": (".wage", write_packed),
     "c": ("-c", write_c),
+    "web": (".html", write_web),
 }
 """The suffix and the writer of every form."""
 
@@ -73,7 +75,7 @@ def export_model(
     Args:
         model: A model that `integer.freeze` takes.
         path: The file, for C the folder.
-        to: "litert", "packed" or "c".
+        to: "litert", "packed", "c" or "web".
         name: What the file says the network is called; None for the model's name.
         labels: Names of the classes, in the order of the scores.
         accumulators: Keep the stored weights in a packed file, so that training can go on.

@@ -211,8 +211,8 @@ def summarize(config: RunConfig, rows: Sequence[Row], seconds: float) -> Results
     best = min(tested, key=lambda row: row["test_error"], default=None)
     return Results(
         test_error=last.get("test_error"),
-        best_test_error=best and best["test_error"],
-        best_epoch=best and int(best["epoch"]),
+        best_test_error=best["test_error"] if best else None,
+        best_epoch=int(best["epoch"]) if best else None,
         train_error=last["train_error"],
         epochs=len(rows),
         seed=config.seed,

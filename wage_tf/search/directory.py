@@ -12,15 +12,16 @@ import re
 import warnings
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal
 
 import pydantic
 
 from wage_tf import files
+from wage_tf.bits import NetworkBits
 from wage_tf.datasets.recipe import Recipe
 from wage_tf.errors import UserError
 from wage_tf.runs import documents
-from wage_tf.runs.config import Data
+from wage_tf.runs.config import Data, RunConfig, resolve
 from wage_tf.runs.documents import Count, Document, Natural, PositiveFloat, Rate, Text, WidthMultiplier, Words
 from wage_tf.search import oracles
 from wage_tf.search.records import TrialNumber, TrialRecord
@@ -74,7 +75,7 @@ class SearchConfig(Document):
     per_layer: tuple[Words, ...]
     learning_rates: tuple[Rate, ...]
     engine: Literal["keras", "integer"]
-    oracle: Literal[oracles.NAMES]
+    oracle: Literal[oracles.NAMES]  # type: ignore[valid-type]
     max_trials: Count | None
     epochs: Count
     executions: Count
@@ -95,10 +96,15 @@ class SearchConfig(Document):
             model: Whether the user decides the network.
             epochs: Whether the user decides the epochs.
         """
-        kept = {"recipe": earlier.recipe}
+        kept: dict[str, Any] = {"recipe": earlier.recipe}
         kept |= {} if model else {"model": earlier.model}
         kept |= {} if epochs else {"epochs": earlier.epochs}
         return self.model_copy(update=kept)
+
+    def training(self, data: Data, bits: NetworkBits, **chosen: object) -> RunConfig:
+        """The training of a pattern by the search's recipe, with its network, on `data`; `chosen` as in `resolve`."""
+        same = {name: getattr(self, name) for name in ("dataset", "data_dir", "image_size", "model", "width")}
+        return resolve(data, self.recipe, bits=bits, **same, **chosen)
 
 
 class SearchDirectory:

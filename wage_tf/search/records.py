@@ -45,7 +45,7 @@ class TrialRecord(Document):
     bits: Bits
     schedule: Etas
     epochs: Natural
-    status: Literal[COMPLETED, FAILED, TOO_COSTLY]
+    status: Literal[COMPLETED, FAILED, TOO_COSTLY]  # type: ignore[valid-type]
     reason: Words
     errors: tuple[float, ...]
     costs: dict[str, float]
@@ -81,8 +81,8 @@ def write_table(path: Path, records: Sequence[TrialRecord], test_errors: dict[st
     text = io.StringIO(newline="")
     rows = [_row(record) for record in records]
     if test_errors is not None:
-        for row in rows:
-            row["test_error"] = _number(test_errors.get(row["trial"]), 4)
+        for record, row in zip(records, rows, strict=True):
+            row["test_error"] = _number(test_errors.get(record.trial), 4)
     if rows:
         writer = csv.DictWriter(text, list(rows[0]), lineterminator="\n")
         writer.writeheader()
