@@ -242,7 +242,7 @@ def biased():
         (
             lambda: built("ds_cnn", shape=(24, 10, 1)),
             None,
-            "a padding behind a trained layer cannot be trained; train_from = fc1",
+            "a padding behind .* cannot be trained; train_from = fc1",
         ),
         (lambda: built("alexnet", shape=(67, 63, 3), width=0.02), None, "a max pooling that is not fused"),
         (lambda: built("mlp", "2-8-16-8"), None, "fc1: stored weights of up to .* more than 8 bits"),
