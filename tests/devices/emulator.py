@@ -9,11 +9,30 @@ from pathlib import Path
 import numpy as np
 
 _HERE = Path(__file__).parent
-_FLAGS = (
-    "-std=gnu99 -Wall -Wextra -Werror -ffreestanding -fno-tree-loop-distribute-patterns -ffunction-sections "
-    "-nostartfiles -nostdlib -Wl,--gc-sections,--no-warn-rwx-segments"
-).split()
-_QEMU = "-display none -monitor none -serial none -semihosting-config enable=on,target=native -icount shift=0".split()
+_FLAGS = [
+    "-std=gnu99",
+    "-Wall",
+    "-Wextra",
+    "-Werror",
+    "-ffreestanding",
+    "-fno-tree-loop-distribute-patterns",
+    "-ffunction-sections",
+    "-nostartfiles",
+    "-nostdlib",
+    "-Wl,--gc-sections,--no-warn-rwx-segments",
+]
+_QEMU = [
+    "-display",
+    "none",
+    "-monitor",
+    "none",
+    "-serial",
+    "none",
+    "-semihosting-config",
+    "enable=on,target=native",
+    "-icount",
+    "shift=0",
+]
 MACHINES = {
     "cortex-m4": ("arm", "arm-none-eabi-gcc -mcpu=cortex-m4 -mthumb", "qemu-system-arm -M mps2-an386"),
     "riscv32": (
