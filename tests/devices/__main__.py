@@ -1,7 +1,7 @@
 """`make device-test`: exported networks on emulated devices against the integer engine, bit for bit.
 
-Needs Debian's gcc-arm-none-eabi, gcc-riscv64-unknown-elf, qemu-system-arm and qemu-system-misc. Prints instructions, not
-cycles.
+Needs Debian's gcc-arm-none-eabi, gcc-riscv64-unknown-elf, qemu-system-arm and qemu-system-misc. Prints instructions,
+which are not cycles.
 """
 
 from __future__ import annotations

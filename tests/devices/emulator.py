@@ -9,30 +9,11 @@ from pathlib import Path
 import numpy as np
 
 _HERE = Path(__file__).parent
-_FLAGS = [
-    "-std=gnu99",
-    "-Wall",
-    "-Wextra",
-    "-Werror",
-    "-ffreestanding",
-    "-fno-tree-loop-distribute-patterns",
-    "-ffunction-sections",
-    "-nostartfiles",
-    "-nostdlib",
-    "-Wl,--gc-sections,--no-warn-rwx-segments",
-]
-_QEMU = [
-    "-display",
-    "none",
-    "-monitor",
-    "none",
-    "-serial",
-    "none",
-    "-semihosting-config",
-    "enable=on,target=native",
-    "-icount",
-    "shift=0",
-]
+_FLAGS = (
+    "-std=gnu99 -Wall -Wextra -Werror -ffreestanding -fno-tree-loop-distribute-patterns -ffunction-sections "
+    "-nostartfiles -nostdlib -Wl,--gc-sections,--no-warn-rwx-segments"
+)
+_QEMU = "-display none -monitor none -serial none -semihosting-config enable=on,target=native -icount shift=0"
 MACHINES = {
     "cortex-m4": ("arm", "arm-none-eabi-gcc -mcpu=cortex-m4 -mthumb", "qemu-system-arm -M mps2-an386"),
     "riscv32": (
@@ -74,9 +55,9 @@ class Emulator:
         program = self._folder / "program.elf"
         sources = [_HERE / "program.c", _HERE / f"{self._files}.c", *sorted(self._folder.glob("wage_*.c"))]
         includes = [f"-I{_HERE}", f"-I{self._folder}", "-T", _HERE / f"{self._files}.ld"]
-        compiler = [*self._compiler.split(), *_FLAGS, self._level, *includes]
+        compiler = [*self._compiler.split(), *_FLAGS.split(), self._level, *includes]
         subprocess.run([*compiler, "-o", program, *sources, "-lgcc"], check=True)
-        command = [*self._qemu.split(), *_QEMU, "-kernel", program]
+        command = [*self._qemu.split(), *_QEMU.split(), "-kernel", program]
         done = subprocess.run(
             command, stdin=subprocess.DEVNULL, capture_output=True, text=True, check=True, timeout=timeout
         )
