@@ -38,6 +38,7 @@ class Network(NamedTuple):
     data_licence: str
 
 
+_TEN = "--engine integer --epochs 10 --schedule 8@0,1@7,0.125@9 --seed 0"
 _TWENTY = "--engine integer --epochs 20 --schedule 8@0,1@14,0.125@17 --seed 0"
 _MNIST = "MNIST by Y. LeCun, C. Cortes and C. J. C. Burges, CC BY-SA 3.0"
 _FASHION = "Fashion-MNIST by Zalando SE, MIT"
@@ -45,7 +46,7 @@ _FASHION = "Fashion-MNIST by Zalando SE, MIT"
 NETWORKS = {
     "lenet5-fashion_mnist": Network(f"--dataset fashion_mnist --model lenet5 {_TWENTY}", _FASHION),
     "lenet5-mnist": Network(f"--dataset mnist --model lenet5 {_TWENTY}", _MNIST),
-    "mlp-mnist": Network(f"--dataset mnist --model mlp {_TWENTY}", _MNIST),
+    "mlp-mnist": Network(f"--dataset mnist --model mlp {_TEN}", _MNIST),
 }
 
 

@@ -15,6 +15,7 @@ SCRIPTS = ("wage-train", "wage-tune", "wage-export", "wage-verify")
 TINY = "--model mlp --width 0.1 --limit 320 --epochs 1 --histogram-freq 0"
 COMMANDS = f"""\
 wage-train {TINY} --run-dir run
+wage-export run --to web
 wage-export run --to litert
 wage-export run --to packed
 wage-export run --to c
@@ -105,9 +106,9 @@ def test_the_pretrained_networks_are_in_the_package(printed):
 
 def test_the_scripts_train_search_export_and_verify(installed, printed):
     assert "\ntest error " in printed
-    assert printed.count("µJ per image") == 3
+    assert printed.count("µJ per image") == 4
     assert "\nverdict: EQUAL" in printed
-    for name in ("run-c/wage_net.c", "run.wage", "run.tflite", "search/best.json", "search/pareto.png"):
+    for name in ("run-c/wage_net.c", "run.wage", "run.tflite", "run.html", "search/best.json", "search/pareto.png"):
         assert (installed[1] / name).exists()
 
 

@@ -21,7 +21,8 @@ def run(tmp_path_factory):
 
 
 @pytest.mark.parametrize(
-    ("to", "suffix"), [("litert", ".tflite"), ("packed", ".wage"), ("c", "-c/wage_net.c"), ("onnx", ".onnx")]
+    ("to", "suffix"),
+    [("litert", ".tflite"), ("packed", ".wage"), ("c", "-c/wage_net.c"), ("onnx", ".onnx"), ("web", ".html")],
 )
 def test_each_form_is_made_beside_the_run(run, capsys, to, suffix):
     pytest.importorskip("ai_edge_litert")
@@ -64,7 +65,7 @@ def test_bad_input_is_one_line_and_leaves_nothing(run, tmp_path, capsys):
     assert "invalid choice: 'caffe'" in one_line(capsys, [str(folder), "--to", "caffe"])
     assert "holds no run" in one_line(capsys, [str(tmp_path), "--to", "c"])
     assert "only a packed file" in one_line(capsys, [str(folder), "--to", "c", "--accumulators"])
-    for to in ("packed", "litert"):
+    for to in ("packed", "litert", "web"):
         assert f"{tmp_path} is a folder" in one_line(capsys, [str(folder), "--to", to, "--out", str(tmp_path)])
     out = tmp_path / "missing" / "file"
     assert str(tmp_path / "missing") in one_line(capsys, [str(folder), "--to", "packed", "--out", str(out)])
@@ -76,7 +77,7 @@ def stop(signum):
     return lambda handle: os.kill(os.getpid(), signum)
 
 
-@pytest.mark.parametrize("to", ["litert", "packed", "c", "onnx"])
+@pytest.mark.parametrize("to", ["litert", "packed", "c", "onnx", "web"])
 def test_sigterm_leaves_nothing(run, tmp_path, monkeypatch, to):
     before = signal.getsignal(signal.SIGTERM)
     monkeypatch.setattr(os, "fsync", stop(signal.SIGTERM))

@@ -69,9 +69,8 @@ def _run(args: argparse.Namespace, signals: Signals) -> int:
     if args.train or args.ram or args.flash:
         print(require_fit(freeze(model), training, args.ram, args.flash))
     labels = sources.labels_of(config)
-    print(
-        export_model(model, path, args.to, name=name, labels=labels, accumulators=args.accumulators, training=training)
-    )
+    options = {"accumulators": args.accumulators, "training": training}
+    print(export_model(model, path, args.to, name=name, labels=labels, **options))
     return 0
 
 

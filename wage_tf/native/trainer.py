@@ -83,8 +83,9 @@ class Trainer:
 
     def scores(self, images: np.ndarray) -> np.ndarray:
         """Scores of one batch with the weights as they are now, float64 [batch, classes]."""
-        if self._inference is None or len(images) > self._inference.batch:
-            self._inference = Network(self.graph(), max(len(images), _EVALUATION_BATCH), threads=self._threads)
+        size = _count(images)
+        if self._inference is None or size > self._inference.batch:
+            self._inference = Network(self.graph(), max(size, _EVALUATION_BATCH), threads=self._threads)
         elif self._changed:
             self._inference.load(self.graph())
         self._changed = False
@@ -102,7 +103,7 @@ class Trainer:
 
     def _trained(self, images: np.ndarray) -> Network:
         """The network, made anew where a batch is larger than those before."""
-        size = len(images) if isinstance(images, np.ndarray) else 1
+        size = _count(images)
         if self._network is None or size > self._network.batch:
             self._network = Network(self.graph(), max(size, 1), training=True, threads=self._threads)
         return self._network
@@ -270,6 +271,11 @@ def _check_compiled(model: keras.Model) -> None:
             f"integer training: IntegerSGD's bits are those of the layers, {gradient_bits(model)}; "
             f"received {optimizer.bits}"
         )
+
+
+def _count(images: np.ndarray) -> int:
+    """Number of images; 1 for what is none, which the network refuses."""
+    return len(images) if isinstance(images, np.ndarray) and images.ndim else 1
 
 
 def _kind(thing: object) -> str:

@@ -14,6 +14,7 @@ class Page {
     this.drawing = new Drawing($("image"), $("cursor"), network.plan.shape, (finished) => this.#changed(finished));
     this.examples = [];
     this.current = null; // the example that the drawing is
+    this.earlier = null; // its scores before the last step
     this.history = [];
     this.#remember();
     this.#build();
@@ -38,7 +39,7 @@ class Page {
     this.rows = this.labels.map((label) => {
       const row = $("scores").appendChild(element("li"));
       row.append(element("span", "name", label), element("span", "bar"), element("span", "code"));
-      row.children[1].append(element("i"));
+      row.children[1].append(element("i"), element("b"));
       row.children[0].title = label;
       return row;
     });
@@ -118,6 +119,7 @@ class Page {
 
   #changed(finished) {
     this.current = null;
+    this.earlier = null;
     if (this.waiting && !finished) return;
     cancelAnimationFrame(this.waiting);
     this.waiting = requestAnimationFrame(() => {
@@ -131,14 +133,15 @@ class Page {
     const began = performance.now();
     const [scores] = this.network.infer([this.drawing.pixels]);
     this.inferenceTime = performance.now() - began;
-    const best = scores.indexOf(Math.max(...scores));
-    const one = 2 ** this.fraction;
+    const best = largest(scores);
     this.rows.forEach((row, index) => {
-      const share = Math.min(Math.max(scores[index] / one, -0.25), 1);
-      const bar = row.children[1].firstChild;
-      bar.style.width = `${Math.abs(share) * 80}%`;
-      bar.style.left = `${20 + Math.min(share, 0) * 80}%`;
-      bar.classList.toggle("below", share < 0);
+      const [bar, mark] = row.children[1].children;
+      const [from, to] = [this.#place(0), this.#place(scores[index])];
+      bar.style.left = `${Math.min(from, to)}%`;
+      bar.style.width = `${Math.abs(to - from)}%`;
+      bar.classList.toggle("below", to < from);
+      mark.hidden = this.earlier === null;
+      if (this.earlier) mark.style.left = `calc(${this.#place(this.earlier[index])}% - 1px)`;
       row.classList.toggle("best", index === best && !this.drawing.isEmpty);
       row.children[2].textContent = scores[index];
     });
@@ -155,6 +158,11 @@ class Page {
     }
     this.#showTimes();
     this.#ready();
+  }
+
+  /** Where a score's code lies on its bar, in percent: from −¼ to 1. */
+  #place(code) {
+    return 20 + 80 * Math.min(Math.max(code / 2 ** this.fraction, -0.25), 1);
   }
 
   // Learning
@@ -174,16 +182,22 @@ class Page {
     const batch = $("replay").checked ? this.examples : [this.current];
     this.#remember();
     const began = performance.now();
-    this.network.learn(batch.map(({ pixels }) => pixels), batch.map((example) => example.label), Number($("rate").value));
+    const scores = this.network.learn(
+      batch.map(({ pixels }) => pixels),
+      batch.map((example) => example.label),
+      Number($("rate").value),
+    );
     this.stepTime = performance.now() - began;
     this.stepImages = batch.length;
+    this.earlier = scores[batch.indexOf(this.current)];
     this.#judge();
     this.#look(true);
     const flips = this.#showWeights();
     $("restore").disabled = false;
     $("outcome").textContent =
       `Step ${this.network.step}, on ${batch.length} ${batch.length === 1 ? "image" : "images"}: ` +
-      `${COUNT.format(flips)} of ${COUNT.format(this.weights)} weights flipped.`;
+      `${COUNT.format(flips)} of ${COUNT.format(this.weights)} weights flipped. ` +
+      `Before it this was ${this.labels[largest(this.earlier)]}, now it is ${this.labels[this.current.answer]}.`;
   }
 
   #keep(label) {
@@ -195,7 +209,7 @@ class Page {
   /** The network's answers to all examples, and their error. */
   #judge() {
     const scores = this.network.infer(this.examples.map(({ pixels }) => pixels));
-    scores.forEach((codes, index) => (this.examples[index].answer = codes.indexOf(Math.max(...codes))));
+    scores.forEach((codes, index) => (this.examples[index].answer = largest(codes)));
     const wrong = this.examples.filter(({ answer, label }) => answer !== label).length;
     this.history.push(wrong / this.examples.length);
     this.#showExamples(wrong);
@@ -206,7 +220,7 @@ class Page {
     this.history = [];
     this.examples = [];
     this.current = null;
-    this.original = this.before = null;
+    this.earlier = this.exported = null;
     this.#remember();
     this.#showExamples(0);
     this.#look(true);
@@ -217,7 +231,7 @@ class Page {
 
   #remember() {
     this.before = this.kernels.map(({ name }) => this.network.codes(name));
-    this.original ??= this.before;
+    this.exported ??= this.before;
   }
 
   // What is shown of it
@@ -272,10 +286,10 @@ class Page {
       const { canvas, caption } = this.pictures[index];
       const flips = differing(codes, this.before[index]);
       all += flips;
-      paintKernel(canvas, kernel, codes, this.before[index]);
+      paintKernel(canvas, kernel, codes, this.before[index], this.exported[index]);
       caption.textContent =
         ` ${kernel.shape.join(" × ")}, ${kernel.width} bits: ${signs(codes)}; ` +
-        `${COUNT.format(flips)} flipped in the last step, ${COUNT.format(differing(codes, this.original[index]))} since the export`;
+        `${COUNT.format(flips)} flipped in the last step, ${COUNT.format(differing(codes, this.exported[index]))} since the export`;
     });
     return all;
   }
@@ -303,6 +317,10 @@ function figure(parent, name) {
   const caption = head.appendChild(element("span"));
   const canvas = made.appendChild(element("canvas"));
   return { figure: made, caption, canvas };
+}
+
+function largest(codes) {
+  return codes.indexOf(Math.max(...codes));
 }
 
 function differing(codes, others) {
