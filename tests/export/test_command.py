@@ -123,7 +123,7 @@ def test_a_layer_without_a_node_is_named(tmp_path, capsys):
 
 
 def test_a_damaged_or_missing_model_is_one_line(tmp_path, capsys):
-    """tests/test_commands.py tries every kind of damage."""
+    """tests/runs/test_model_file.py tries every kind of damage."""
     write_run(tmp_path / "run")
     path = tmp_path / "run" / "model.keras"
     content = path.read_bytes()

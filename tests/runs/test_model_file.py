@@ -40,6 +40,7 @@ def member(content, path, name):
     return info.header_offset + 30 + names[0] + 256 * names[1] + names[2] + 256 * names[3], info.file_size
 
 
+@pytest.mark.slow
 def test_a_flipped_bit_is_one_clear_error_or_changes_nothing(run, restored):
     """400 places anywhere and 50 in the zip's own headers, where some bits (times, attributes) mean nothing."""
     model, (folder, content) = run[1], restored
