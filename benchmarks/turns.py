@@ -71,10 +71,10 @@ def _serve(connection: Connection, make: Callable[..., Step], args: Sequence[obj
         start = time.perf_counter()
         step()
         seconds = time.perf_counter() - start
-        connection.send((seconds, _peak_bytes()))
+        connection.send((seconds, peak_bytes()))
 
 
-def _peak_bytes() -> int:
+def peak_bytes() -> int:
     """Peak resident memory of this program; `getrusage` would count the process that started it too."""
     status = dict(line.split(":", 1) for line in Path("/proc/self/status").read_text().splitlines())
     return int(status["VmHWM"].split()[0]) * 1024

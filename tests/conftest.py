@@ -38,9 +38,23 @@ def tfds_data_dir():
     return os.environ["TFDS_DATA_DIR"]
 
 
+def pytest_collection_modifyitems(items):
+    """Files with slow tests come first: the workers, which take a file at a time, then end together."""
+    slow = {item.path for item in items if item.get_closest_marker("slow")}
+    items.sort(key=lambda item: item.path not in slow)
+
+
 def pytest_sessionfinish(session):
     """In CI every test must run: a skipped one fails the session."""
     reporter = session.config.pluginmanager.get_plugin("terminalreporter")
     if os.environ.get("CI") and reporter is not None and reporter.stats.get("skipped"):
         reporter.write_line("CI: a test was skipped", red=True)
         session.exitstatus = pytest.ExitCode.TESTS_FAILED
+
+
+@pytest.fixture(scope="session")
+def native_engine():
+    """This installation has the C runtime."""
+    from wage_tf import native
+
+    assert native.available(), "wage_tf was installed without its native engine"

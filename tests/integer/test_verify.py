@@ -14,6 +14,9 @@ from wage_tf.cli.verify import main_of_module as main
 from wage_tf.errors import UserError
 from wage_tf.integer import exactness, linear, nodes
 from wage_tf.integer.verify import Comparison
+from wage_tf.losses import SumSquaredError
+from wage_tf.native.network import Network
+from wage_tf.optimizers import IntegerSGD
 
 pytestmark = pytest.mark.slow
 
@@ -188,6 +191,75 @@ def test_a_loaded_sequential_on_batches_of_two_sizes(tmp_path, capsys):
     code, printed = verify(tmp_path / "run", capsys, "--images", "8", "--steps", "3", "--batch-size", "16")
     assert (code, printed.out.splitlines()[-1]) == (0, "verdict: EQUAL: these are integers, bit for bit")
     assert "training: 3 steps of 4 to 16 images" in printed.out
+
+
+def dense_model():
+    keras.utils.set_random_seed(0)
+    return keras.Sequential(
+        [
+            keras.Input((28, 28, 1), dtype="uint8"),
+            layers.QRescaling(1 / 256),
+            keras.layers.Flatten(),
+            layers.QDense(10, name="last"),
+            layers.QError(),
+        ]
+    )
+
+
+def many_batches(count, size=8):
+    one_hot = np.eye(10, dtype=np.float32)
+    return [(random_images((28, 28, 1), size, seed=i), one_hot[(np.arange(size) + i) % 10]) for i in range(count)]
+
+
+def test_after_ten_steps_stored_weights_are_compared(native_engine):
+    """The last two batches are larger than those before."""
+    model, alone = dense_model(), dense_model()
+    batches = [*many_batches(14), *many_batches(2, 11)]
+    comparison = Comparison(model)
+    comparison.train(batches, 8.0, 0)
+    assert comparison.equal
+    assert (comparison.steps.done, comparison.steps.every_code) == (16, 10)
+    assert "  10 of them were compared in every code, the others in their stored weights" in str(comparison)
+    alone.compile(IntegerSGD(8.0, seed=0), SumSquaredError())
+    for images, targets in batches:
+        alone.train_on_batch(images, targets)
+    accumulators = comparison.graph.kernels["last"].accumulators
+    assert np.array_equal(accumulators, integer.freeze(alone).kernels["last"].accumulators)
+
+
+def test_a_step_that_differs_is_compared_in_every_code(native_engine, monkeypatch):
+    """The native engine leaves a step out: the layer is named, and the steps after it are equal."""
+    truth, steps = Network.train_step, []
+
+    def train_step(self, *arguments):
+        steps.append(arguments[-1])
+        if len(steps) != 2:
+            truth(self, *arguments)
+
+    monkeypatch.setattr(Network, "train_step", train_step)
+    comparison = Comparison(dense_model())
+    comparison.train(many_batches(15), 8.0, 0)
+    assert steps == [10, 11, 12, 13, 14]
+    assert (comparison.steps.every_code, comparison.steps.differing) == (11, 0)
+    assert str(comparison).splitlines()[-1] == "verdict: NOT EQUAL: last"
+
+
+def test_after_a_step_that_ends_otherwise_the_integers_go_on_from_keras(native_engine, monkeypatch):
+    truth = keras.Model.train_on_batch
+
+    def train_on_batch(self, *arguments):
+        step = int(self.optimizer.iterations)
+        result = truth(self, *arguments)
+        if step == 11:
+            kernel = self.get_layer("last").kernel
+            kernel.assign(np.where(kernel.numpy() < 0, kernel.numpy() + 2**-7, kernel.numpy()))
+        return result
+
+    monkeypatch.setattr(keras.Model, "train_on_batch", train_on_batch)
+    comparison = Comparison(dense_model())
+    comparison.train(many_batches(15), 8.0, 0)
+    assert (comparison.steps.every_code, comparison.steps.differing) == (11, 1)
+    assert str(comparison).splitlines()[-1] == "verdict: NOT EQUAL: last"
 
 
 def test_bad_input_is_one_line(tmp_path, capsys):

@@ -122,17 +122,35 @@ def test_buffers_that_share_their_place_change_nothing():
     assert sharing.arena_bytes < 0.7 * keeping.arena_bytes
 
 
-@pytest.mark.parametrize("isa", list(native.instruction_sets()) if native.available() else [])
-def test_errors_that_meet_and_pass_32_bits(isa):
-    graph = frozen("resnet20", "2-8-8-8", (8, 8, 3), 0.25)
+def with_alpha(graph, name, more):
+    """The graph with another α in one layer, whose error is 2^more times smaller then."""
     nodes = tuple(
-        dataclasses.replace(node, kernel=dataclasses.replace(node.kernel, alpha=node.kernel.alpha + 26))
-        if node.name == "block1_conv1"
+        dataclasses.replace(node, kernel=dataclasses.replace(node.kernel, alpha=node.kernel.alpha + more))
+        if node.name == name
         else node
         for node in graph.nodes
     )
-    network = assert_steps_equal(dataclasses.replace(graph, nodes=nodes), 3, 2, isa=isa, threads=2)
+    return dataclasses.replace(graph, nodes=nodes)
+
+
+@pytest.mark.parametrize("isa", list(native.instruction_sets()) if native.available() else [])
+def test_errors_that_meet_and_pass_32_bits(isa):
+    graph = with_alpha(frozen("resnet20", "2-8-8-8", (8, 8, 3), 0.25), "block1_conv1", 26)
+    network = assert_steps_equal(graph, 3, 2, isa=isa, threads=2)
     assert not network.program.wide
+
+
+def test_errors_that_meet_and_pass_62_bits_change_nothing():
+    """The layers above the fork have their gradients by then."""
+    graph = with_alpha(frozen("resnet20", "2-8-8-8", (8, 8, 3), 0.25), "block1_conv1", 40)
+    graph = with_alpha(graph, "block1_conv2", 40)
+    images, labels = random_images((8, 8, 3), 3), np.arange(3)
+    with pytest.raises(UserError, match="differ too much in size: their sum passes 62 bits"):
+        integer.train_step(graph, images, labels, LOG2_ETA, SEED, 0)
+    network = Network(graph, 3, training=True, threads=2)
+    with pytest.raises(UserError, match="differ too much in size: their sum passes 62 bits"):
+        network.train_step(images, labels, LOG2_ETA, SEED, 0)
+    assert_same_parameters(network.graph(), graph)
 
 
 @pytest.mark.slow

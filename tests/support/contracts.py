@@ -78,6 +78,8 @@ OTHERS = [
     Case("SumSquaredError", lambda: wage_tf.losses.SumSquaredError()),
     Case("SumSquaredError-mean", lambda: wage_tf.losses.SumSquaredError("mean", name="sse")),
     Case("ErrorRate", lambda: wage_tf.metrics.ErrorRate()),
+    Case("ReconstructionError", lambda: wage_tf.metrics.ReconstructionError()),
+    Case("ReconstructionError-name", lambda: wage_tf.metrics.ReconstructionError(name="test_error")),
     Case("ErrorRate-name", lambda: wage_tf.metrics.ErrorRate(name="test_error")),
     Case("ClampedUniform", lambda: wage_tf.initializers.ClampedUniform()),
     Case("ClampedUniform-arguments", lambda: wage_tf.initializers.ClampedUniform("4-8-8-8", 1.5, 2.0, seed=4)),

@@ -6,6 +6,7 @@ import dataclasses
 import math
 import warnings
 from collections.abc import Sequence
+from typing import Any
 
 import keras
 import numpy as np
@@ -109,7 +110,7 @@ def quantize_for(
     model: keras.Model,
     bits: Bits = "2-8-8-8",
     augmentation: Augmentation | None = None,
-    **options: object,
+    **options: Any,
 ) -> keras.Model:
     """`quantize_model` for training on a data set, whose first training images it is given.
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import collections
 import itertools
 from collections.abc import Mapping
+from typing import Any
 
 import keras
 import numpy as np
@@ -14,10 +15,10 @@ from wage_tf.bits import BitWidths
 from wage_tf.convert import floating
 from wage_tf.convert.folding import in_order
 from wage_tf.convert.scaling import FLOAT, StoredWeights, Weights
-from wage_tf.convert.steps import Activation, Pixels, Product, Step, cannot
+from wage_tf.convert.steps import Activation, Passing, Pixels, Product, Step, cannot
 from wage_tf.layers import FloatBias, QActivation, QError, QRescaling
 
-_DTYPE = {"dtype": "float32"}
+_DTYPE: dict[str, Any] = {"dtype": "float32"}
 _BATCH = 16
 _VALUES_PER_BATCH = 2**13
 
@@ -90,14 +91,15 @@ def _tensors(
             image = keras.Input(step.shape[1:], dtype=step.dtype, name="image")
             tensors[step] = QRescaling(step.scale, step.offset, widths[step], name=name, **_DTYPE)(image)
         elif isinstance(step, Product):
-            tensors[step] = _kernel_layer(step, widths[step], weights and weights[step])(*inputs)
+            stored = weights[step] if weights else None
+            tensors[step] = _kernel_layer(step, widths[step], stored)(*inputs)  # type: ignore[arg-type]
         elif isinstance(step, floating.FloatBatchNormalization):
             tensors[step] = _normalization_layer(step)(*inputs)
         elif isinstance(step, floating.FloatBias):
             tensors[step] = FloatBias(name=name, trainable=step.is_trainable, **_DTYPE)(*inputs)
         elif isinstance(step, Activation):
             tensors[step] = QActivation(widths[step], _function(step, widths[step]), name=name, **_DTYPE)(*inputs)
-        else:
+        elif isinstance(step, Passing):
             layer = step.layer_class.from_config({**step.config, "name": name, **_DTYPE})
             tensors[step] = layer(inputs if len(inputs) > 1 else inputs[0])
     return image, tensors

@@ -25,13 +25,22 @@ class BatchNormalization(Affine):
 
 
 @dataclasses.dataclass(frozen=True, eq=False, kw_only=True)
-class FloatBatchNormalization(Step):
-    """The same as a layer of the network. On the pixels, before any kernel, it is folded as a rescaling is."""
-
-    normalization: BatchNormalization
+class FloatLayer(Step):
+    """A layer of float weights in the quantized network."""
 
     is_quantized = False
     has_weights = True
+
+    def weights(self, factor_in: float, factor_out: float) -> list[np.ndarray]:
+        """The layer's weights where its inputs and outputs are so many times as large."""
+        raise NotImplementedError
+
+
+@dataclasses.dataclass(frozen=True, eq=False, kw_only=True)
+class FloatBatchNormalization(FloatLayer):
+    """The same as a layer of the network. On the pixels, before any kernel, it is folded as a rescaling is."""
+
+    normalization: BatchNormalization
 
     def fold(self, inputs: tuple[Step, ...], maps: Sequence[Map]) -> tuple[Step, Map]:
         if maps[0].is_identity():
@@ -54,14 +63,11 @@ class FloatBatchNormalization(Step):
 
 
 @dataclasses.dataclass(frozen=True, eq=False, kw_only=True)
-class FloatBias(Step):
+class FloatBias(FloatLayer):
     """The bias of the product before it, as a layer of its own."""
 
     bias: np.ndarray
     is_trainable: bool
-
-    is_quantized = False
-    has_weights = True
 
     def weights(self, factor_in: float, factor_out: float) -> list[np.ndarray]:
         """The bias where inputs and outputs are so many times as large."""

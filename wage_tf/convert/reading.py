@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 import warnings
 from collections.abc import Callable
+from typing import Any
 
 import keras
 import numpy as np
@@ -84,7 +85,7 @@ def _augmentation(layer: keras.Layer, name: str, inputs: tuple[Step, ...]) -> St
     return inputs[0]
 
 
-def _affine(name: str, inputs: tuple[Step, ...], scale: object, shift: object) -> Step:
+def _affine(name: str, inputs: tuple[Step, ...], scale: object, shift: object) -> Affine:
     """y = scale·x + shift, each a number or one for every channel."""
     (step,) = inputs
     try:
@@ -161,7 +162,7 @@ def _product(
     kernel: keras.Variable,
     settings: tuple[str, ...],
     own_activation: bool = True,
-) -> Step:
+) -> Any:
     (before,) = inputs
     product = kind(
         name=name,

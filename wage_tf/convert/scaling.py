@@ -22,7 +22,7 @@ import numpy as np
 
 from wage_tf import ops
 from wage_tf.bits import BitWidths
-from wage_tf.convert.floating import FloatBatchNormalization
+from wage_tf.convert.floating import FloatBatchNormalization, FloatLayer
 from wage_tf.convert.folding import in_order
 from wage_tf.convert.steps import Activation, Pixels, Product, Step, cannot
 from wage_tf.quantizers import BIAS_LIMIT, quantize_bias
@@ -116,12 +116,12 @@ def store(kernel: np.ndarray, bias: np.ndarray | None, e_in: int, e_out: int, bi
 
 def float_weights(output: Step) -> Weights:
     """The weights of a folded network as they are."""
-    steps = [step for step in in_order(output) if step.has_weights]
     return {
         step: store(step.kernel, step.bias, 0, 0, FLOAT)
         if isinstance(step, Product)
         else FloatWeights(step.weights(1.0, 1.0))
-        for step in steps
+        for step in in_order(output)
+        if isinstance(step, Product | FloatLayer)
     }
 
 
@@ -137,7 +137,7 @@ def starting_weights(output: Step, samples: Mapping[Step, np.ndarray], widths: M
         UserError: If weights are not finite, or the last layer's bias goes beyond the largest of a quantized layer, to
             which those of hidden layers, whose activations end at ±1, are clipped.
     """
-    steps = [step for step in in_order(output) if step.has_weights]
+    steps = [step for step in in_order(output) if isinstance(step, Product | FloatLayer)]
     for step in steps:
         _check(step, widths[step], is_last=step is output)
     exponents = activation_exponents(output, samples, widths)
@@ -151,10 +151,10 @@ def starting_weights(output: Step, samples: Mapping[Step, np.ndarray], widths: M
     return weights
 
 
-def _check(step: Step, bits: BitWidths, is_last: bool) -> None:
-    is_product = isinstance(step, Product)
-    bias = step.bias if is_product and step.bias is not None else np.zeros(1)
-    if not all(np.isfinite(each).all() for each in ([step.kernel, bias] if is_product else step.weights(1.0, 1.0))):
+def _check(step: Product | FloatLayer, bits: BitWidths, is_last: bool) -> None:
+    bias = step.bias if isinstance(step, Product) and step.bias is not None else np.zeros(1)
+    weights = [step.kernel, bias] if isinstance(step, Product) else step.weights(1.0, 1.0)
+    if not all(np.isfinite(each).all() for each in weights):
         raise cannot(step.name, "its weights or batch normalization are not finite", "train the model again")
     if is_last and bits.w is not None and np.abs(bias).max() > BIAS_LIMIT:
         reason = f"its bias goes beyond ±{BIAS_LIMIT:g}, the largest of a quantized layer"

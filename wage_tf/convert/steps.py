@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import dataclasses
 from collections.abc import Callable, Sequence
-from typing import ClassVar
+from typing import Any, ClassVar
 
 import numpy as np
 
@@ -130,7 +130,7 @@ class Product(Step):
     """
 
     source: str
-    settings: dict[str, object]
+    settings: dict[str, Any]
     kernel: np.ndarray
     bias: np.ndarray | None
 
@@ -228,8 +228,8 @@ class Passing(Step):
         config: Its configuration.
     """
 
-    layer_class: type
-    config: dict[str, object]
+    layer_class: Any
+    config: dict[str, Any]
 
     def carry(self, maps: Sequence[Map]) -> Map:
         return maps[0]

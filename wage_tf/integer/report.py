@@ -56,8 +56,12 @@ def _training_lines(comparison: Comparison) -> list[str]:
         f"training: {steps.done} steps of {sizes} images, "
         f"{steps.done - steps.differing} of them with equal stored weights at the end"
     ]
+    where = ""
+    if steps.every_code < steps.done:
+        lines.append(f"  {steps.every_code} of them were compared in every code, the others in their stored weights")
+        where = "in those "
     if not any(entry.past for (_, sums), entry in comparison.exactness.items() if sums == "gradient"):
-        lines.append("  no gradient sum could pass 2^24, where float32 stops being exact")
+        lines.append(f"  {where}no gradient sum could pass 2^24, where float32 stops being exact")
     return lines
 
 

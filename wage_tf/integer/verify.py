@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
-from typing import NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import keras
 import numpy as np
@@ -14,18 +14,23 @@ from wage_tf.integer import engine
 from wage_tf.integer.arithmetic import quantize_gradient, update_seed
 from wage_tf.integer.exactness import EXACT_SUMS, error_bounds, forward_bounds, gradient_bounds
 from wage_tf.integer.freezing import read
-from wage_tf.integer.graph import IMAGES, float_operands
+from wage_tf.integer.graph import IMAGES, Graph, float_operands
 from wage_tf.integer.nodes import Activation, Identity, Node, Product, Rescale
 from wage_tf.integer.report import report
 from wage_tf.integer.rows import Exactness, Row, Steps
+from wage_tf.integer.targets import as_tensor, targets_of
 from wage_tf.integer.tensors import Tensor
 from wage_tf.integer.weights import codes_of
 from wage_tf.layers import QActivation, QConv2D, QDense, QDepthwiseConv2D, QError, QRescaling
 from wage_tf.losses import SumSquaredError
 from wage_tf.optimizers import IntegerSGD, gradient_bits
 
+if TYPE_CHECKING:
+    from wage_tf.native.network import Network
+
 Batches = Iterable[tuple[np.ndarray, np.ndarray]]
 _BATCH = 250
+_EVERY_CODE = 10
 _GRADIENT = {"kernel": "G", "bias": "bias G"}
 _STORED = {"kernel": "stored", "bias": "bias stored"}
 
@@ -70,7 +75,7 @@ class Comparison:
         self.graph, self._calls = read(model)
         self._layers = {node.name: call.layer for call in self._calls for node in call.nodes}
         self._outputs = {node.name: call.output for call in self._calls for node in call.nodes}
-        self._readers = {
+        self._readers: dict[str, list[Any]] = {
             node.name: [reader for reader in self.graph.nodes if node.name in reader.inputs]
             for node in self.graph.nodes
         }
@@ -98,7 +103,9 @@ class Comparison:
     def train(self, batches: Batches, learning_rate: float, seed: int) -> None:
         """Takes a training step for every batch in both and compares codes, errors, gradients and stored weights.
 
-        Where a step ends differently, the engine goes on from Keras' weights.
+        After ten steps of which every code is compared, the native engine takes those that follow, where it was built:
+        they are compared by their stored weights alone, and code for code where these differ. Where a step ends
+        differently, the engine goes on from Keras' weights.
 
         Raises:
             UserError: If the training is not integers, or the learning rate is not a power of two.
@@ -109,32 +116,75 @@ class Comparison:
         log2_eta = int(exponent) - 1
         self._follow(_copy_of(self._model))
         self._model.compile(IntegerSGD(learning_rate, bits=gradient_bits(self._model), seed=seed), SumSquaredError())
+        network = None
         for step, (images, targets) in enumerate(batches):
             images, targets = np.asarray(images), np.asarray(targets)
+            self.steps.done += 1
+            self.steps.sizes.add(len(images))
+            if step == _EVERY_CODE and _are_one_hot(targets):
+                network = _native_network(self.graph, max(self.steps.sizes))
+            elif network is not None and len(images) > network.batch:
+                network = _native_network(network.graph(), len(images))
+            if network is not None and self._same_step(network, images, targets, log2_eta, seed, step):
+                continue
             gradients, differing = self._compare_gradients(images, targets, log2_eta, seed, step)
             self._model.train_on_batch(images, targets)
             self.graph = engine.update(self.graph, gradients, log2_eta, seed, step)
-            self.steps.done += 1
-            self.steps.sizes.add(len(images))
+            self.steps.every_code += 1
+            if network is not None:
+                self._compare_engines(network)
             self._compare_stored(differing)
+            if network is not None:
+                network.load(self.graph)
+        if network is not None:
+            self.graph = network.graph()
+
+    def _compare_engines(self, network: Network) -> None:
+        """Compares the native engine's stored weights after a step with NumPy's."""
+        for name, stored in network.stored.items():
+            node, field = name.rsplit("/", 1)
+            accumulators = self.graph.parameters[name].accumulators
+            self.rows[node, _STORED[field]].meet(accumulators, np.array_equal(accumulators.ravel(), stored))
+
+    def _same_step(
+        self, network: Network, images: np.ndarray, targets: np.ndarray, log2_eta: int, seed: int, step: int
+    ) -> bool:
+        """Takes a step by the native engine and Keras; where stored weights differ then, it is undone in Keras."""
+        labels = targets.argmax(axis=-1)
+        before = self._model.get_weights()
+        network.train_step(images, labels, log2_eta, seed, step)
+        self._model.train_on_batch(images, targets)
+        for name, stored in network.stored.items():
+            node, field = name.rsplit("/", 1)
+            fraction = self.graph.parameters[name].fraction
+            values = getattr(self._layers[node], field).numpy().ravel() * np.float32(2.0**fraction)
+            if not np.array_equal(values, stored):
+                self._model.set_weights(before)
+                self._model.optimizer.iterations.assign(step)
+                self.graph, _ = read(self._model)
+                return False
+        for name, stored in network.stored.items():
+            node, field = name.rsplit("/", 1)
+            self.rows[node, _STORED[field]].meet(stored, equal=True)
+        return True
 
     def _compare_forward(self, outputs: dict[str, Tensor], expected: dict[str, tf.Tensor]) -> bool:
         """Compares sums and codes of every layer and returns whether all were equal."""
         bounds = forward_bounds(self.graph, outputs)
         equal = {name: _equal(values, outputs[name]) for name, values in expected.items()} | {IMAGES: True}
-        excused_at = {IMAGES: False}
+        inexact_at = {IMAGES: False}
         for node in self.graph.nodes:
             same, codes = equal[self._outputs[node.name]], outputs[node.name].codes
             past = node.name in bounds and self._note(node.name, "forward", bounds[node.name], same)
             differing = [name for name in node.inputs if not equal[self._outputs.get(name, IMAGES)]]
-            excused = excused_at[node.name] = past or any(excused_at[name] for name in differing)
+            inexact = inexact_at[node.name] = past or any(inexact_at[name] for name in differing)
             if isinstance(node, Product):
-                self._row(node.name, "W", node.kernel.width).meet_sums(codes, same, excused)
+                self._row(node.name, "W", node.kernel.width).meet_sums(codes, same, inexact)
             elif isinstance(node, Rescale | Activation):
-                self._row(node.name, "A", node.width).meet(codes, same, excused)
+                self._row(node.name, "A", node.width).meet(codes, same, inexact)
             elif node.name in bounds:
                 width = self.graph.signals[node.name].largest.bit_length() + 1
-                self._row(node.name, "sum", width).meet(codes, same, excused)
+                self._row(node.name, "sum", width).meet(codes, same, inexact)
         return all(equal.values())
 
     def _compare_gradients(
@@ -142,7 +192,7 @@ class Comparison:
     ) -> tuple[dict[str, Tensor], set[str]]:
         """Compares forward and backward pass; returns the integers' gradients and the names of those that differ."""
         outputs = engine.forward(self.graph, images)
-        gradients, errors = engine.backward(self.graph, outputs, images, targets.argmax(axis=-1))
+        gradients, errors = engine.backward(self.graph, outputs, images, as_tensor(targets))
         bounds = gradient_bounds(self.graph, outputs, errors)
         expected = self._keras_pass(images, targets, list(gradients))
         forward_equal = self._compare_forward(outputs, expected.outputs)
@@ -152,11 +202,11 @@ class Comparison:
             node, field = name.rsplit("/", 1)
             equal = _equal(expected.gradients[name], gradient)
             past = self._note(node if field == "kernel" else name, "gradient", bounds[name], equal)
-            excused = past or not (forward_equal and errors_equal[node])
+            inexact = past or not (forward_equal and errors_equal[node])
             row = self._row(node, _GRADIENT[field], parameters[name].gradient_width)
             words = update_seed(seed, parameters[name].variable, step)
-            row.meet(quantize_gradient(gradient.codes, log2_eta, words), equal, excused)
-            row.meet_sums(gradient.codes, equal, excused)
+            row.meet(quantize_gradient(gradient.codes, log2_eta, words), equal, inexact)
+            row.meet_sums(gradient.codes, equal, inexact)
             if not equal:
                 differing.add(name)
         return gradients, differing
@@ -171,7 +221,7 @@ class Comparison:
         """Compares the error at every kernel and the sums it gives its input; returns whether each error was equal."""
         bounds = error_bounds(self.graph, outputs, errors)
         equal: dict[str, bool] = {}
-        excused: dict[str, bool] = {}
+        inexact: dict[str, bool] = {}
         for node in reversed([node for node in self.graph.nodes if node.name in errors]):
             readers = self._readers[node.name]
             e = errors[node.name]
@@ -179,11 +229,11 @@ class Comparison:
             equal[node.name] = _equal(expected[node.name], e) if known else equal[readers[0].name]
             makers = [*readers, *([] if len(readers) == 1 else [node])]
             past = any(bounds.get(maker.name, 0) >= EXACT_SUMS for maker in makers)
-            differed = any(excused[reader.name] for reader in readers if not equal[reader.name])
-            excused[node.name] = past or differed or not forward_equal
+            differed = any(inexact[reader.name] for reader in readers if not equal[reader.name])
+            inexact[node.name] = past or differed or not forward_equal
             if isinstance(node, Product):
                 row = self._row(node.name, "E", self._error_width(node))
-                row.meet(e.codes, equal[node.name], excused[node.name])
+                row.meet(e.codes, equal[node.name], inexact[node.name])
         for node in self.graph.nodes:
             given = [name for name in node.inputs if name in errors]
             if node.name not in bounds:
@@ -225,14 +275,14 @@ class Comparison:
         errors, gradients = tape.gradient(loss, [outputs, variables])
         return _Pass(outputs, errors, gradients)
 
-    def _compare_stored(self, excused: set[str]) -> None:
+    def _compare_stored(self, inexact: set[str]) -> None:
         different = False
         for name, parameter in self.graph.parameters.items():
             node, field = name.rsplit("/", 1)
             stored = codes_of(getattr(self._layers[node], field).numpy(), parameter.fraction, name)
             equal = bool((stored.ravel() == parameter.accumulators.ravel()).all())
             row = self._row(node, _STORED[field], parameter.limit.bit_length() + 1)
-            row.meet(parameter.accumulators, equal, name in excused)
+            row.meet(parameter.accumulators, equal, name in inexact)
             different = different or not equal
         if different:
             self.steps.differing += 1
@@ -263,9 +313,9 @@ def verify(
     Args:
         model: A model that `integer.freeze` takes; it stays as it is.
         images: Raw images, uint8 [count, *shape of the model's input], all of which go through inference.
-        labels: Class numbers, integers [count], for training on the sum of squared errors; None compares inference
-            alone.
-        steps: Training steps at most, on the images in order.
+        labels: Class numbers, integers [count], or float32 targets [count, outputs], multiples of 2^-24, for training
+            on the sum of squared errors; None compares inference alone.
+        steps: Training steps at most, on the images in order; see `Comparison.train`.
         batch_size: Images of a step.
         learning_rate: η, a power of two.
         seed: Seed of the stochastic rounding.
@@ -284,19 +334,10 @@ def verify(
     starts = range(0, len(images), _BATCH)
     comparison.infer((images[start : start + _BATCH], None) for start in starts)
     if labels is not None and not comparison.floats:
-        one_hot = _one_hot(np.asarray(labels), len(images), comparison.graph.output.shape[-1])
+        targets = targets_of(np.asarray(labels), len(images), comparison.graph.output.shape[-1])
         places = [slice(start, start + batch_size) for start in range(0, len(images), batch_size)][:steps]
-        comparison.train([(images[place], one_hot[place]) for place in places], learning_rate, seed)
+        comparison.train([(images[place], targets[place]) for place in places], learning_rate, seed)
     return comparison
-
-
-def _one_hot(labels: np.ndarray, count: int, classes: int) -> np.ndarray:
-    if labels.shape != (count,) or labels.dtype.kind not in "iu" or not ((labels >= 0) & (labels < classes)).all():
-        raise UserError(
-            f"labels: class numbers 0 to {classes - 1}, integers [{count}]; "
-            f"received {labels.dtype} of shape {labels.shape}"
-        )
-    return np.eye(classes, dtype=np.float32)[labels]
 
 
 def float_layers(model: keras.Model) -> dict[str, list[str]]:
@@ -312,6 +353,23 @@ def float_layers(model: keras.Model) -> dict[str, list[str]]:
 
 
 _OPERANDS = {QConv2D: "wg", QDepthwiseConv2D: "wg", QDense: "wg", QActivation: "ae", QRescaling: "a", QError: "e"}
+
+
+def _are_one_hot(targets: np.ndarray) -> bool:
+    return np.array_equal(targets, np.arange(targets.shape[-1]) == targets.argmax(axis=-1)[:, None])
+
+
+def _native_network(graph: Graph, batch: int) -> Network | None:
+    """The native engine for a graph's training; None where it was not built or does not take the graph."""
+    from wage_tf import native
+    from wage_tf.native.network import Network
+
+    if not native.available():
+        return None
+    try:
+        return Network(graph, batch, training=True)
+    except UserError:
+        return None
 
 
 def _copy_of(model: keras.Model) -> keras.Model:

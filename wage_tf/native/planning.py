@@ -68,8 +68,12 @@ def _make_errors(program: Program, readers: dict[Tensor, Node]) -> None:
 
 
 def _set_times(program: Program, training: bool) -> None:
-    """Node i runs forward at time i and backward at time 2n − i, the loss at time n."""
+    """Node i runs forward at time i and backward at time 2n − i, the loss at time n.
+
+    No weights change before the errors of the first fork have met, which can fail: until then gradients are kept.
+    """
     n = len(program.nodes)
+    meetings = [2 * n - i for i, node in enumerate(program.nodes) if node.kind == "FORK" and len(node.outputs) > 1]
     for i, node in enumerate(program.nodes):
         back = 2 * n - i
         for tensor in (*node.inputs, *node.outputs):
@@ -83,6 +87,7 @@ def _set_times(program: Program, training: bool) -> None:
             continue
         if node.gradient is not None:
             node.gradient.use(back)
+            node.gradient.use(max([back, *meetings[:1]]))
         if node.kind in ("LINEAR", "MAX_POOL"):
             node.inputs[0].data.use(back)
         if node.errors is not None:

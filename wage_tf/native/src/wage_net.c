@@ -38,6 +38,11 @@ static void linear(const wage_run *run, const wage_node *node) {
                            run->count, wage_at(run, node->workspace), run->team);
 }
 
+/* Whether a node has weights that a step changes. */
+static int trains(const wage_run *run, const wage_node *node) {
+    return node->weights != WAGE_NONE && run->net->rules[node->weights].trained && node->gradient != WAGE_NONE;
+}
+
 static wage_rate rate_of(const wage_run *run, const wage_rule *rule, int64_t largest) {
     wage_rate rate;
     rate.shift = wage_shift_exponent(largest) - run->state->log2_eta;
@@ -51,12 +56,10 @@ static wage_rate rate_of(const wage_run *run, const wage_rule *rule, int64_t lar
     return rate;
 }
 
-/* IntegerSGD on one kernel, whose gradient is there and whose old codes nobody needs any more. */
-static void update(const wage_run *run, const wage_node *node) {
+/* IntegerSGD on one kernel, whose old codes nobody needs any more. */
+static void update_kernel(const wage_run *run, const wage_node *node, int64_t largest) {
     const wage_rule *rule = &run->net->rules[node->weights];
     const wage_weights *weights = &run->state->weights[node->weights];
-    const int64_t largest = wage_largest(run, run->net->tensor_count + node->weights);
-    if (largest == 0) return;
     const wage_rate rate = rate_of(run, rule, largest);
     node->kernels->update(&rate, wage_at(run, node->gradient), node->layer.wide_gradient, weights->stored,
                           rule->stored_bytes, weights->codes, rule->size, run->team);
@@ -65,16 +68,11 @@ static void update(const wage_run *run, const wage_node *node) {
 }
 
 /* The same for a bias, which is its own codes. */
-static void update_bias(const wage_run *run, const wage_node *node) {
+static void update_bias(const wage_run *run, const wage_node *node, int64_t largest) {
     const wage_rule *rule = &run->net->rules[node->weights];
     void *stored = run->state->weights[node->weights].stored;
     const int64_t *sums = wage_at(run, node->gradient);
-    const int32_t slot = run->net->tensor_count + node->weights;
-    int64_t first, last, largest;
-    wage_note(run, slot, run->net->kernels->nodes->bias_gradient(run, node));
-    wage_wait(run->team);
-    largest = wage_largest(run, slot);
-    if (largest == 0) return;
+    int64_t first, last;
     const wage_rate rate = rate_of(run, rule, largest);
     wage_share(run->team, rule->size, 64, &first, &last);
     for (int64_t i = first; i < last; ++i) {
@@ -83,13 +81,22 @@ static void update_bias(const wage_run *run, const wage_node *node) {
     }
 }
 
+/* The update of a node's weights, whose gradient is there. */
+static void update(const wage_run *run, const wage_node *node) {
+    if (!trains(run, node)) return;
+    const int64_t largest = wage_largest(run, run->net->tensor_count + node->weights);
+    if (largest == 0) return;
+    if (node->kind == WAGE_LINEAR) update_kernel(run, node, largest);
+    else update_bias(run, node, largest);
+    wage_wait(run->team);
+}
+
 /* Q_E and the masks give the codes of the error of the layer's sums; from those come the error of its input, by the
- * weights of the forward pass, and the gradient; then the weights may change. */
+ * weights of the forward pass, and the gradient. */
 static void linear_back(const wage_run *run, const wage_node *node) {
     const wage_tensor *in = &run->net->tensors[node->input], *out = &run->net->tensors[node->output];
     const wage_layer *layer = &node->layer;
     const wage_image x = wage_image_of(run, in), e = wage_image_of(run, &node->errors);
-    const int32_t trained = run->net->rules[node->weights].trained;
     void *workspace = wage_at(run, node->workspace);
     wage_rounding rounding = {0, run->net->wide ? INT16_MAX : INT8_MAX};
     int32_t fraction = *wage_fraction(run, node->output);
@@ -107,11 +114,9 @@ static void linear_back(const wage_run *run, const wage_node *node) {
         *wage_fraction(run, node->input) = fraction + node->error_fraction;
         wage_wait(run->team);
     }
-    if (!trained) return;
+    if (!trains(run, node)) return;
     wage_note(run, run->net->tensor_count + node->weights,
               node->kernels->gradient(layer, &x, &e, wage_at(run, node->gradient), run->count, workspace, run->team));
-    wage_wait(run->team);
-    update(run, node);
 }
 
 static void forward(wage_run *run) {
@@ -132,17 +137,29 @@ static void node_back(wage_run *run, const wage_node *node) {
     if (node->kind == WAGE_LINEAR) linear_back(run, node);
     else if (functions[node->kind]) functions[node->kind](run, node);
     wage_wait(run->team);
-    if (node->kind == WAGE_ADD && node->weights != WAGE_NONE && run->net->rules[node->weights].trained) {
-        update_bias(run, node);
+    if (node->kind == WAGE_ADD && trains(run, node)) {
+        wage_note(run, run->net->tensor_count + node->weights, run->net->kernels->nodes->bias_gradient(run, node));
         wage_wait(run->team);
     }
 }
 
+/* The first node in which errors meet, the last that can fail: no weights change before; or the number of nodes. */
+static int32_t first_meeting(const wage_net *net) {
+    int32_t i = 0;
+    while (i < net->node_count && (net->nodes[i].kind != WAGE_FORK || net->nodes[i].way_count < 2)) ++i;
+    return i;
+}
+
 static void backward(wage_run *run) {
-    run->net->kernels->nodes->loss(run);
+    const wage_net *net = run->net;
+    const int32_t last = net->node_count - 1, meeting = first_meeting(net);
+    net->kernels->nodes->loss(run);
     wage_wait(run->team);
-    for (int32_t i = run->net->node_count - 1; i >= 0 && run->status == WAGE_OK; --i) {
-        node_back(run, &run->net->nodes[i]);
+    for (int32_t i = last; i >= 0; --i) {
+        node_back(run, &net->nodes[i]);
+        if (run->status != WAGE_OK) return;
+        for (int32_t j = last; i == meeting && j > i; --j) update(run, &net->nodes[j]);
+        if (i < meeting) update(run, &net->nodes[i]);
     }
 }
 

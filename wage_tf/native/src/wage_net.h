@@ -98,7 +98,7 @@ enum wage_status {
     WAGE_OK = 0,
     WAGE_COUNT = 1, /* no image, or more than the batch */
     WAGE_LABEL = 2, /* a label that is no class */
-    WAGE_RANGE = 3  /* errors that meet differ so much in size that their sum passes 62 bits; later layers were updated */
+    WAGE_RANGE = 3  /* errors that meet differ so much in size that their sum passes 62 bits */
 };
 
 /* Packs codes for the kernels: once, and after codes were changed by others than wage_train_step. */
