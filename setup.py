@@ -7,7 +7,9 @@ from setuptools import find_packages, setup
 
 _ROOT = Path(__file__).parent
 _LITERT = ["ai-edge-litert>=2.1"]
+_ONNX = ["onnx>=1.17", "onnxruntime>=1.20"]
 _PJRT = ["jax>=0.10"]
+_DOCS = ["mkdocs>=1.6", "mkdocs-material>=9.6", "mkdocstrings[python]>=1.0", "latex2mathml>=3.77"]
 
 setup(
     name="wage-tf",
@@ -26,7 +28,13 @@ setup(
             "wage-verify = wage_tf.cli.verify:main",
         ]
     },
-    package_data={"wage_tf.native": ["src/*"]},
+    package_data={
+        "wage_tf": ["py.typed"],
+        "wage_tf.native": ["src/*"],
+        "wage_tf.export": ["src/*"],
+        "wage_tf.export.web": ["*.html", "*.css", "*.js", "*.c", "*.wasm"],
+        "wage_tf.zoo": ["*.json", "*.wage.xz"],
+    },
     cffi_modules=["wage_tf/native/build.py:ffibuilder"],
     options={"bdist_wheel": {"py_limited_api": "cp311"}},
     python_requires=">=3.11,<3.14",
@@ -47,8 +55,23 @@ setup(
     ],
     extras_require={
         "litert": _LITERT,
+        "onnx": _ONNX,
         "pjrt": _PJRT,
-        "all": [*_LITERT, *_PJRT],
-        "test": [*_LITERT, *_PJRT, "pytest>=8.0", "pytest-xdist>=3.6", "hypothesis>=6.100", "ruff>=0.9"],
+        "docs": _DOCS,
+        "all": [*_LITERT, *_ONNX, *_PJRT],
+        "test": [
+            *_LITERT,
+            *_ONNX,
+            *_PJRT,
+            *_DOCS,
+            "hypothesis>=6.100",
+            "ipykernel>=6.29",
+            "mypy>=1.15",
+            "nbclient>=0.10",
+            "playwright>=1.50",
+            "pytest>=8.0",
+            "pytest-xdist>=3.6",
+            "ruff>=0.9",
+        ],
     },
 )

@@ -52,7 +52,9 @@ def _run(args: argparse.Namespace, signals: Signals) -> int:
             continue
         print(f"{name}: {known[name]}", flush=True)
         words = [sys.executable, *shlex.split(known[name])[1:], "--json", str(path)]
-        failed += subprocess.run(words, cwd=provenance.ROOT, check=False).returncode != 0
+        with subprocess.Popen(words, cwd=provenance.ROOT) as benchmark:
+            signals.communicate(benchmark)
+        failed += benchmark.returncode != 0
     return int(failed > 0)
 
 

@@ -18,9 +18,9 @@ import tempfile
 from pathlib import Path
 
 import numpy as np
-from ai_edge_litert.interpreter import Interpreter
 
 from benchmarks import record
+from benchmarks.integer_inference import litert
 from wage_tf import datasets, integer
 from wage_tf.cli import exits
 from wage_tf.cli.parsers import OneLineParser
@@ -36,15 +36,8 @@ _DIFFERENT = 1
 
 def litert_scores(path: Path, images: np.ndarray) -> np.ndarray:
     """Runs a `.tflite` image by image."""
-    interpreter = Interpreter(model_path=str(path))
-    interpreter.allocate_tensors()
-    place, out = interpreter.get_input_details()[0]["index"], interpreter.get_output_details()[0]["index"]
-    scores = []
-    for image in images:
-        interpreter.set_tensor(place, image[None])
-        interpreter.invoke()
-        scores.append(interpreter.get_tensor(out)[0].astype(np.int64))
-    return np.stack(scores)
+    run = litert(path)
+    return np.concatenate([run(image[None]).astype(np.int64) for image in images])
 
 
 def c_scores(folder: Path, images: np.ndarray, outputs: int) -> np.ndarray:

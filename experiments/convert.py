@@ -1,14 +1,16 @@
 """Does keeping a float network's weights help? `python -m experiments.convert --dataset mnist`.
 
 A small CNN with batch normalization is trained in float32, converted by `wage_tf.quantize_model` and trained further
-with IntegerSGD: from its own weights and from fresh ones, at two widths of the weights.
-The error of every epoch goes to `experiments/results/convert/`.
+with IntegerSGD: from its own weights and from fresh ones, batch normalization folded, left out or left in as float
+layers, at two widths of the weights. The error of every epoch goes to `experiments/results/convert/`.
 """
 
 from __future__ import annotations
 
 import argparse
 import itertools
+import shlex
+import sys
 import time
 from collections.abc import Iterator, Sequence
 
@@ -24,23 +26,26 @@ from wage_tf.runs.training import learning_rate
 
 BITS = ("2-8-8-8", "8-8-8-8")
 SCHEDULES = {"1@0": ((0, 1.0),), "8@0,1@2": ((0, 8.0), (2, 1.0))}
-STARTS = (
-    ("kept", {"weights": "keep"}, "1@0"),
-    ("fresh", {"weights": "fresh"}, "8@0,1@2"),
-    ("kept", {"weights": "keep"}, "8@0,1@2"),
-    ("kept, no bias", {"weights": "keep", "use_bias": False}, "8@0,1@2"),
-)
+STARTS = {
+    "kept": ({"weights": "keep"}, "1@0"),
+    "fresh": ({"weights": "fresh"}, "8@0,1@2"),
+    "kept-steep": ({"weights": "keep"}, "8@0,1@2"),
+    "kept-no-bias": ({"weights": "keep", "use_bias": False}, "8@0,1@2"),
+    "left-in": ({"weights": "keep", "fold": False}, "1@0"),
+    "fresh-left-in": ({"weights": "fresh", "fold": False}, "8@0,1@2"),
+}
+FILTERS = {"cifar10": (32, 64, 64)}
 _TEST_BATCH = 500
 _CALIBRATION_IMAGES = 256
 
 
-def float_network(input_shape: Sequence[int], num_classes: int) -> keras.Model:
+def float_network(input_shape: Sequence[int], num_classes: int, filters: Sequence[int] = (16, 32)) -> keras.Model:
     """A small CNN as Keras users write it: 16C3-MP2-32C3-MP2-128FC, batch normalization before each ReLU."""
     layers = keras.layers
     image = x = keras.Input(input_shape)
     x = layers.Rescaling(1 / 255)(x)
-    for filters in (16, 32):
-        x = layers.Conv2D(filters, 3, padding="same", use_bias=False)(x)
+    for count in filters:
+        x = layers.Conv2D(count, 3, padding="same", use_bias=False)(x)
         x = layers.ReLU()(layers.BatchNormalization(momentum=0.9)(x))
         x = layers.MaxPooling2D()(x)
     x = layers.Dense(128, use_bias=False)(layers.Flatten()(x))
@@ -66,20 +71,27 @@ def train(model: keras.Model, dataset: Dataset, epochs: int, batch_size: int, se
 
 
 def measure(
-    dataset: Dataset, float_epochs: int, epochs: int, batch_size: int, seed: int
+    dataset: Dataset,
+    float_epochs: int,
+    epochs: int,
+    batch_size: int,
+    seed: int,
+    starts: Sequence[str] = tuple(STARTS),
+    bits: Sequence[str] = BITS,
 ) -> Iterator[dict[str, object]]:
     """The float network's errors, then those and one start and width after the other."""
     keras.utils.set_random_seed(seed)
-    model = float_network(dataset.input_shape, dataset.num_classes)
+    model = float_network(dataset.input_shape, dataset.num_classes, FILTERS.get(dataset.name, (16, 32)))
     model.compile("adam", "categorical_crossentropy", metrics=[ErrorRate()])
     figures = {"float": train(model, dataset, float_epochs, batch_size, seed), "converted": []}
     print(f"float, {float_epochs} epochs: {figures['float']['errors'][-1]:.2f}% test error", flush=True)
     images, _ = dataset.probe_batch(_CALIBRATION_IMAGES)
-    for (start, options, schedule), bits in itertools.product(STARTS, BITS):
-        converted = convert.quantize_model(model, bits, images=images, **options)
+    for start, widths in itertools.product(starts, bits):
+        options, schedule = STARTS[start]
+        converted = convert.quantize_model(model, widths, images=images, **options)
         rate = learning_rate(SCHEDULES[schedule], dataset.steps_per_epoch(batch_size))
-        converted.compile(IntegerSGD(rate, bits=bits, seed=seed), convert.loss_for(model), metrics=[ErrorRate()])
-        row = {"bits": bits, "start": start, "schedule": schedule}
+        converted.compile(IntegerSGD(rate, bits=widths, seed=seed), convert.loss_for(model), metrics=[ErrorRate()])
+        row = {"bits": widths, "start": start, "schedule": schedule}
         row |= train(converted, dataset, epochs, batch_size, seed)
         figures["converted"].append(row)
         print("|", *(f"{row[key]} |" for key in row), flush=True)
@@ -94,12 +106,20 @@ def main(argv: Sequence[str] | None = None) -> None:
     parser.add_argument("--epochs", type=int, default=3, metavar="N", help="of each converted network (default 3)")
     parser.add_argument("--batch-size", type=int, default=128, metavar="N")
     parser.add_argument("--seed", type=int, default=0, metavar="N")
+    parser.add_argument("--limit", type=int, metavar="N", help="keep only the first N training images")
+    parser.add_argument(
+        "--starts", nargs="+", choices=STARTS, default=list(STARTS), metavar="NAME", help=", ".join(STARTS)
+    )
+    parser.add_argument("--bits", nargs="+", default=list(BITS), metavar="W-A-G-E")
+    parser.add_argument("--record", metavar="NAME", help="name of the record (default: the data set and the seed)")
     settings = vars(parser.parse_args(argv))
-    options = " ".join(f"--{name.replace('_', '-')} {value}" for name, value in settings.items())
-    path = provenance.ROOT / "experiments" / "results" / "convert" / f"{settings['dataset']}-s{settings['seed']}.json"
+    record = settings.pop("record") or f"{settings['dataset']}-s{settings['seed']}"
+    path = provenance.ROOT / "experiments" / "results" / "convert" / f"{record}.json"
     path.parent.mkdir(parents=True, exist_ok=True)
-    head = {"command": f"python -m experiments.convert {options}", **provenance.session(), "versions": versions()}
-    for figures in measure(datasets.load(settings.pop("dataset")), **settings):
+    command = shlex.join(["python", "-m", "experiments.convert", *(sys.argv[1:] if argv is None else argv)])
+    head = {"command": command, **provenance.session(), "versions": versions()}
+    dataset = datasets.load(settings.pop("dataset"), limit=settings.pop("limit"))
+    for figures in measure(dataset, **settings):
         files.write_json(path, {**head, "figures": figures})
 
 

@@ -28,7 +28,8 @@ from experiments import pjrt_run
 from experiments.pjrt_programs import lowered_programs, named_variables
 from wage_tf import files
 from wage_tf.cli import exits, parsers, train
-from wage_tf.cli.parsers import OneLineParser, positive_int
+from wage_tf.cli.parsers import OneLineParser
+from wage_tf.cli.training_arguments import add_training
 from wage_tf.datasets import Dataset
 from wage_tf.datasets.splits import ArraySplit, Split
 from wage_tf.errors import UserError
@@ -238,24 +239,7 @@ def parser() -> argparse.ArgumentParser:
     packing.set_defaults(command=pack, checkpoint_steps=0, histogram_freq=0)
     packing.add_argument("--out", required=True, metavar="DIR", help="where the pack goes: a new or empty directory")
     packing.add_argument("--data", metavar="PACK", help="leave out the images: they are those of this other pack")
-    packing.add_argument("--dataset", default="digits", metavar="NAME|PATH", help="as in train.py")
-    packing.add_argument("--data-dir", metavar="DIR", help="directory of TensorFlow Datasets (default: TFDS_DATA_DIR)")
-    packing.add_argument("--limit", type=positive_int, metavar="N", help="train on the first N training images only")
-    packing.add_argument("--image-size", type=positive_int, metavar="N", help="as in train.py")
-    packing.add_argument("--bits", metavar="W,A,G,E", help="as in train.py (default 2,8,8,8)")
-    packing.add_argument("--model", metavar="NAME", help="as in train.py")
-    packing.add_argument("--width", type=parsers.width_multiplier, default=1.0, metavar="X", help="as in train.py")
-    packing.add_argument("--beta", type=parsers.positive_float, metavar="X", help="as in train.py")
-    packing.add_argument("--batch-size", type=positive_int, metavar="N", help="images per step")
-    packing.add_argument("--epochs", type=positive_int, metavar="N", help="passes over the training images")
-    rate = packing.add_mutually_exclusive_group()
-    rate.add_argument(
-        "--learning-rate", type=parsers.constant_rate, dest="schedule", metavar="ETA", help="one eta throughout"
-    )
-    rate.add_argument("--schedule", metavar="ETA@EPOCH,...", help="as in train.py")
-    packing.add_argument(
-        "--seed", type=parsers.natural, default=0, metavar="N", help="decides the whole run (default 0)"
-    )
+    add_training(packing)
     packing.add_argument(
         "--check-steps",
         type=parsers.natural,

@@ -30,7 +30,7 @@ from wage_tf.cli import exits
 from wage_tf.cli.parsers import OneLineParser
 from wage_tf.errors import UserError
 from wage_tf.runs.directory import RunDirectory
-from wage_tf.runs.signals import Signals, Stopped
+from wage_tf.runs.signals import Signals
 
 _DIVERGED = "the training diverged"
 
@@ -42,11 +42,13 @@ class Runner:
     Attributes:
         runs_dir: Where run directories are.
         results_dir: Where records are written.
+        signals: The command's handlers.
         data_dir: Directory of TensorFlow Datasets; None for the environment's.
     """
 
     runs_dir: Path
     results_dir: Path
+    signals: Signals
     data_dir: str | None = None
 
     def work(self, queue: Sequence[Run]) -> int:
@@ -112,12 +114,7 @@ class Runner:
         with subprocess.Popen(
             command, cwd=provenance.ROOT, stderr=subprocess.PIPE, text=True, pass_fds=[lock], start_new_session=True
         ) as training:
-            try:
-                errors = training.communicate()[1]
-            except Stopped as stop:
-                training.send_signal(stop.signum)
-                training.communicate()
-                raise
+            errors = self.signals.communicate(training)[1]
         last = (errors.strip().splitlines() or ["it printed nothing"])[-1]
         if training.returncode == 1 and _DIVERGED in last:
             return last.partition(": error: ")[2]
@@ -186,7 +183,7 @@ def _run(args: argparse.Namespace, signals: Signals) -> int:
         return 0
     queue = [run for experiment in experiments for run in _queue(experiment, args)]
     data_dir = args.data_dir and os.path.abspath(args.data_dir)
-    runner = Runner(args.runs_dir.absolute(), args.results_dir.absolute(), data_dir)
+    runner = Runner(args.runs_dir.absolute(), args.results_dir.absolute(), signals, data_dir)
     if args.record:
         runner.record(queue)
         return 0

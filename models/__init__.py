@@ -1,6 +1,6 @@
 """Networks built from wage_tf's layers: the paper's, and small residual, separable and dense ones of today.
 
-Every one takes raw uint8 images; `autoencoder`, which has no classes, takes vectors of uint8.
+Every one takes raw uint8 images and scores classes; `autoencoder` gives back what it takes, and vectors will do.
 
 model = models.build("vgg7", "2-8-8-8", input_shape=(32, 32, 3), num_classes=10, width=0.25)
 """
@@ -18,27 +18,31 @@ from wage_tf.errors import UserError
 
 from .alexnet import alexnet
 from .autoencoder import autoencoder
-from .blocks import Bits
+from .blocks import Bits, pixel_scale
 from .ds_cnn import ds_cnn
 from .lenet5 import lenet5
-from .mlp import mlp
+from .mlp import mlp, mlp_100_50, mlp_200_100_50
 from .mobilenet import mobilenet
 from .resnet import resnet8, resnet20
 from .vgg7 import vgg7
 
 
 class _Network(NamedTuple):
-    """A builder, and the smallest side of the images that it takes."""
+    """A builder, the smallest side of the images that it takes, and whether it gives them back."""
 
     build: Callable[..., keras.Model]
     smallest_side: int
+    reconstructs: bool = False
 
 
 _NETWORKS = {
     "alexnet": _Network(alexnet, 63),
+    "autoencoder": _Network(autoencoder, 1, reconstructs=True),
     "ds_cnn": _Network(ds_cnn, 4),
     "lenet5": _Network(lenet5, 16),
     "mlp": _Network(mlp, 1),
+    "mlp_100_50": _Network(mlp_100_50, 1),
+    "mlp_200_100_50": _Network(mlp_200_100_50, 1),
     "mobilenet": _Network(mobilenet, 32),
     "resnet8": _Network(resnet8, 4),
     "resnet20": _Network(resnet20, 4),
@@ -46,6 +50,7 @@ _NETWORKS = {
 }
 
 names = tuple(_NETWORKS)
+"""Names of the networks that `build` takes."""
 
 __all__ = [
     "alexnet",
@@ -55,8 +60,12 @@ __all__ = [
     "ds_cnn",
     "lenet5",
     "mlp",
+    "mlp_100_50",
+    "mlp_200_100_50",
     "mobilenet",
     "names",
+    "pixel_scale",
+    "reconstructs",
     "resnet8",
     "resnet20",
     "vgg7",
@@ -71,20 +80,20 @@ def build(
     width: float = 1.0,
     **options: object,
 ) -> keras.Model:
-    """Builds a network that classifies images, by name.
+    """Builds a network by name.
 
     Args:
         name: One of `models.names`.
         bits: BitWidths or pattern of all layers; or a mapping from block names ("conv1", "block1_conv2", "fc1", and
             "rescale" for the input) to patterns, with "*" for the rest.
         input_shape: Height, width and channels of the images.
-        num_classes: Number of outputs.
+        num_classes: Number of outputs; a network that gives its images back has as many as these have numbers.
         width: Multiplier of every hidden layer's units.
         **options: `clip_outputs`, whether Q_A clips the outputs (None: as the network does it); `gamma` of every
             QActivation and QError; and arguments of every layer with a kernel, such as `beta=1.5` or `factor=2`.
 
     Returns:
-        A Keras model from uint8 images [batch, height, width, channels] to float32 scores [batch, classes].
+        A Keras model from uint8 images [batch, height, width, channels] to float32 scores [batch, outputs].
 
     Raises:
         UserError: If the name is unknown, the images are too small for the network, the width is not positive, or a
@@ -99,7 +108,8 @@ def build(
     bits = NetworkBits.parse(bits)
     if options.get("clip_outputs", 0) is None:
         del options["clip_outputs"]
-    model = network.build(bits, tuple(input_shape), num_classes, width, **options)
+    outputs = () if network.reconstructs else (num_classes,)
+    model = network.build(bits, tuple(input_shape), *outputs, width, **options)
     blocks = {layer.name for layer in model.layers if hasattr(layer, "bits")}
     unknown = sorted({block for block, _ in bits.blocks} - blocks)
     if unknown:
@@ -116,9 +126,16 @@ def clips_outputs(name: str) -> bool:
     return inspect.signature(_network(name).build).parameters["clip_outputs"].default
 
 
+def reconstructs(name: str) -> bool:
+    """Whether a network gives back its images and has no classes.
+
+    Raises:
+        UserError: If the name is unknown.
+    """
+    return _network(name).reconstructs
+
+
 def _network(name: str) -> _Network:
-    if name == "autoencoder":
-        raise UserError("model: autoencoder has no classes: build it with models.autoencoder, train it with Keras' fit")
     if name not in _NETWORKS:
         raise UserError(f"model: {name!r} is not one of {', '.join(names)}")
     return _NETWORKS[name]

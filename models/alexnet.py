@@ -6,6 +6,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import Any
 
 import keras
 
@@ -18,7 +19,7 @@ def alexnet(
     num_classes: int = 1000,
     width: float = 1.0,
     clip_outputs: bool = False,
-    **kernel_options: object,
+    **kernel_options: Any,
 ) -> keras.Model:
     """Builds AlexNet; after the last layer only the error is quantized. Arguments as in `models.build`."""
     blocks = Blocks(bits, width, **kernel_options)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from typing import Any
 
 import keras
 
@@ -10,6 +11,11 @@ from wage_tf.bits import BitWidths, NetworkBits
 from wage_tf.layers import QActivation, QConv2D, QDense, QDepthwiseConv2D, QError, QRescaling
 
 Bits = NetworkBits | BitWidths | str | Mapping[str, BitWidths | str]
+
+
+def pixel_scale(input_shape: Sequence[int]) -> tuple[float, float]:
+    """Scale and offset of raw pixels: grey images go to x/256, others to x/128 − 1 (authors' code)."""
+    return (1 / 256, 0.0) if input_shape[-1] == 1 else (1 / 128, -1.0)
 
 
 class Blocks:
@@ -22,19 +28,16 @@ class Blocks:
         **kernel_options: Arguments of every layer with a kernel, such as `beta=1.5` or `factor=2`.
     """
 
-    def __init__(self, bits: Bits, width: float = 1.0, gamma: float = 1.0, **kernel_options: object):
+    def __init__(self, bits: Bits, width: float = 1.0, gamma: float = 1.0, **kernel_options: Any):
         self.bits = NetworkBits.parse(bits)
         self.width = width
         self.gamma = gamma
         self.kernel_options = kernel_options
 
     def pixels(self, input_shape: Sequence[int]) -> tuple[keras.KerasTensor, keras.KerasTensor]:
-        """Returns the input, raw uint8 pixels, and its quantized activations.
-
-        Grey images go to x/256, colour images to x/128 − 1 (authors' code).
-        """
+        """Returns the input, raw uint8 pixels, and its quantized activations."""
         image = keras.Input(input_shape, dtype="uint8", name="image")
-        scale, offset = (1 / 256, 0.0) if input_shape[-1] == 1 else (1 / 128, -1.0)
+        scale, offset = pixel_scale(input_shape)
         return image, QRescaling(scale, offset, self.bits.of("rescale"), name="rescale")(image)
 
     def conv(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import Any
 
 import keras
 
@@ -15,7 +16,7 @@ def ds_cnn(
     num_classes: int = 12,
     width: float = 1.0,
     clip_outputs: bool = False,
-    **kernel_options: object,
+    **kernel_options: Any,
 ) -> keras.Model:
     """Builds DS-CNN as MLPerf Tiny has it (Zhang et al., arXiv 1711.07128): 64C10×4/2 and four separable blocks of 64.
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import Any
 
 import keras
 
@@ -15,7 +16,7 @@ def lenet5(
     num_classes: int = 10,
     width: float = 1.0,
     clip_outputs: bool = True,
-    **kernel_options: object,
+    **kernel_options: Any,
 ) -> keras.Model:
     """Builds LeNet-5; its outputs are quantized (Q_A, then Q_E). Arguments as in `models.build`."""
     blocks = Blocks(bits, width, **kernel_options)

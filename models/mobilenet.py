@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import Any
 
 import keras
 
@@ -18,7 +19,7 @@ def mobilenet(
     num_classes: int = 2,
     width: float = 1.0,
     clip_outputs: bool = False,
-    **kernel_options: object,
+    **kernel_options: Any,
 ) -> keras.Model:
     """Builds MobileNet (arXiv 1704.04861); at width 0.25 on 96×96 pixels it is MLPerf Tiny's for visual wake words.
 

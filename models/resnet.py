@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import Any
 
 import keras
 
@@ -15,7 +16,7 @@ def resnet8(
     num_classes: int = 10,
     width: float = 1.0,
     clip_outputs: bool = False,
-    **kernel_options: object,
+    **kernel_options: Any,
 ) -> keras.Model:
     """Builds ResNet-8, one block for each of 16, 32 and 64 filters (MLPerf Tiny's image classification).
 
@@ -31,7 +32,7 @@ def resnet20(
     num_classes: int = 10,
     width: float = 1.0,
     clip_outputs: bool = False,
-    **kernel_options: object,
+    **kernel_options: Any,
 ) -> keras.Model:
     """Builds ResNet-20, three blocks for each of 16, 32 and 64 filters (He et al., 2016, on CIFAR-10).
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import Any
 
 import keras
 
@@ -15,7 +16,7 @@ def vgg7(
     num_classes: int = 10,
     width: float = 1.0,
     clip_outputs: bool = False,
-    **kernel_options: object,
+    **kernel_options: Any,
 ) -> keras.Model:
     """Builds VGG7; after the last layer only the error is quantized. Arguments as in `models.build`."""
     blocks = Blocks(bits, width, **kernel_options)

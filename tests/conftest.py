@@ -38,6 +38,12 @@ def tfds_data_dir():
     return os.environ["TFDS_DATA_DIR"]
 
 
+def pytest_collection_modifyitems(items):
+    """Files with slow tests come first: the workers, which take a file at a time, then end together."""
+    slow = {item.path for item in items if item.get_closest_marker("slow")}
+    items.sort(key=lambda item: item.path not in slow)
+
+
 def pytest_sessionfinish(session):
     """In CI every test must run: a skipped one fails the session."""
     reporter = session.config.pluginmanager.get_plugin("terminalreporter")

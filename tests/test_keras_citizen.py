@@ -74,8 +74,12 @@ def compiled(model, **options):
     return model
 
 
-@pytest.mark.parametrize("case", contracts.LAYERS, ids=lambda case: case.name)
+FIRST_OF_EACH_CLASS = {type(case.make()): case for case in reversed(contracts.LAYERS)}.values()
+
+
+@pytest.mark.parametrize("case", FIRST_OF_EACH_CLASS, ids=lambda case: case.name)
 def test_keras_own_layer_test(case):
+    """Of each class once; test_contracts.py saves, loads and trains it with every kind of argument."""
     layer = case.make()
     inputs = contracts.inputs_of(case)
     testing.TestCase().run_layer_test(

@@ -5,7 +5,7 @@ import tensorflow as tf
 
 from support.tensors import assert_equal
 from wage_tf.losses import SumSquaredError
-from wage_tf.metrics import ErrorRate
+from wage_tf.metrics import ErrorRate, ReconstructionError
 
 Y = np.array([[0.5, -0.25, 1.0], [0.0, 0.75, -2.0]], np.float32)
 T = np.array([[1.0, 0.0, 0.0], [0.0, 1.0, 0.0]], np.float32)
@@ -131,6 +131,18 @@ def test_error_rate_takes_labels(labels):
 def test_error_rate_needs_an_output_for_each_class():
     with pytest.raises(ValueError, match="at least two; received outputs of"):
         ErrorRate()(np.ones((2, 1)), np.zeros((2, 1)))
+
+
+def test_reconstruction_error():
+    """The mean square over examples and outputs, of batches of any size."""
+    metric = ReconstructionError()
+    metric.update_state(np.zeros((1, 4), np.float32), np.full((1, 4), 0.5, np.float32))
+    assert float(metric.result()) == 25.0
+    metric.update_state(np.zeros((3, 4), np.float32), np.array([[1, 0, 0, 0]] * 3, np.float32))
+    assert float(metric.result()) == 25.0
+    metric.update_state(np.ones((4, 4), np.float32), np.ones((4, 4), np.float32))
+    assert float(metric.result()) == 12.5
+    assert metric.name == "error"
 
 
 def test_error_rate_in_evaluate():

@@ -7,10 +7,8 @@ import keras
 import numpy as np
 import pytest
 import tensorflow as tf
-from PIL import Image
 
 import models
-import train
 import wage_tf
 from models.blocks import Blocks
 from wage_tf.constraints import ClipToGrid
@@ -36,6 +34,8 @@ def kernels(model):
     [
         ("mlp", (28, 28, 1), 10, 1.0),
         ("mlp", (1, 1, 3), 2, 0.125),
+        ("mlp_100_50", (28, 28, 1), 10, 1.0),
+        ("mlp_200_100_50", (28, 28, 1), 10, 1.0),
         ("lenet5", (28, 28, 1), 10, 1.0),
         ("lenet5", (16, 16, 3), 4, 0.25),
         ("lenet5", (20, 30, 1), 7, 0.25),
@@ -146,15 +146,15 @@ def test_kernels_of_the_autoencoder():
     assert kernels(models.autoencoder()) == {f"fc{n + 1}": (units[n], units[n + 1]) for n in range(10)}
 
 
-CHAINS = ("alexnet", "lenet5", "mlp", "vgg7")
+CHAINS = ("alexnet", "lenet5", "mlp", "mlp_100_50", "mlp_200_100_50", "vgg7")
 
 
 @pytest.mark.parametrize("name", models.names)
 def test_the_last_layer(name):
-    """Only LeNet-5 and the perceptron quantize the outputs; all quantize their error."""
+    """Only LeNet-5, the perceptrons and the autoencoder quantize the outputs; all quantize their error."""
     model = models.build(name, "2-8-8-8", (64, 64, 3), 10, 0.03125)
     assert isinstance(model.layers[-1], QError)
-    clipped = name in ("lenet5", "mlp")
+    clipped = name in ("lenet5", "autoencoder") or name.startswith("mlp")
     assert isinstance(model.layers[-2], QActivation) == clipped
     if clipped:
         assert model.layers[-2].bits.e is None
@@ -253,8 +253,10 @@ def test_networks_of_blocks_are_integers(name, shape, classes, options):
 
 def test_the_autoencoder_is_integers():
     keras.utils.set_random_seed(2)
-    model = models.autoencoder(inputs=32, width=0.5)
-    assert_equal_and_alive(wage_tf.verify(model, images((32,), 8), np.arange(8), steps=2, batch_size=4))
+    model = models.autoencoder(input_shape=(32,), width=0.5)
+    windows = images((32,), 8)
+    targets = (windows / 128 - 1).astype(np.float32)
+    assert_equal_and_alive(wage_tf.verify(model, windows, targets, steps=2, batch_size=4))
 
 
 def test_the_autoencoder_learns_to_give_back_its_inputs():
@@ -265,42 +267,28 @@ def test_the_autoencoder_learns_to_give_back_its_inputs():
     windows = (kinds[np.arange(128) % 2] + generator.integers(-16, 17, (128, 32))).astype(np.uint8)
     targets = windows / np.float32(128) - 1
     blind = 0.5 * targets.var(axis=0).sum()
-    model = models.autoencoder("8-8-8-8", 32, factor=2)
+    model = models.autoencoder("8-8-8-8", (32,), factor=2)
     model.compile(IntegerSGD(8.0, 8, seed=1), SumSquaredError(reduction="sum_over_batch_size"))
     model.fit(windows, targets, batch_size=16, epochs=12, shuffle=False, verbose=0)
     assert model.evaluate(windows, targets, verbose=0) < blind / 4
 
 
-@pytest.mark.parametrize("call", [models.clips_outputs, lambda name: models.build(name, "2-8-8-8", (8, 8, 1), 10)])
-def test_the_autoencoder_is_no_classifier(call):
-    with pytest.raises(UserError, match=r"autoencoder has no classes: build it with models\.autoencoder") as caught:
-        call("autoencoder")
-    assert "\n" not in str(caught.value)
+def test_the_autoencoder_takes_images_too():
+    model = models.build("autoencoder", "2-8-8-8", (4, 6, 3), 10, 0.5)
+    assert (model.input_shape, model.output_shape) == ((None, 4, 6, 3), (None, 72))
+    assert [name for name in models.names if models.reconstructs(name)] == ["autoencoder"]
 
 
 @pytest.mark.slow
 def test_the_examples_of_the_guide_run():
     examples = re.findall(r"```python\n(.*?)```", (ROOT / "docs" / "networks.md").read_text(), re.DOTALL)
-    assert len(examples) == 3
+    assert len(examples) == 4
     names = {}
     exec("\n".join(examples), names)
     assert names["comparison"].equal
     assert {names["model"].get_layer(f"fc{place}").bits.w for place in range(1, 11)} == {8}
     assert names["scores"].shape == (64,)
-
-
-@pytest.mark.slow
-@pytest.mark.parametrize("name", ["resnet8", "resnet20", "ds_cnn", "mobilenet"])
-def test_train_py_trains_it(name, tmp_path):
-    for label in "ab":
-        (tmp_path / "images" / "train" / label).mkdir(parents=True)
-        for index in range(4):
-            path = tmp_path / "images" / "train" / label / f"{index}.png"
-            Image.new("RGB", (32, 32), 100 * "ab".index(label) + index).save(path)
-    run = tmp_path / "run"
-    arguments = ["--dataset", str(tmp_path / "images"), "--model", name, "--width", "0.125", "--epochs", "1"]
-    assert train.main([*arguments, "--batch-size", "4", "--histogram-freq", "0", "--run-dir", str(run)]) == 0
-    assert keras.saving.load_model(run / "model.keras").name == name
+    assert names["one_dimensional"].output_shape == (None, 10)
 
 
 def test_only_kernels_train():

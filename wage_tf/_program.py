@@ -18,6 +18,9 @@ def is_ours() -> bool:
     """
     if sys.argv[:1] == ["-m"]:
         return any(argument.startswith(_MODULES) for argument in sys.orig_argv)
+    module = getattr(sys.modules["__main__"], "__spec__", None)
+    if module is not None:
+        return module.name.startswith(_MODULES)
     program = Path(sys.argv[0]) if sys.argv else Path()
     if program.stem in _SCRIPTS:
         return True

@@ -104,7 +104,7 @@ class NetworkBits:
         Raises:
             ValueError: If a pattern is malformed, a name is no text, or the mapping is empty.
         """
-        if isinstance(bits, cls):
+        if isinstance(bits, NetworkBits):
             return bits
         if not isinstance(bits, Mapping):
             return cls(BitWidths.parse(bits))

@@ -36,7 +36,7 @@ class Price(NamedTuple):
     energy: float
     area: float
 
-    def __add__(self, other: Price) -> Price:
+    def __add__(self, other: Price) -> Price:  # type: ignore[override]
         return Price(self.energy + other.energy, self.area + other.area)
 
 

@@ -27,8 +27,8 @@ def fused(function: Callable) -> Callable:
 
     @functools.wraps(function)
     def call(*tensors: tf.Tensor, **static: object) -> tf.Tensor:
-        tensors = [tf.convert_to_tensor(tensor) for tensor in tensors]
-        signature = tuple((tensor.dtype, tensor.shape.rank and tuple(tensor.shape)) for tensor in tensors)
-        return compiled(tuple(sorted(static.items())), signature)(*tensors)
+        inputs = [tf.convert_to_tensor(tensor) for tensor in tensors]
+        signature = tuple((x.dtype, x.shape.rank and tuple(x.shape)) for x in inputs)
+        return compiled(tuple(sorted(static.items())), signature)(*inputs)
 
     return call

@@ -1,4 +1,4 @@
-"""The figure the papers report."""
+"""The figure the papers report, and that of networks without classes."""
 
 from __future__ import annotations
 
@@ -27,6 +27,26 @@ class ErrorRate(keras.metrics.MeanMetricWrapper):
 
     def get_config(self) -> dict:
         return {"name": self.name, "dtype": self.dtype}
+
+
+@keras.saving.register_keras_serializable(package="wage_tf")
+class ReconstructionError(keras.metrics.MeanMetricWrapper):
+    """Mean of (y − t)² over examples and outputs, in percent: of 1, which no activation exceeds.
+
+    Args:
+        name: Name of the metric.
+        dtype: Type of its sums.
+    """
+
+    def __init__(self, name: str = "error", dtype: str | None = None):
+        super().__init__(_squared_percent, name=name, dtype=dtype)
+
+    def get_config(self) -> dict:
+        return {"name": self.name, "dtype": self.dtype}
+
+
+def _squared_percent(y_true: tf.Tensor, y_pred: tf.Tensor) -> tf.Tensor:
+    return 100.0 * keras.losses.mean_squared_error(y_true, y_pred)
 
 
 def _wrong_percent(y_true: tf.Tensor, y_pred: tf.Tensor) -> tf.Tensor:

@@ -53,11 +53,14 @@ def _rows(model: keras.Model) -> Iterator[tuple[str, ...]]:
         counted = {layer.name: layer for layer in model_costs(model).layers}
     except ValueError:
         counted = {}
-    totals = [0, 0, 0.0, 0.0]
+    totals: list[float | None] = [0, 0, 0.0, 0.0]
     for layer in layers:
         bits, weights = getattr(layer, "bits", None), sum(math.prod(w.shape) for w in layer._trainable_variables)
         if bits is None and not weights:
             continue
+        macs: int | None
+        forward: float | None
+        training: float | None
         macs, forward, training = 0, 0.0, 0.0
         if isinstance(layer, (QuantizedKernel, keras.layers.Conv2D, keras.layers.Dense)):
             cost = counted.get(layer.name) if names[layer.name] == 1 else None

@@ -6,6 +6,7 @@ import math
 import random
 import warnings
 from collections.abc import Mapping, Sequence
+from typing import Any
 
 import keras
 import numpy as np
@@ -60,11 +61,12 @@ class IntegerSGD(keras.optimizers.Optimizer):
         random_width: int = 16,
         float_optimizer: str | dict | keras.optimizers.Optimizer | None = None,
         name: str = "integer_sgd",
-        **kwargs: object,
+        **kwargs: Any,
     ):
         if isinstance(learning_rate, int):
             learning_rate = float(learning_rate)
         super().__init__(learning_rate=learning_rate, name=name, **kwargs)
+        self.bits: int | dict[str, int | None] | None
         if isinstance(bits, Mapping):
             self.bits = {path: width_of(width, "g") for path, width in bits.items()}
         else:
@@ -182,7 +184,7 @@ class IntegerSGD(keras.optimizers.Optimizer):
 
     def _split(self, variables: Sequence[keras.Variable], values: Sequence) -> tuple[list, list]:
         """Returns the values that belong to quantized kernels, and those that belong to other variables."""
-        parts = ([], [])
+        parts: tuple[list, list] = ([], [])
         for variable, value in zip(variables, values, strict=True):
             is_kernel = self._var_key(variable) in self._trainable_variables_indices
             parts[0 if is_kernel else 1].append(value)
@@ -231,7 +233,7 @@ def _check_seed(seed: int) -> int:
     return int(seed)
 
 
-def _rates(learning_rate: object) -> list[float]:
+def _rates(learning_rate: Any) -> list[float]:
     """Rates that an optimizer will meet: a schedule's at steps 0, 1, 2, 4, … 2^20 and where it says, its pieces."""
     if isinstance(learning_rate, keras.optimizers.schedules.LearningRateSchedule):
         sampled = [float(learning_rate(step)) for step in (0, *(2**k for k in range(21)))]

@@ -167,12 +167,12 @@ def _recorded(names: list[tuple[str, keras.layers.Layer]]) -> Iterator[list[_Cal
 
     watched = [(name, layer) for name, layer in names if isinstance(layer, (QActivation, QRescaling, QError))]
     for name, layer in watched:
-        vars(layer)["call"] = recorder(name, layer)
+        layer.__dict__["call"] = recorder(name, layer)
     try:
         yield calls
     finally:
         for _, layer in watched:
-            del vars(layer)["call"]
+            del layer.__dict__["call"]
 
 
 class _Findings:

@@ -19,10 +19,11 @@ def parse(text: str) -> Schedule:
         ValueError: If an entry is not η@EPOCH, the epochs do not rise from 0 to at most a million, or an η is not
             positive.
     """
-    entries = [_ENTRY.fullmatch(entry) for entry in text.split(",")]
-    if None in entries:
+    entries = text.split(",")
+    matches = [match for match in map(_ENTRY.fullmatch, entries) if match]
+    if len(matches) < len(entries):
         raise ValueError(_malformed(text))
-    return checked(tuple((int(entry[2]), float(entry[1])) for entry in entries))
+    return checked(tuple((int(match[2]), float(match[1])) for match in matches))
 
 
 def checked(schedule: Schedule) -> Schedule:

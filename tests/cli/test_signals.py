@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import random
 import signal
 import subprocess
@@ -11,26 +12,51 @@ from pathlib import Path
 
 import pytest
 
+from support.runs import wait_for
+
 ROOT = Path(__file__).resolve().parents[2]
-ARGUMENTS = ["--model", "mlp", "--width", "0.05", "--limit", "320", "--epochs", "100", "--histogram-freq", "0"]
-READY_SECONDS = 60
+TINY = ["--model", "mlp", "--width", "0.05", "--limit", "320", "--epochs", "100000", "--histogram-freq", "0"]
+MANY = ",".join(map(str, range(2, 17)))
+ENDLESS = {"train.py": TINY, "tuner.py": [*TINY, "--weights", MANY, "--activations", MANY]}
+COMMAND = """
+import io, os, signal, sys
+from wage_tf.cli import exits
+
+class Swallowing:
+    def __del__(self):
+        signal.raise_signal(signal.{name})
+
+class Interrupted(io.FileIO):
+    def write(self, content):
+        signal.raise_signal(signal.{name})
+
+def command(signals):
+    {moment}
+    print("swallowed")
+    return 0
+
+sys.exit(exits.run("wage-train", command, ["again"]))
+"""
+MOMENTS = {
+    "anywhere": "signal.raise_signal(signal.{name})",
+    "where all exceptions are caught": "try: signal.raise_signal(signal.{name})\n    except BaseException: pass",
+    "in a destructor": "Swallowing()",
+    "in a print": "sys.stdout = io.TextIOWrapper(io.BufferedWriter(Interrupted(1, 'wb'))); print('', flush=True)",
+    "twice where it waits": "with signals.deferred(): [signal.raise_signal(signal.{name}) for _ in range(2)]",
+}
 
 
-def started(script, folder, *arguments):
+def started(script, folder):
     """The process, once its interpreter runs the script: before that, nobody can hear a signal."""
     process = subprocess.Popen(
-        [sys.executable, str(ROOT / script), *ARGUMENTS, *arguments, "--run-dir", str(folder / "run")],
+        [sys.executable, str(ROOT / script), *ENDLESS[script], "--run-dir", str(folder / "run")],
         cwd=folder,
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
         text=True,
     )
     handled = 1 << (signal.SIGTERM - 1)
-    deadline = time.monotonic() + READY_SECONDS
-    while not handled & int(_status(process.pid, "SigCgt"), 16):
-        assert process.poll() is None, process.communicate()
-        assert time.monotonic() < deadline
-        time.sleep(0.005)
+    wait_for(lambda: handled & int(_status(process.pid, "SigCgt"), 16), process)
     return process
 
 
@@ -39,20 +65,33 @@ def _status(pid, name):
     return next(line.split()[1] for line in lines if line.startswith(f"{name}:"))
 
 
+@pytest.mark.parametrize("name", ["SIGINT", "SIGTERM"])
+@pytest.mark.parametrize("moment", MOMENTS)
+def test_nothing_that_runs_can_swallow_a_signal(moment, name, tmp_path):
+    script = tmp_path / "wage-train.py"
+    script.write_text(COMMAND.format(name=name, moment=MOMENTS[moment].format(name=name)))
+    environment = {**os.environ, "PYTHONPATH": str(ROOT)}
+    done = subprocess.run([sys.executable, script], env=environment, capture_output=True, text=True, check=False)
+    expected = (128 + signal.Signals[name], f"stopped by {name}; go on with: again", "")
+    assert (done.returncode, done.stdout.strip(), done.stderr) == expected
+
+
 @pytest.mark.slow
 @pytest.mark.skipif(not Path("/proc/self/status").exists(), reason="needs Linux' /proc")
-@pytest.mark.parametrize("script", ["train.py", "tuner.py"])
-@pytest.mark.parametrize("signum", [signal.SIGINT, signal.SIGTERM])
-def test_a_signal_at_any_moment_is_heard(script, signum, tmp_path):
-    moments = random.Random(f"{script} {signum}")
-    for attempt, longest in enumerate((0.05, 1.0, 4.0, 8.0)):
-        folder = tmp_path / str(attempt)
+@pytest.mark.parametrize(
+    ("script", "signals"),
+    [("train.py", [signal.SIGINT, signal.SIGTERM] * 2), ("tuner.py", [signal.SIGTERM, signal.SIGINT] * 2)],
+)
+def test_a_signal_at_any_moment_is_heard(script, signals, tmp_path):
+    moments = random.Random(script)
+    for signum, longest in zip(signals, (0.05, 1.0, 4.0, 8.0), strict=True):
+        folder = tmp_path / str(longest)
         folder.mkdir()
         process = started(script, folder)
         moment = moments.uniform(0, longest)
         time.sleep(moment)
         process.send_signal(signum)
-        out, err = process.communicate(timeout=120)
+        out, err = process.communicate(timeout=600)
         assert process.returncode == 128 + signum, (moment, out, err)
         before_its_start = (out, err) == ("", "")
         assert before_its_start or f"stopped by {signal.Signals(signum).name}; go on with: python {script}" in out

@@ -142,19 +142,17 @@ class TestResume:
         process.kill()
         process.wait()
         assert not (tmp_path / "run" / "results.json").exists()
-        resumed = run_process(*arguments, "--resume", cwd=tmp_path)
-        assert (resumed.returncode, resumed.stderr) == (0, "")
+        assert train.main([*arguments[:-3], str(tmp_path / "run"), "--resume"]) == 0
         assert_same_run(finished, tmp_path / "run")
 
-    @pytest.mark.parametrize(("signum", "code"), [(signal.SIGINT, 130), (signal.SIGTERM, 143)])
-    def test_signals_stop_after_the_step_and_say_how_to_go_on(self, signum, code, finished, tmp_path):
+    def test_ctrl_c_stops_after_the_step_and_says_how_to_go_on(self, finished, tmp_path):
         arguments = [*TINY, "--epochs", "3", "--run-dir", "run", "--checkpoint-steps", "1"]
         process = start_process(*arguments, cwd=tmp_path)
         folder = tmp_path / "run" / "checkpoints"
         wait_for(lambda: folder.is_dir() and checkpoints.paths(folder), process)
-        process.send_signal(signum)
-        out, err = process.communicate(timeout=120)
-        assert process.returncode == code, (out, err)
+        process.send_signal(signal.SIGINT)
+        out, err = process.communicate(timeout=600)
+        assert process.returncode == 130, (out, err)
         assert "Traceback" not in err
         assert "--run-dir run --checkpoint-steps 1 --resume" in out
         for path in checkpoints.paths(folder):
@@ -179,16 +177,16 @@ class TestResume:
 
     @pytest.mark.parametrize("damage", ["cut", "flip", "empty"])
     def test_a_damaged_checkpoint_is_named_and_the_one_before_it_used(self, damage, finished, tmp_path, capsys):
-        arguments = [*TINY, "--run-dir", str(tmp_path / "run")]
-        assert train.main([*arguments, "--epochs", "2"]) == 0
-        newest = checkpoints.paths(tmp_path / "run" / "checkpoints")[-1]
+        run = shutil.copytree(finished, tmp_path / "run")
+        newest = checkpoints.paths(run / "checkpoints")[-1]
         content = bytearray(newest.read_bytes())
         if damage == "flip":
             content[len(content) // 2] ^= 1
         newest.write_bytes({"cut": content[: len(content) // 2], "flip": content, "empty": b""}[damage])
-        assert train.main([*arguments, "--epochs", "3", "--resume"]) == 0
+        (run / "model.keras").unlink()
+        assert train.main([*TINY, "--epochs", "3", "--run-dir", str(run), "--resume"]) == 0
         assert f"checkpoint {newest} is damaged" in capsys.readouterr().err
-        assert_same_run(finished, tmp_path / "run")
+        assert_same_run(finished, run)
 
     @pytest.mark.parametrize(
         "lost", [["model.keras", "results.json"], ["model.keras"], ["results.json", "metrics.csv"]]
@@ -268,6 +266,7 @@ class TestBadInput:
             (["--schedule", "8@1"], "epochs rising from 0"),
             (["--schedule", "eight"], "received 'eight'"),
             (["--model", "alexnet"], "alexnet needs images of at least"),
+            (["--engine", "integer", "--model", "autoencoder"], "trains on classes, and autoencoder has none"),
             (["--engine", "integer", "--bits", "2,8,f,f"], "float32 (k_E = f)"),
             (["--schedule", "8@0,1@99999999999999999999"], "epochs rising from 0"),
             (["--evaluate", "nowhere"], "nowhere holds no run"),

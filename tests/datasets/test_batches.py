@@ -175,6 +175,27 @@ class TestAugmentation:
             Augmentation(pad=1, crop=35).output_shape((32, 32, 3))
 
 
+class TestReconstruction:
+    """Targets that are the images themselves, as they come out of the augmentation."""
+
+    def test_targets_are_the_rescaled_images(self):
+        data = numbered(9, test=3).reconstruction(1 / 128, -1.0)
+        crop = Augmentation(pad=1, crop=4, flip=True)
+        batches = [*take(data.train_batches(4, 0, crop), 3), *take(data.test_batches(2, crop), 2)]
+        for images, targets in [*batches, data.probe_batch(5, crop)]:
+            np.testing.assert_array_equal(targets, images.reshape(len(images), -1) / np.float32(128) - 1)
+            assert targets.dtype == np.float32
+
+    def test_images_and_digest_are_the_data_sets(self):
+        data = numbered(9)
+        again = data.reconstruction(1 / 256, 0.0)
+        assert again.digest == data.digest
+        for (images, _), (same, _) in zip(*(take(d.train_batches(4, 0), 3) for d in (data, again)), strict=True):
+            np.testing.assert_array_equal(images, same)
+        assert data.train_batches(4, 0).element_spec[1].shape == (None, 3)
+        assert again.train_batches(4, 0).element_spec[1].shape == (None, 75)
+
+
 class TestSplitValidation:
     def test_last_training_images_become_the_test_set(self):
         part = numbered(10, test=5).split_validation(3)

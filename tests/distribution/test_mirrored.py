@@ -35,7 +35,7 @@ def found(tfds_data_dir, tmp_path_factory):
     return json.loads(process.stdout.splitlines()[-1])
 
 
-@pytest.mark.parametrize("case", ["mlp, 1 replicas", "lenet5, 2 replicas", "mlp, 3 replicas", "mlp, 4 replicas"])
+@pytest.mark.parametrize("case", ["mlp, 1 replicas", "lenet5, 2 replicas", "mlp, 4 replicas"])
 def test_replicas_end_with_the_weights_and_history_of_one_device(case, found):
     """Last batches are uneven: 37 images, and with 4 replicas 2, so that two of them get none."""
     assert found["trainings"][case] == {"steps": 21, "weights": 0, "rows_equal": True}

@@ -2,6 +2,7 @@
 
 import argparse
 import ast
+import contextlib
 import functools
 import json
 import subprocess
@@ -105,9 +106,12 @@ def test_all_benchmarks_run_that_this_machine_has_no_record_of(tmp_path, monkeyp
     commands, done = {"a": "python -m a --width 2", "b": "python -m b", "c": "python -m c"}, []
     monkeypatch.setattr(runner, "commands", lambda: commands)
     monkeypatch.setattr(results, "FOLDER", tmp_path)
-    monkeypatch.setattr(
-        subprocess, "run", lambda words, **_: done.append(words[1:]) or argparse.Namespace(returncode=len(done) > 1)
-    )
+
+    def started(words, **_):
+        done.append(words[1:])
+        return contextlib.nullcontext(argparse.Namespace(communicate=lambda **_: None, returncode=len(done) > 1))
+
+    monkeypatch.setattr(subprocess, "Popen", started)
     paths = {name: tmp_path / "benchmarks" / f"{name}@{runner.machine()}.json" for name in commands}
     paths["b"].parent.mkdir()
     paths["b"].touch()

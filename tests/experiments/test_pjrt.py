@@ -6,7 +6,6 @@ import json
 import shutil
 import subprocess
 import sys
-import time
 from pathlib import Path
 
 import keras
@@ -17,6 +16,7 @@ from PIL import Image
 
 import train
 from experiments import pjrt, pjrt_run
+from support.runs import wait_for
 from wage_tf.datasets import Augmentation, Dataset
 from wage_tf.runs import checkpoints
 
@@ -44,10 +44,7 @@ def run_alone(*args):
 
 def start_until_second_state(pack, out):
     process = subprocess.Popen(command(pack, "--out", out, "--checkpoint-seconds", "0"))
-    deadline = time.monotonic() + 240
-    while len(list(out.glob("step-*.state"))) < 2:
-        assert process.poll() is None
-        assert time.monotonic() < deadline
+    wait_for(lambda: len(list(out.glob("step-*.state"))) > 1, process)
     return process
 
 

@@ -54,7 +54,7 @@ def test_equals_the_engine(tmp_path, name, bits, shape, width):
 
 
 def test_inputs_that_are_no_image(tmp_path):
-    graph = integer.freeze(models.autoencoder(inputs=40, width=0.1))
+    graph = integer.freeze(models.autoencoder(input_shape=(40,), width=0.1))
     write_litert(tmp_path / "net.tflite", graph, CARD)
     inputs = random_images((40,), 8)
     outputs, _ = run(tmp_path / "net.tflite", inputs, 4)

@@ -55,7 +55,7 @@ def assert_infers_alike(model, graph, images):
 
 def test_lenet5_trains_100_steps_alike_on_mnist():
     images, labels = real_images("mnist", "train[:3200]")
-    model = build("lenet5", "2-8-8-8", (28, 28, 1), 1.0)
+    model = build("lenet5", "2-8-8-8", (28, 28, 1), 0.5)
     graph = assert_trains_alike(model, images, labels, steps=100, batch=32)
     assert_infers_alike(model, graph, real_images("mnist", "test")[0][:1000])
 
@@ -170,6 +170,31 @@ def test_images_of_another_kind_are_refused():
     for label in (99, 10, -1):
         with pytest.raises(UserError, match=f"labels: class numbers 0 to 9; received {label}"):
             integer.train_step(graph, np.zeros((2, 5, 5, 1), np.uint8), np.array([0, label]), LOG2_ETA, SEED, 0)
+
+
+def test_targets_are_the_labels_one_hot():
+    """Whatever the units of the targets; those finer than the scores' are kept."""
+    model = build("mlp", "2-8-8-8", (5, 5, 1), 0.05)
+    graph, images, labels = integer.freeze(model), random_images((5, 5, 1), 4), np.array([3, 0, 9, 3])
+    outputs = integer.forward(graph, images)
+    last = graph.nodes[-1].name
+    expected, _ = integer.backward(graph, outputs, images, labels)
+    _, errors = integer.backward(graph, outputs, images, integer.Tensor(np.full((4, 10), 3), 30))
+    assert errors[last].fraction == 30
+    assert (errors[last].codes == (outputs[last].codes.astype(int) << (30 - graph.output.fraction)) - 3).all()
+    for fraction in (0, 5, 20):
+        targets = integer.Tensor(np.eye(10, dtype=int)[labels] << fraction, fraction)
+        found, _ = integer.backward(graph, outputs, images, targets)
+        for name, gradient in expected.items():
+            shift = found[name].fraction - gradient.fraction
+            assert (found[name].codes == gradient.codes << shift).all()
+
+
+@pytest.mark.parametrize("targets", [np.zeros((2, 9), int), np.zeros((2, 10))])
+def test_targets_that_do_not_fit_are_refused(targets):
+    graph = integer.freeze(build("mlp", "2-8-8-8", (5, 5, 1), 0.05))
+    with pytest.raises(UserError, match="targets: integers of the scores' shape"):
+        integer.train_step(graph, np.zeros((2, 5, 5, 1), np.uint8), integer.Tensor(targets, 0), LOG2_ETA, SEED, 0)
 
 
 def test_a_learning_rate_past_all_accumulators_is_refused():

@@ -150,7 +150,7 @@ def test_no_float_at_run_time(called, monkeypatch):
             "np.rint(np.ldexp(x, -shift)).astype(np.int64)",
         ),
         (arithmetic, "quantize_gradient", "size >> whole", "np.floor_divide(size, 2.0**whole).astype(np.int64)"),
-        (engine, "_loss_error", "codes.astype(np.int64)", 'codes.astype("f").astype(np.int64)'),
+        (engine, "_one_hot", ".astype(np.int64)", '.astype("f").astype(np.int64)'),
     ],
 )
 def test_a_float_at_run_time_is_seen(called, monkeypatch, module, name, code, mutant):

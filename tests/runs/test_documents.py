@@ -6,6 +6,7 @@ import json
 
 import pytest
 
+from support.searches import record
 from support.written_runs import configuration
 from wage_tf import recipes
 from wage_tf.bits import NetworkBits
@@ -13,7 +14,6 @@ from wage_tf.errors import UserError
 from wage_tf.runs.directory import Results, RunDirectory
 from wage_tf.search import best
 from wage_tf.search.directory import SearchConfig, SearchDirectory
-from wage_tf.search.records import TrialRecord
 
 BITS = NetworkBits.parse({"fc1": "8-8-8-8", "*": "2-8-8-f"})
 CONFIG = configuration()
@@ -22,11 +22,6 @@ SEARCH = SearchConfig(
     recipe=recipes.get("digits"), model="mlp", width=1.0, widths={"weights": ("2", "8")}, per_layer=(),
     learning_rates=(8.0,), oracle="grid", max_trials=None, epochs=1, executions=1, seed=0, cost="energy",
     cost_of="inference", cost_weight=1.0, max_cost=None, max_error=None, keep="front", histogram_freq=0,
-)  # fmt: skip
-RECORD = TrialRecord(
-    trial="0", values={"weights": "2"}, pattern="2-8-8-8", bits=BITS, schedule=((0, 8.0),), epochs=1,
-    status="completed", reason="", errors=(30.0,), costs={"energy": 0.5}, cost=0.5, score=30.5, seconds=1.0,
-    training_seconds=1.0,
 )  # fmt: skip
 RESULTS = Results(
     test_error=1.5, best_test_error=1.5, best_epoch=1, train_error=2.5, epochs=1, seed=0, bits=BITS, model="mlp",
@@ -41,7 +36,7 @@ KINDS = {
     "config.json": (CONFIG, lambda folder: RunDirectory(folder).read_config()),
     "results.json": (RESULTS, lambda folder: RunDirectory(folder).read_results()),
     "search.json": (SEARCH, lambda folder: SearchDirectory(folder).read_config()),
-    "oracle/trial_0/record.json": (RECORD, lambda folder: SearchDirectory(folder).record("0")),
+    "oracle/trial_0/record.json": (record(bits=BITS), lambda folder: SearchDirectory(folder).record("0")),
     "best.json": (BEST, lambda folder: best.training_of(folder)),
 }
 ENTRIES = [(name, entry) for name, (document, _) in KINDS.items() for entry in document.as_json()]
@@ -86,6 +81,37 @@ def test_every_wrong_entry_is_named(tmp_path, name, entry):
     wrong += [] if isinstance(sound[entry], float) else [2**70, -(2**70)]
     for value in wrong:
         assert entry in refused(tmp_path, name, json.dumps({**sound, entry: value}))
+
+
+OF_A_RUN = [
+    *(("bits", wrong) for wrong in (None, 5, [], {}, "", "2-8-8", {"*": 3}, {"fc1": "2-8-8-17"}, {"fc1": None})),
+    *(("model", wrong) for wrong in (None, 5, ["a"], "")),
+    *(("dataset", wrong) for wrong in (None, 5, [], "")),
+    *(("width", wrong) for wrong in (None, "x", [1], -1, 0, True, 1e30)),
+    *(("schedule", wrong) for wrong in (5, 8, "abc", "", "8@1", ["8@0"], [], [[1, 8.0]])),
+    *(("image_size", wrong) for wrong in ("a", "8", -3, 0, True, 2.5, 2**31)),
+    *(("data_dir", wrong) for wrong in (5, [], "a\0b")),
+    *(("batch_size", wrong) for wrong in (0, "32", 2**70)), ("epochs", -1), ("seed", 0.5), ("seed", -1), ("limit", 0),
+    ("augmentation", {"pad": "4"}), ("loss", "hinge"), ("format", 3), ("gamma", None), ("data", {"classes": []}),
+]  # fmt: skip
+OF_A_TRIAL = [("errors", "x"), ("errors", ["x"]), ("errors", [True]), ("epochs", None), ("status", "done"),
+              ("cost", "0.5"), ("costs", []), ("costs", {"energy": "x"}), ("bits", 5),
+              ("values", {"weights": 2})]  # fmt: skip
+
+
+@pytest.mark.parametrize(("entry", "wrong"), OF_A_RUN)
+def test_a_wrong_setting_of_a_run_is_named_in_its_file_and_in_a_searchs(tmp_path, entry, wrong):
+    wrong = {**CONFIG.as_json(), entry: wrong}
+    assert f"({entry}" in refused(tmp_path, "config.json", json.dumps(wrong))
+    assert f"(config.{entry}" in refused(tmp_path, "best.json", json.dumps({**BEST.as_json(), "config": wrong}))
+
+
+@pytest.mark.parametrize(("entry", "wrong"), OF_A_TRIAL)
+def test_a_wrong_figure_of_a_trial_is_named(tmp_path, entry, wrong):
+    content = json.dumps({**record().as_json(), entry: wrong})
+    line = refused(tmp_path, "oracle/trial_0/record.json", content)
+    assert "is damaged or of another version (" + entry in line
+    assert "remove it" in line
 
 
 @pytest.mark.parametrize(("name", "entry"), ENTRIES)

@@ -1,8 +1,7 @@
-"""Models and configurations of runs that are damaged: one clear error."""
+"""Models of runs that are damaged: one clear error."""
 
 from __future__ import annotations
 
-import json
 import zipfile
 
 import keras
@@ -82,19 +81,3 @@ def test_code_in_a_model_is_not_run(tmp_path):
     with pytest.raises(UserError, match="is damaged or not a Keras model"):
         RunDirectory(tmp_path / "run").load_model()
     assert not trap.exists()
-
-
-@pytest.mark.parametrize(
-    ("field", "value"),
-    [("schedule", "8@1"), ("schedule", 8), ("bits", "2-8-8"), ("bits", {"fc1": "2-8-8-0"}), ("bits", 2),
-     ("batch_size", 0), ("batch_size", "32"), ("epochs", -1), ("seed", 0.5), ("seed", -1), ("dataset", None),
-     ("batch_size", 2**70), ("data_dir", "a\0b"), ("augmentation", {"pad": "4"}), ("loss", "hinge"), ("format", 3),
-     ("gamma", None), ("data", {"classes": []}), ("unknown", 1),
-     ("limit", 0), ("image_size", "8"), ("data_dir", 1), ("model", ["lenet5"])],
-)  # fmt: skip
-def test_a_damaged_configuration_is_named(run, tmp_path, field, value):
-    config = json.loads((run[0] / "config.json").read_text())
-    (tmp_path / "config.json").write_text(json.dumps({**config, field: value}))
-    with pytest.raises(UserError, match=rf"config\.json is damaged or of another version \({field}") as error:
-        RunDirectory(tmp_path).read_config()
-    assert "\n" not in str(error.value)

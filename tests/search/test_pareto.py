@@ -5,19 +5,16 @@ from __future__ import annotations
 import pytest
 
 from support import searches
-from wage_tf.bits import NetworkBits
 from wage_tf.search import pareto, records
-from wage_tf.search.records import TrialRecord
 
 
 def trial(name, error, cost, status="completed", epochs=1, score=None):
     errors = () if error is None else tuple(error) if isinstance(error, list) else (error,)
-    return TrialRecord(
-        trial=name if name.isdigit() else str(ord(name)), values={}, pattern=name,
-        bits=NetworkBits.parse("2-8-8-8"), schedule=((0, 8.0),), epochs=epochs, status=status, reason="",
-        errors=errors, costs={}, cost=cost,
-        score=score if score is not None else (0 if error is None else 1), seconds=1.0, training_seconds=1.0,
-    )  # fmt: skip
+    number = name if name.isdigit() else str(ord(name))
+    score = score if score is not None else float(error is not None)
+    return searches.record(
+        trial=number, values={}, pattern=name, epochs=epochs, status=status, errors=errors, cost=cost, score=score
+    )
 
 
 def test_the_front_holds_what_nothing_beats_in_both():

@@ -29,7 +29,7 @@ def test_max_cost_ranks_what_keeps_it_first(error, cost, other_error, other_cost
 
 @given(errors, shares, errors, shares)
 def test_max_error_ranks_what_keeps_it_first(error, cost, other_error, other_cost):
-    scoring = Scoring("memory", "training", 1.0, max_error=2.0, dearest=16.0)
+    scoring = Scoring("memory", "training", 1.0, max_error=2.0, highest_cost=16.0)
     if scoring.accepts(error, cost) and not scoring.accepts(other_error, other_cost):
         assert scoring.score(error, cost) < scoring.score(other_error, other_cost)
     if scoring.accepts(error, cost) and scoring.accepts(other_error, other_cost):

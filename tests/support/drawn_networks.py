@@ -99,3 +99,24 @@ class Drawing:
 def network(data):
     """A model from uint8 images to four scores, drawn from `st.data()`."""
     return Drawing(data).model()
+
+
+def every_kind():
+    """A fixed model of every layer that has an integer node and trains, on images of 7×7 pixels and two channels."""
+    kernels = {"bits": "8-8-8-8", "use_bias": True, "padding": "same"}
+    image = keras.Input((7, 7, 2), dtype="uint8")
+    x = keras.layers.ZeroPadding2D(((0, 1), (1, 0)))(image)
+    x = layers.QRescaling(1 / 128, -1.0)(x)
+    x = layers.QConv2D(4, 3, dilation_rate=2, groups=2, activation="relu", **kernels)(x)
+    x = layers.QActivation(activation=None)(x)
+    branch = keras.layers.Identity()(keras.layers.Activation("relu")(layers.QDepthwiseConv2D(2, **kernels)(x)))
+    x = layers.QActivation()(keras.layers.Add()([x, branch]))
+    x = layers.QActivation()(keras.layers.AveragePooling2D(2)(x))
+    pooled = keras.layers.MaxPooling2D(2, strides=1, padding="same")(x)
+    x = keras.layers.ReLU()(keras.layers.Concatenate()([layers.QConv2D(4, 1, **kernels)(x), pooled]))
+    x = keras.layers.Reshape((2, 8, 8))(layers.QActivation()(x))
+    x = layers.QActivation()(layers.QConv2D(4, (1, 3), **kernels)(x))
+    average = layers.QActivation()(keras.layers.GlobalAveragePooling2D()(x))
+    hidden = layers.QActivation()(layers.QDense(4, bits="8-8-8-8")(keras.layers.Flatten()(x)))
+    x = keras.layers.Concatenate(axis=1)([average, layers.QGlobalMaxPooling2D()(x), hidden])
+    return keras.Model(image, layers.QError()(layers.QDense(4, bits="8-8-8-8")(x)))

@@ -57,15 +57,12 @@ def trainings():
     """How many weights differ from those of one device, and whether the history does."""
     found = {}
     found["lenet5, 2 replicas"] = differences(run(None), run(on_cpus(2)))
-    small = {"model": "mlp", "tested": True}
-    alone = run(None, **small)
-    for count in (1, 3):
-        found[f"mlp, {count} replicas"] = differences(alone, run(on_cpus(count), **small))
-    two_left = {"model": "mlp", "limit": 578}
-    found["mlp, 4 replicas"] = differences(run(None, **two_left), run(on_cpus(4), **two_left))
-    short = {"model": "mlp", "limit": 192, "epochs": 1}
+    two_left = {"model": "mlp", "limit": 578, "tested": True}
+    alone = run(None, **two_left)
+    for count in (1, 4):
+        found[f"mlp, {count} replicas"] = differences(alone, run(on_cpus(count), **two_left))
     with mock.patch.object(replicas, "maximum", lambda magnitude: magnitude):
-        found["own maxima"] = differences(run(None, **short), run(on_cpus(2), **short))
+        found["own maxima"] = differences(alone, run(on_cpus(2), **two_left))
     floats = {"model": "mlp", "limit": 192, "bits": "2-8-f-f", "eta": 2.0**-7}
     start, one, three = (
         run(None, **floats, epochs=0),

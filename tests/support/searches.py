@@ -7,15 +7,14 @@ import json
 import os
 import subprocess
 import sys
-import time
-from collections.abc import Callable
 from pathlib import Path
 
+from wage_tf.bits import NetworkBits
 from wage_tf.cli import tune
+from wage_tf.search.records import TrialRecord
 
 ROOT = Path(__file__).resolve().parent.parent.parent
 TINY = ["--model", "mlp", "--width", "0.25", "--limit", "1000", "--learning-rates", "8"]
-PATIENCE_SECONDS = 240
 _IMPATIENT = """
 import sys
 from wage_tf.search import heartbeat, processes
@@ -28,6 +27,14 @@ sys.exit(tune.main(sys.argv[1:]))
 def search(run_dir: Path, *arguments: str) -> int:
     """Runs tuner.py in this process, one epoch a trial unless `arguments` say more."""
     return tune.main([*TINY, "--epochs", "1", "--run-dir", str(run_dir), *arguments])
+
+
+def record(**changed: object) -> TrialRecord:
+    """A trial that was completed, but for what is changed."""
+    sound = {"trial": "0", "values": {"weights": "2"}, "pattern": "2-8-8-8", "bits": NetworkBits.parse("2-8-8-8"),
+             "schedule": ((0, 8.0),), "epochs": 1, "status": "completed", "reason": "", "errors": (30.0,),
+             "costs": {"energy": 0.5}, "cost": 0.5, "score": 30.5, "seconds": 1.0, "training_seconds": 1.0}  # fmt: skip
+    return TrialRecord(**{**sound, **changed})
 
 
 def read_csv(path: Path) -> list[dict[str, str]]:
@@ -46,16 +53,6 @@ def start(*arguments: str, patience: int | None = None, **environment: str) -> s
         stderr=subprocess.STDOUT,
         text=True,
     )
-
-
-def wait_until(condition: Callable[[], object]) -> object:
-    """Polls until `condition` holds, and returns its value."""
-    deadline = time.monotonic() + PATIENCE_SECONDS
-    while time.monotonic() < deadline:
-        if value := condition():
-            return value
-        time.sleep(0.05)
-    raise AssertionError("waited in vain")
 
 
 def processes_of(run_dir: Path) -> dict[int, bytes]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import functools
 import os
 import shlex
 import signal
@@ -10,8 +11,9 @@ import sys
 import warnings
 from collections.abc import Callable, Sequence
 
+from wage_tf._program import is_ours
 from wage_tf.errors import Failure, UserError
-from wage_tf.runs.signals import Signals, Stopped
+from wage_tf.runs.signals import Signals, Stopped, raise_stopped
 
 USER_ERROR = 2
 
@@ -25,7 +27,8 @@ def run(program: str, command: Callable[[Signals], int], resume: Sequence[str] |
         resume: The command that goes on where this one was stopped; None where there is none.
     """
     _survive_any_output()
-    with Signals() as signals, warnings.catch_warnings():
+    stop = functools.partial(_end_process, resume) if is_ours() else raise_stopped
+    with Signals(stop) as signals, warnings.catch_warnings():
         _use_pythons_own_filters()
         warnings.showwarning = show_warning
         try:
@@ -34,10 +37,9 @@ def run(program: str, command: Callable[[Signals], int], resume: Sequence[str] |
             except Exception as error:
                 signals.check()
                 return _fail(program, *_explain(error))
-        except Stopped as stop:
-            go_on = "" if resume is None else f"; go on with: {shlex.join(resume)}"
-            print(f"\nstopped by {signal.Signals(stop.signum).name}{go_on}", flush=True)
-            return 128 + stop.signum
+        except Stopped as stopped:
+            print(_stopped(stopped.signum, resume), flush=True)
+            return 128 + stopped.signum
 
 
 def fail(program: str, message: str) -> None:
@@ -73,6 +75,25 @@ def again(program: str, argv: Sequence[str] | None) -> list[str]:
     words = sys.argv[1:] if argv is None else argv
     start = ["python", program] if program.endswith(".py") else [program]
     return [*start, *(word for word in words if word not in ("--resume", "--overwrite")), "--resume"]
+
+
+def _stopped(signum: int, resume: Sequence[str] | None) -> str:
+    go_on = "" if resume is None else f"; go on with: {shlex.join(resume)}"
+    return f"\nstopped by {signal.Signals(signum).name}{go_on}"
+
+
+def _end_process(resume: Sequence[str] | None, signum: int) -> None:
+    """Ends this process from a handler: an exception could be swallowed by whatever runs at this moment.
+
+    What is open stays as after `kill -9`, which no file here minds.
+    """
+    message = _stopped(signum, resume)
+    with contextlib.suppress(Exception):
+        try:
+            print(message, flush=True)
+        except RuntimeError:  # the signal came within a print
+            os.write(sys.stdout.fileno(), f"{message}\n".encode(errors="replace"))
+    os._exit(128 + signum)
 
 
 def _fail(program: str, message: str, code: int) -> int:

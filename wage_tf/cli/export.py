@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import functools
+import math
 import sys
 from collections.abc import Sequence
 from pathlib import Path
@@ -11,6 +12,7 @@ from typing import TYPE_CHECKING
 
 from wage_tf.cli import exits, startup
 from wage_tf.cli.parsers import OneLineParser, add_verbose
+from wage_tf.errors import UserError
 
 if TYPE_CHECKING:
     from wage_tf.runs.signals import Signals
@@ -20,6 +22,8 @@ examples:
   python -m wage_tf.export runs/digits-lenet5-2-8-8-8-s0 --to litert
   python -m wage_tf.export runs/digits-lenet5-2-8-8-8-s0 --to c --out firmware/wage
   python -m wage_tf.export my_network.keras --to packed
+  python -m wage_tf.export my_network.keras --to web --out page.html
+  python -m wage_tf.export runs/digits-lenet5-2-8-8-8-s0 --to c --train --train-from fc2 --ram 65536
 """
 
 
@@ -31,27 +35,50 @@ def main(argv: Sequence[str] | None = None) -> int:
         epilog=_EPILOG,
     )
     parser.add_argument("source", metavar="RUN_DIR|MODEL", help="a directory that train.py wrote, or a .keras file")
-    parser.add_argument("--to", required=True, choices=("litert", "packed", "c"), help="what to make")
+    parser.add_argument("--to", required=True, choices=("litert", "packed", "c", "web", "onnx"), help="what to make")
     parser.add_argument("--out", metavar="PATH", help="the file, for c the folder (default: beside the source)")
     parser.add_argument("--accumulators", action="store_true", help="packed: keep the stored weights for training")
+    device = parser.add_argument_group("a device (c)")
+    device.add_argument("--train", action="store_true", help="the network goes on learning there")
+    device.add_argument("--batch-size", type=int, default=1, metavar="N", help="the most images of a step (default: 1)")
+    device.add_argument("--train-from", metavar="LAYER", help="the first layer that learns (default: all do)")
+    device.add_argument("--ram", type=int, metavar="BYTES", help="refuse what needs more, the stack included")
+    device.add_argument("--flash", type=int, metavar="BYTES", help="refuse what needs more")
     add_verbose(parser)
     args = parser.parse_args(argv)
     return exits.run(parser.prog, functools.partial(_run, args))
 
 
 def _run(args: argparse.Namespace, signals: Signals) -> int:
-    with signals.deferred(), startup.importing_tensorflow(args.verbose):
+    _check_device(args)
+    with startup.importing_tensorflow(args.verbose):
         from wage_tf.cli import sources
+        from wage_tf.export.c_needs import require_fit
+        from wage_tf.export.c_tail import Training
         from wage_tf.export.model import FORMS, export_model
-    signals.check()
+        from wage_tf.integer import freeze
     config, model = sources.load(args.source)
     source = Path(args.source).resolve()
     stem = source.name if config is not None else source.stem
     path = source.with_name(stem + FORMS[args.to][0]) if args.out is None else Path(args.out)
     name = model.name if config is None else f"{config.model} on {Path(config.dataset).name}"
-    labels = () if config is None or config.data is None else config.data.classes
-    print(export_model(model, path, args.to, name=name, labels=labels, accumulators=args.accumulators))
+    training = None
+    if args.train:
+        log2_eta, seed = (0, 0) if config is None else (math.frexp(config.schedule[-1][1])[1] - 1, config.seed)
+        training = Training(args.batch_size, args.train_from, log2_eta, seed)
+    if args.train or args.ram or args.flash:
+        print(require_fit(freeze(model), training, args.ram, args.flash))
+    labels = sources.labels_of(config)
+    options = {"accumulators": args.accumulators, "training": training}
+    print(export_model(model, path, args.to, name=name, labels=labels, **options))
     return 0
+
+
+def _check_device(args: argparse.Namespace) -> None:
+    if args.to != "c" and (args.train or args.ram or args.flash):
+        raise UserError("--train, --ram and --flash belong to --to c")
+    if not args.train and (args.train_from or args.batch_size != 1):
+        raise UserError("--train-from and --batch-size belong to --train")
 
 
 if __name__ == "__main__":

@@ -6,13 +6,15 @@ import argparse
 import math
 import re
 from collections.abc import Callable
-from typing import NoReturn
+from typing import Any, NoReturn, TypeVar
 
 from wage_tf import schedules
 from wage_tf.bits import NetworkBits
-from wage_tf.cli.exits import USER_ERROR
+from wage_tf.cli.exits import USER_ERROR, one_line
 from wage_tf.errors import UserError
 from wage_tf.schedules import Schedule
+
+Number = TypeVar("Number", int, float)
 
 LARGEST = 2**31 - 1
 _INTEGER = re.compile(r"[0-9]+")
@@ -22,11 +24,25 @@ _NUMBER = re.compile(r"[0-9]*\.?[0-9]+([eE][+-]?[0-9]+)?|[0-9]+\.")
 class OneLineParser(argparse.ArgumentParser):
     """Reports a wrong argument in one line on stderr."""
 
-    def __init__(self, **kwargs: object):
+    def __init__(self, **kwargs: Any):
         super().__init__(formatter_class=argparse.RawDescriptionHelpFormatter, **kwargs)
 
     def error(self, message: str) -> NoReturn:
-        self.exit(USER_ERROR, f"{self.prog}: error: {message} (see --help)\n")
+        self.exit(USER_ERROR, one_line(f"{self.prog}: error: {message} (see --help)") + "\n")
+
+
+def add_data(parser: argparse._ActionsContainer, dataset: str = "as for train.py", default: str | None = None) -> None:
+    """Adds the arguments that name a data set: `dataset` is the help of the first, `default` its value."""
+    parser.add_argument("--dataset", type=text, default=default, metavar="NAME|PATH", help=dataset)
+    where = "directory of TensorFlow Datasets (default: TFDS_DATA_DIR)"
+    parser.add_argument("--data-dir", type=text, metavar="DIR", help=where)
+    size = "scale and crop the images of a folder to NxN pixels"
+    parser.add_argument("--image-size", type=positive_int, metavar="N", help=size)
+
+
+def add_limit(parser: argparse._ActionsContainer) -> None:
+    """Adds `--limit`, the part of the training images to take."""
+    parser.add_argument("--limit", type=positive_int, metavar="N", help="train on the first N training images only")
 
 
 def add_verbose(parser: argparse._ActionsContainer) -> None:
@@ -69,7 +85,7 @@ def random_width(text: str) -> int:
     return _number(text, _INTEGER, int, lambda value: 1 <= value <= 24, "an integer from 1 to 24")
 
 
-def width(text: str) -> int:
+def bit_width(text: str) -> int:
     """A bit width of a grid."""
     return _number(text, _INTEGER, int, lambda value: 1 <= value <= 16, "an integer from 1 to 16")
 
@@ -101,7 +117,7 @@ def parse_values(args: argparse.Namespace) -> None:
         raise UserError(str(error)) from None
 
 
-def _number(text: str, form: re.Pattern, kind: type, is_valid: Callable, what: str) -> int | float:
+def _number(text: str, form: re.Pattern, kind: type[Number], is_valid: Callable, what: str) -> Number:
     if form.fullmatch(text):
         value = kind(text)
         if math.isfinite(value) and is_valid(value):

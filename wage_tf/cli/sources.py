@@ -7,6 +7,7 @@ import keras
 from wage_tf import datasets, recipes
 from wage_tf.datasets import Dataset
 from wage_tf.errors import UserError
+from wage_tf.runs import training
 from wage_tf.runs.config import Data, RunConfig, resolve
 from wage_tf.runs.directory import RunDirectory
 from wage_tf.runs.model_file import load_model
@@ -24,6 +25,11 @@ def load(path: str) -> tuple[RunConfig | None, keras.Model]:
     return run.read_config(), run.load_model()
 
 
+def labels_of(config: RunConfig | None) -> tuple[str, ...]:
+    """Names of the scores of a run's network; none where they are not known or it has no classes."""
+    return () if config is None or config.data is None or config.reconstructs else config.data.classes
+
+
 def data_of(
     config: RunConfig | None, name: str | None, data_dir: str | None, image_size: int | None
 ) -> tuple[RunConfig, Dataset]:
@@ -36,7 +42,7 @@ def data_of(
         directory, size = data_dir or config.data_dir, image_size or config.image_size
         dataset = datasets.load(config.dataset, directory, config.limit, size)
         config.check_data(dataset)
-        return config, dataset
+        return config, training.data_for(config, dataset)
     if name is None:
         raise UserError("a .keras file does not say what it was trained on: give --dataset")
     dataset = datasets.load(name, data_dir, image_size=image_size)

@@ -20,9 +20,6 @@ def importing_tensorflow(verbose: bool = False) -> Iterator[None]:
     Quantized layers run on TensorFlow, with channels last and float32 sums: where the environment or keras.json say
     otherwise for other programs, that is overridden with a warning.
 
-    A command defers its signals meanwhile: TensorFlow takes whatever ends an import of its own for a missing library,
-    and prints a traceback.
-
     Args:
         verbose: Show all of it.
     """

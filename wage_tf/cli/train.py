@@ -23,11 +23,6 @@ if TYPE_CHECKING:
     from wage_tf.runs.directory import RunDirectory
     from wage_tf.runs.signals import Signals
 
-_CHOSEN = (
-    "dataset", "data_dir", "limit", "image_size", "source", "model", "width", "bits", "beta", "factor", "clip_bits",
-    "clip_outputs", "gamma", "random_width", "engine", "batch_size", "epochs", "schedule", "seed", "checkpoint_steps",
-    "histogram_freq",
-)  # fmt: skip
 _OF_BUILDERS = ("model", "width", "beta", "factor", "clip_bits", "clip_outputs", "gamma", "bits_from")
 _PROBE = 128
 
@@ -51,9 +46,8 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 def _run(args: argparse.Namespace, signals: Signals) -> int:
     parsers.parse_values(args)
-    with signals.deferred(), startup.importing_tensorflow(args.verbose):
+    with startup.importing_tensorflow(args.verbose):
         import tensorflow  # noqa: F401 (the first import is the one that writes)
-    signals.check()
     if args.evaluate is not None:
         evaluate(args.evaluate, args.data_dir)
     else:
@@ -137,11 +131,12 @@ def configuration_of(args: argparse.Namespace) -> tuple[RunConfig, Dataset, RunD
     Of a run that is resumed, what the arguments leave open is as it was.
     """
     from wage_tf import datasets, recipes
-    from wage_tf.runs.config import Data, resolve
+    from wage_tf.runs import training
+    from wage_tf.runs.config import Data, RunConfig, resolve
     from wage_tf.runs.directory import RunDirectory
     from wage_tf.runs.source import Source
 
-    chosen = {name: getattr(args, name) for name in _CHOSEN if getattr(args, name) is not None}
+    chosen = {name: value for name, value in vars(args).items() if name in RunConfig.model_fields and value is not None}
     if args.source is not None:
         chosen["source"] = Source.of(args.source, args.weights or "keep")
     if args.bits_from is not None:
@@ -152,7 +147,7 @@ def configuration_of(args: argparse.Namespace) -> tuple[RunConfig, Dataset, RunD
     run = RunDirectory(args.run_dir or default_run_directory(config))
     if args.resume and run.holds_a_run():
         config = config.continuing(run.read_config(), chosen)
-    return config, dataset, run
+    return config, training.data_for(config, dataset), run
 
 
 def _from_search(path: str, pattern: str | None, dataset: str | None) -> dict[str, object]:
@@ -219,20 +214,17 @@ def fit(
 
 def evaluate(path: str, data_dir: str | None = None) -> None:
     """Prints the test error of a finished run's model; `data_dir` takes the place of the run's own."""
-    from wage_tf import datasets, losses
+    from wage_tf import losses
+    from wage_tf.cli import sources
     from wage_tf.errors import UserError
-    from wage_tf.metrics import ErrorRate
-    from wage_tf.runs.directory import RunDirectory
+    from wage_tf.runs import training
 
-    run = RunDirectory(path)
-    config = run.read_config()
-    model = run.load_model()
-    dataset = datasets.load(config.dataset, data_dir or config.data_dir, config.limit, config.image_size)
-    config.check_data(dataset)
+    config, model = sources.load(path)
+    config, dataset = sources.data_of(config, None, data_dir, None)
     if not dataset.test_size:
         raise UserError(f"{config.dataset} has no test images to evaluate on")
-    model.compile(loss=losses.NAMED[config.loss](), metrics=[ErrorRate()])
-    batches = dataset.test_batches(config.batch_size, config.augmentation)
+    model.compile(loss=losses.NAMED[config.loss](), metrics=[training.metric_of(config)])
+    batches = training.data_for(config, dataset).test_batches(config.batch_size, config.augmentation)
     error = model.evaluate(batches, verbose=0, return_dict=True)["error"]
     print(f"test error {error:.2f}% on {dataset.test_size} images of {config.dataset}")
 

@@ -31,30 +31,27 @@ def parser() -> argparse.ArgumentParser:
         "A recipe for each data set fills in what is not given.",
         epilog=_EPILOG,
     )
-    _add_data(result)
-    _add_network(result)
-    _add_training(result)
+    add_training(result)
     _add_devices(result)
     _add_run(result)
     return result
 
 
+def add_training(result: argparse.ArgumentParser) -> None:
+    """Adds what decides a training: data, network and how it is trained."""
+    _add_data(result)
+    _add_network(result)
+    _add_schedule(result)
+
+
 def _add_data(result: argparse.ArgumentParser) -> None:
     data = result.add_argument_group("data")
-    data.add_argument(
-        "--dataset",
-        type=parsers.text,
-        metavar="NAME|PATH",
-        help="digits (default, needs no network), mnist, fashion_mnist, cifar10, cifar100, svhn_cropped, imagenet2012, "
-        "or a folder of images, PATH/train/<class>/* and optionally PATH/test/<class>/*",
+    parsers.add_data(
+        data,
+        "digits (default, needs no network), mnist, fashion_mnist, cifar10, cifar100, svhn_cropped, imagenet2012, or a "
+        "folder of images, PATH/train/<class>/* and optionally PATH/test/<class>/*",
     )
-    data.add_argument(
-        "--data-dir", type=parsers.text, metavar="DIR", help="directory of TensorFlow Datasets (default: TFDS_DATA_DIR)"
-    )
-    data.add_argument("--limit", type=positive_int, metavar="N", help="train on the first N training images only")
-    data.add_argument(
-        "--image-size", type=positive_int, metavar="N", help="scale and crop the images of a folder to NxN pixels"
-    )
+    parsers.add_limit(data)
 
 
 def _add_network(result: argparse.ArgumentParser) -> None:
@@ -76,7 +73,8 @@ def _add_network(result: argparse.ArgumentParser) -> None:
         "--model",
         type=parsers.text,
         metavar="NAME",
-        help="lenet5, vgg7, alexnet, mlp, resnet8, resnet20, mobilenet or ds_cnn (default: by the data)",
+        help="lenet5, vgg7, alexnet, resnet8, resnet20, mobilenet, ds_cnn, autoencoder, mlp, mlp_100_50 or "
+        "mlp_200_100_50 (default: by the data)",
     )
     network.add_argument(
         "--from",
@@ -101,7 +99,10 @@ def _add_network(result: argparse.ArgumentParser) -> None:
         "--factor", type=positive_float, metavar="X", help="of the fan-in limit: 1 in the authors' code, 2 in the paper"
     )
     method.add_argument(
-        "--clip-bits", type=parsers.width, metavar="K", help="grid to which stored weights are clipped (default: W's)"
+        "--clip-bits",
+        type=parsers.bit_width,
+        metavar="K",
+        help="grid to which stored weights are clipped (default: W's)",
     )
     method.add_argument(
         "--clip-outputs",
@@ -119,7 +120,7 @@ def _add_network(result: argparse.ArgumentParser) -> None:
     )
 
 
-def _add_training(result: argparse.ArgumentParser) -> None:
+def _add_schedule(result: argparse.ArgumentParser) -> None:
     training = result.add_argument_group("training")
     training.add_argument(
         "--engine",

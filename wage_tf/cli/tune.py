@@ -16,6 +16,8 @@ from typing import TYPE_CHECKING
 from wage_tf.cli import exits, startup
 from wage_tf.cli.parsers import (
     OneLineParser,
+    add_data,
+    add_limit,
     add_verbose,
     natural,
     percentage,
@@ -56,14 +58,8 @@ def parser() -> argparse.ArgumentParser:
         epilog=_EPILOG,
     )
     data = result.add_argument_group("data and network")
-    data.add_argument(
-        "--dataset", type=text, default="digits", metavar="NAME|PATH", help="as for train.py (default digits)"
-    )
-    data.add_argument(
-        "--data-dir", type=text, metavar="DIR", help="directory of TensorFlow Datasets (default: TFDS_DATA_DIR)"
-    )
-    data.add_argument("--image-size", type=positive_int, metavar="N", help="as for train.py")
-    data.add_argument("--limit", type=positive_int, metavar="N", help="train on the first N training images only")
+    add_data(data, "as for train.py (default digits)", "digits")
+    add_limit(data)
     data.add_argument(
         "--validation",
         type=positive_int,
@@ -74,7 +70,8 @@ def parser() -> argparse.ArgumentParser:
         "--model",
         type=text,
         metavar="NAME",
-        help="lenet5, vgg7, alexnet, mlp, resnet8, resnet20, mobilenet or ds_cnn (default: by the data)",
+        help="lenet5, vgg7, alexnet, resnet8, resnet20, mobilenet, ds_cnn, mlp, mlp_100_50 or mlp_200_100_50 "
+        "(default: by the data)",
     )
     data.add_argument("--width", type=width_multiplier, default=1.0, metavar="X", help="multiplier of the hidden units")
     space = result.add_argument_group("candidates: lists of widths, f for float32")
@@ -155,10 +152,10 @@ def _run(args: argparse.Namespace, program: str, argv: Sequence[str], signals: S
     """Runs this process' part of the search."""
     from wage_tf.search import heartbeat
 
-    complain = functools.partial(exits.fail, program)
-    heartbeat.beat(complain)
+    report_error = functools.partial(exits.fail, program)
+    heartbeat.beat(report_error)
     os.environ.setdefault("GRPC_VERBOSITY", "NONE")
-    with signals.deferred(), startup.importing_tensorflow(args.verbose):
+    with startup.importing_tensorflow(args.verbose):
         from wage_tf import datasets, files
         from wage_tf.search import oracles, processes, secret, session
         from wage_tf.search.directory import SearchDirectory
@@ -166,7 +163,6 @@ def _run(args: argparse.Namespace, program: str, argv: Sequence[str], signals: S
     if not args.verbose:
         for library in ("absl", "tensorflow"):
             logging.getLogger(library).setLevel(logging.ERROR)
-    signals.check()
     role, address, port = processes.role()
     shared = secret.new() if role == "alone" else secret.from_environment()
     started = time.monotonic()
@@ -178,26 +174,27 @@ def _run(args: argparse.Namespace, program: str, argv: Sequence[str], signals: S
         config = config.continuing(directory.read_config(), args.model is not None, args.epochs is not None)
     study = Study(config, dataset)
     oracles.check_space(config, study.candidates)
-    tell = functools.partial(print, flush=True)
+    print_line = functools.partial(print, flush=True)
     if role == "worker":
-        session.run_worker(study, directory, tell, complain, address, port, shared)
+        session.run_worker(study, directory, print_line, report_error, address, port, shared)
         return 0
     with files.locked(directory.path):
         if goes_on:
             directory.check_same_search(config)
         else:
             directory.create(config)
-        current = session.Session(study, directory, tell)
-        tell(summary(current, study, dataset))
+        current = session.Session(study, directory, print_line)
+        print_line(summary(current, study, dataset))
         if role == "chief" or args.workers:
             command = [sys.executable, "-m", "wage_tf.cli.tune", *argv]
-            current.run_chief(address, port, shared, command, args.workers or 0)
+            with signals.deferred():
+                current.run_chief(address, port, shared, command, args.workers or 0, signals.check)
         else:
             current.run_alone()
         outcome = current.finish(shlex.join(exits.again(program, argv)[:-1]), time.monotonic() - started)
-    tell(closing_lines(outcome, directory.path))
+    print_line(closing_lines(outcome, directory.path))
     if not outcome.keeps_constraint:
-        complain(f"no pattern keeps --max-error {config.max_error:g}; the closest is above")
+        report_error(f"no pattern keeps --max-error {config.max_error:g}; the closest is above")
         return _NOTHING_FOUND
     return 0
 
@@ -219,32 +216,19 @@ def configuration_of(args: argparse.Namespace, dataset: Dataset) -> SearchConfig
     from wage_tf.search.trials import validation_size
 
     recipe = recipes.get(args.dataset, dataset.input_shape)
-    same = (
-        "dataset",
-        "data_dir",
-        "image_size",
-        "limit",
-        "width",
-        "engine",
-        "oracle",
-        "max_trials",
-        "executions",
-        "seed",
-        "cost",
-    )
-    same += ("cost_of", "cost_weight", "max_cost", "max_error", "keep", "histogram_freq")
+    resolved = {
+        "validation": args.validation or validation_size(dataset),
+        "data": Data.of(dataset),
+        "recipe": recipe,
+        "model": args.model or recipe.model,
+        "widths": {name: candidates.parse_widths(name, getattr(args, name)) for name in candidates.OPERANDS},
+        "per_layer": candidates.parse_operands(args.per_layer),
+        "learning_rates": candidates.parse_rates(args.learning_rates),
+        "epochs": args.epochs or max(1, recipe.epochs // _EPOCHS_SHARE),
+    }
+    given = {name: value for name, value in vars(args).items() if name in SearchConfig.model_fields}
     try:
-        return SearchConfig(
-            validation=args.validation or validation_size(dataset),
-            data=Data.of(dataset),
-            recipe=recipe,
-            model=args.model or recipe.model,
-            widths={name: candidates.parse_widths(name, getattr(args, name)) for name in candidates.OPERANDS},
-            per_layer=candidates.parse_operands(args.per_layer),
-            learning_rates=candidates.parse_rates(args.learning_rates),
-            epochs=args.epochs or max(1, recipe.epochs // _EPOCHS_SHARE),
-            **{name: getattr(args, name) for name in same},
-        )
+        return SearchConfig(**{**given, **resolved})
     except pydantic.ValidationError as error:
         raise UserError(documents.describe(error)) from error
 

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from wage_tf.cli import exits, startup
-from wage_tf.cli.parsers import OneLineParser, add_verbose, positive_int, text
+from wage_tf.cli.parsers import OneLineParser, add_data, add_verbose, positive_int
 
 if TYPE_CHECKING:
     from wage_tf.runs.signals import Signals
@@ -42,9 +42,7 @@ def main_of_module(argv: Sequence[str] | None = None) -> int:
 def _add_arguments(verify: argparse.ArgumentParser) -> None:
     verify.add_argument("source", metavar="RUN_DIR|MODEL", help="a directory that train.py wrote, or a .keras file")
     data = verify.add_argument_group("data", "default: the run's; a .keras file needs --dataset")
-    data.add_argument("--dataset", type=text, metavar="NAME|PATH", help="as for train.py")
-    data.add_argument("--data-dir", type=text, metavar="DIR", help="directory of TensorFlow Datasets")
-    data.add_argument("--image-size", type=positive_int, metavar="N", help="as for train.py")
+    add_data(data)
     data.add_argument(
         "--images",
         type=positive_int,
@@ -58,10 +56,9 @@ def _add_arguments(verify: argparse.ArgumentParser) -> None:
 
 
 def _run(args: argparse.Namespace, signals: Signals) -> int:
-    with signals.deferred(), startup.importing_tensorflow(args.verbose):
+    with startup.importing_tensorflow(args.verbose):
         from wage_tf.cli import sources
         from wage_tf.integer.verify import Comparison, float_layers
-    signals.check()
     config, model = sources.load(args.source)
     left = float_layers(model)
     if any({"weights", "activations"} & set(operands) for operands in left.values()):

@@ -6,13 +6,14 @@ import dataclasses
 import math
 import warnings
 from collections.abc import Sequence
+from typing import Any
 
 import keras
 import numpy as np
 
-from wage_tf.convert import building, folding, scaling
+from wage_tf.convert import building, floating, folding, scaling
 from wage_tf.convert.reading import read
-from wage_tf.convert.steps import Affine, Pixels, Product, Step
+from wage_tf.convert.steps import Affine, Pixels, Step
 from wage_tf.convert.widths import Bits, widths_of
 from wage_tf.datasets import Augmentation, Dataset
 from wage_tf.errors import UserError
@@ -30,6 +31,7 @@ def quantize_model(
     weights: str = "keep",
     images: np.ndarray | None = None,
     use_bias: bool = True,
+    fold: bool = True,
 ) -> keras.Model:
     """Turns a Keras model into a WAGE network of the same layers, quantized; the model itself stays as it is.
 
@@ -40,10 +42,13 @@ def quantize_model(
         bits: BitWidths or pattern of all layers; or a mapping from names of layers with a kernel ("rescale" for the
             input) to patterns, names with wildcards ("block1_*") and "*" for the rest included.
         weights: "keep" starts from the model's weights, batch normalization folded into them, scaled by powers of two
-            (`convert.scaling`); "fresh" from WAGE's initialization, without bias and batch normalization.
+            (`convert.scaling`); "fresh" from WAGE's initialization, without bias and, if folded, batch normalization.
         images: Some inputs of the model, at best a few hundred of its training images, from which the ranges of pixels
             and activations are taken. Without them pixels are 0 to 255, and activations those of uniform noise.
         use_bias: Whether kept weights keep their biases, those of folded batch normalization included.
+        fold: Whether batch normalization goes into kernels and biases, which are integers then. False leaves both in as
+            float32 layers, BatchNormalization and FloatBias, trained by IntegerSGD's `float_optimizer`; such a network
+            does not run in integers only.
 
     Returns:
         A Keras model, not compiled, from what the model takes to its scores without softmax (`loss_for`).
@@ -58,15 +63,21 @@ def quantize_model(
     images = None if images is None else np.asarray(images)
     low, high = _range_of_pixels(network, images)
     network = _with_rescaling(network, low, high, centred=weights == "fresh")
+    if not fold:
+        network = floating.with_batch_normalization(network)
     if weights == "fresh":
         network = folding.with_quantized_inputs(folding.without_affines(network))
         return building.build(network, widths_of(network, bits), None, model.name)
-    network = folding.with_quantized_inputs(folding.fold(network))
+    network = folding.fold(network)
     if not use_bias:
         network = folding.without_biases(network)
+    if not fold:
+        network = floating.with_biases(network)
+    network = folding.with_quantized_inputs(network)
     widths = widths_of(network, bits)
-    samples = building.activations(network, _as_they_are(network), _calibration(network, images, low, high))
-    return building.build(network, widths, scaling.stored_weights(network, samples, widths), model.name)
+    calibration = _calibration(network, images, low, high)
+    samples = building.activations(network, scaling.float_weights(network), calibration)
+    return building.build(network, widths, scaling.starting_weights(network, samples, widths), model.name)
 
 
 def loss_for(model: keras.Model) -> keras.losses.Loss:
@@ -99,7 +110,7 @@ def quantize_for(
     model: keras.Model,
     bits: Bits = "2-8-8-8",
     augmentation: Augmentation | None = None,
-    **options: object,
+    **options: Any,
 ) -> keras.Model:
     """`quantize_model` for training on a data set, whose first training images it is given.
 
@@ -108,7 +119,7 @@ def quantize_for(
         model: See `quantize_model`.
         bits: See `quantize_model`.
         augmentation: What the training images go through; only its crop counts here.
-        **options: `weights` and `use_bias` of `quantize_model`.
+        **options: `weights`, `use_bias` and `fold` of `quantize_model`.
 
     Raises:
         UserError: As `quantize_model`, and if the model does not take the data's images or give a score for each class.
@@ -175,12 +186,6 @@ def _calibration(network: Step, images: np.ndarray | None, low: float, high: flo
     if None in pixels.shape[1:]:
         raise UserError(f"model: its input is of any size, {pixels.shape[1:]}; give images")
     return np.random.default_rng(0).uniform(low, high, (_UNSEEN_IMAGES, *pixels.shape[1:])).astype(pixels.dtype)
-
-
-def _as_they_are(network: Step) -> dict[Step, scaling.StoredWeights]:
-    """The folded weights in float32."""
-    products = [step for step in folding.in_order(network) if isinstance(step, Product)]
-    return {step: scaling.store(step.kernel, step.bias, 0, 0, building.FLOAT) for step in products}
 
 
 def _fits(shape: Sequence[int | None], sizes: Sequence[int]) -> bool:

@@ -5,32 +5,31 @@ from __future__ import annotations
 import collections
 import itertools
 from collections.abc import Mapping
+from typing import Any
 
 import keras
 import numpy as np
 
 from wage_tf import layers
 from wage_tf.bits import BitWidths
+from wage_tf.convert import floating
 from wage_tf.convert.folding import in_order
-from wage_tf.convert.scaling import StoredWeights
-from wage_tf.convert.steps import Activation, Pixels, Product, Step, cannot
-from wage_tf.layers import QActivation, QError, QRescaling
+from wage_tf.convert.scaling import FLOAT, StoredWeights, Weights
+from wage_tf.convert.steps import Activation, Passing, Pixels, Product, Step, cannot
+from wage_tf.layers import FloatBias, QActivation, QError, QRescaling
 
-FLOAT = BitWidths(None, None, None, None)
-_DTYPE = {"dtype": "float32"}
+_DTYPE: dict[str, Any] = {"dtype": "float32"}
 _BATCH = 16
 _VALUES_PER_BATCH = 2**13
 
 
-def build(
-    output: Step, widths: Mapping[Step, BitWidths], weights: Mapping[Step, StoredWeights] | None, name: str
-) -> keras.Model:
+def build(output: Step, widths: Mapping[Step, BitWidths], weights: Weights | None, name: str) -> keras.Model:
     """The network as a Keras model.
 
     Args:
         output: Its scores.
         widths: Pattern of every step.
-        weights: Starting weights of every product; None draws WAGE's.
+        weights: Starting weights; None draws WAGE's.
         name: Of the model.
 
     Raises:
@@ -41,24 +40,22 @@ def build(
     if not isinstance(output, Activation):
         scores = QError(widths[output], name=_unique("scores_error", {step.name for step in tensors}), **_DTYPE)(scores)
     model = keras.Model(image, scores, name=name)
-    for step, stored in (weights or {}).items():
-        model.get_layer(step.name).set_weights([stored.kernel, *([] if stored.bias is None else [stored.bias])])
+    _set_weights(model, weights or {})
     return model
 
 
-def activations(output: Step, weights: Mapping[Step, StoredWeights], images: np.ndarray) -> dict[Step, np.ndarray]:
+def activations(output: Step, weights: Weights, images: np.ndarray) -> dict[Step, np.ndarray]:
     """Values of every activation of the network in float32, some thousands for every batch of images.
 
     Args:
         output: The network.
-        weights: Float weights of every product.
+        weights: Float weights.
         images: Pixels.
     """
     found = [step for step in in_order(output) if isinstance(step, Activation)]
     image, tensors = _tensors(output, dict.fromkeys(in_order(output), FLOAT), weights)
     model = keras.Model(image, [tensors[output], *(tensors[step] for step in found)])
-    for step, stored in weights.items():
-        model.get_layer(step.name).set_weights([stored.kernel, *([] if stored.bias is None else [stored.bias])])
+    _set_weights(model, weights)
     generator = np.random.default_rng(0)
     samples = collections.defaultdict(list)
     for start in range(0, len(images), _BATCH):
@@ -70,15 +67,20 @@ def activations(output: Step, weights: Mapping[Step, StoredWeights], images: np.
     return {step: np.concatenate(parts) for step, parts in samples.items()}
 
 
+def _set_weights(model: keras.Model, weights: Weights) -> None:
+    for step, each in weights.items():
+        model.get_layer(step.name).set_weights(each.arrays)
+
+
 def _tensors(
-    output: Step, widths: Mapping[Step, BitWidths], weights: Mapping[Step, StoredWeights] | None
+    output: Step, widths: Mapping[Step, BitWidths], weights: Weights | None
 ) -> tuple[keras.KerasTensor, dict[Step, keras.KerasTensor]]:
     """The Keras tensor of the image and of every step's output."""
     tensors: dict[Step, keras.KerasTensor] = {}
     names: set[str] = set()
     image = None
     for step in in_order(output):
-        if isinstance(step, Product) and step.name in names:
+        if step.has_weights and step.name in names:
             raise cannot(
                 step.name, "is used twice, or batch normalization goes around it", "give each use its own layer"
             )
@@ -89,10 +91,15 @@ def _tensors(
             image = keras.Input(step.shape[1:], dtype=step.dtype, name="image")
             tensors[step] = QRescaling(step.scale, step.offset, widths[step], name=name, **_DTYPE)(image)
         elif isinstance(step, Product):
-            tensors[step] = _kernel_layer(step, widths[step], weights and weights[step])(*inputs)
+            stored = weights[step] if weights else None
+            tensors[step] = _kernel_layer(step, widths[step], stored)(*inputs)  # type: ignore[arg-type]
+        elif isinstance(step, floating.FloatBatchNormalization):
+            tensors[step] = _normalization_layer(step)(*inputs)
+        elif isinstance(step, floating.FloatBias):
+            tensors[step] = FloatBias(name=name, trainable=step.is_trainable, **_DTYPE)(*inputs)
         elif isinstance(step, Activation):
             tensors[step] = QActivation(widths[step], _function(step, widths[step]), name=name, **_DTYPE)(*inputs)
-        else:
+        elif isinstance(step, Passing):
             layer = step.layer_class.from_config({**step.config, "name": name, **_DTYPE})
             tensors[step] = layer(inputs if len(inputs) > 1 else inputs[0])
     return image, tensors
@@ -111,6 +118,14 @@ def _kernel_layer(step: Product, bits: BitWidths, stored: StoredWeights | None) 
         raise cannot(step.name, f"{kind} has no quantized layer", "use Conv2D")
     settings = {"use_bias": False} if stored is None else {"use_bias": stored.bias is not None, "alpha": stored.alpha}
     return quantized(bits=bits, name=step.name, **settings, **step.settings, **_DTYPE)
+
+
+def _normalization_layer(step: floating.FloatBatchNormalization) -> keras.Layer:
+    """Fresh, γ is ½: of activations of variance 1 a third would lie beyond the grid, where no gradient passes."""
+    start = {"gamma_initializer": keras.initializers.Constant(0.5)}
+    return keras.layers.BatchNormalization.from_config(
+        {**step.normalization.config, **start, "name": step.name, **_DTYPE}
+    )
 
 
 def _unique(name: str, taken: set[str]) -> str:

@@ -5,12 +5,15 @@ from __future__ import annotations
 import dataclasses
 import warnings
 from collections.abc import Callable
+from typing import Any
 
 import keras
 import numpy as np
 
 from wage_tf.convert import steps
+from wage_tf.convert.floating import BatchNormalization
 from wage_tf.convert.steps import Activation, Affine, End, Map, Pixels, Step, cannot
+from wage_tf.convert.tracing import functional, trace
 from wage_tf.errors import UserError
 from wage_tf.layers import QGlobalMaxPooling2D
 
@@ -31,7 +34,7 @@ def read(model: keras.Model) -> tuple[Step, str | None]:
     """
     if not isinstance(model, keras.Model):
         raise UserError(f"model: a keras.Model is wanted; received {type(model).__name__}")
-    graph = _graph_of(model, model.name)
+    graph = functional(model, model.name)
     if len(graph.inputs) != 1 or len(graph.outputs) != 1:
         raise UserError(
             f"model {model.name}: has {len(graph.inputs)} inputs and {len(graph.outputs)} outputs; "
@@ -39,41 +42,17 @@ def read(model: keras.Model) -> tuple[Step, str | None]:
         )
     (image,) = graph.inputs
     pixels = Pixels(name="rescale", shape=tuple(image.shape), dtype=keras.backend.standardize_dtype(image.dtype))
-    output = keras.tree.flatten(_trace(graph, [pixels], ""))[0]
+    (output,) = trace(graph, [pixels], "", _steps_of)
     return (output.inputs[0], output.activation) if isinstance(output, End) else (output, None)
 
 
-def _graph_of(model: keras.Model, name: str) -> keras.Model:
-    """The functional graph of a model."""
-    graph = model._functional if isinstance(model, keras.Sequential) else model
-    if graph is None or not model.built:
-        raise UserError(f"model {name}: is not built; call it on a batch, or begin it with keras.Input")
-    functional = next((kind for kind in type(graph).__mro__ if kind.__name__ == "Functional"), None)
-    if functional is None or type(graph).call is not functional.call:
-        raise UserError(
-            f"model {name}: a subclass with a call() of its own cannot be read; "
-            "write it with keras.Sequential or keras.Model(inputs, outputs)"
-        )
-    return graph
-
-
-def _trace(graph: keras.Model, inputs: list[Step], prefix: str) -> object:
-    """Runs a functional graph on steps in place of tensors."""
-
-    def reader_of(layer: keras.Layer) -> Callable:
-        name = f"{prefix}{layer.name}"
-
-        def call(*args: object, **kwargs: object) -> object:
-            arrived = tuple(each for each in keras.tree.flatten((args, kwargs)) if isinstance(each, Step))
-            if any(isinstance(each, End) for each in arrived):
-                raise cannot(name, "softmax or sigmoid stands before it", "keep these for the end of the model")
-            if isinstance(layer, keras.Model):
-                return _trace(_graph_of(layer, name), list(arrived), f"{name}_")
-            return _reader(layer, name)(layer, name, arrived)
-
-        return call
-
-    return graph._run_through_graph(inputs, reader_of)
+def _steps_of(layer: keras.Layer, name: str, inputs: tuple[Step, ...]) -> list[Step]:
+    """The steps of the outputs of a layer or nested model."""
+    if any(isinstance(each, End) for each in inputs):
+        raise cannot(name, "softmax or sigmoid stands before it", "keep these for the end of the model")
+    if isinstance(layer, keras.Model):
+        return trace(functional(layer, name), inputs, f"{name}_", _steps_of)
+    return [_reader(layer, name)(layer, name, inputs)]
 
 
 def _reader(layer: keras.Layer, name: str) -> Reader:
@@ -89,6 +68,11 @@ def _reader(layer: keras.Layer, name: str) -> Reader:
     return _READERS[kind]
 
 
+def _config(layer: keras.Layer) -> dict[str, object]:
+    """What another layer of the same kind needs, which has its own name and computes in float32."""
+    return {key: value for key, value in layer.get_config().items() if key not in ("name", "dtype")}
+
+
 def _same(layer: keras.Layer, name: str, inputs: tuple[Step, ...]) -> Step:
     del layer, name
     return inputs[0]
@@ -101,7 +85,7 @@ def _augmentation(layer: keras.Layer, name: str, inputs: tuple[Step, ...]) -> St
     return inputs[0]
 
 
-def _affine(name: str, inputs: tuple[Step, ...], scale: object, shift: object) -> Step:
+def _affine(name: str, inputs: tuple[Step, ...], scale: object, shift: object) -> Affine:
     """y = scale·x + shift, each a number or one for every channel."""
     (step,) = inputs
     try:
@@ -127,13 +111,14 @@ def _batch_normalization(layer: keras.layers.BatchNormalization, name: str, inpu
     axis = layer.axis if isinstance(layer.axis, int) else layer.axis[0]
     if axis % len(inputs[0].shape) != len(inputs[0].shape) - 1:
         raise cannot(name, f"normalizes axis {axis}", "normalize the last axis, the channels")
-    scale = 1 / np.sqrt(np.asarray(layer.moving_variance, np.float64) + layer.epsilon)
-    if layer.scale:
-        scale = scale * np.asarray(layer.gamma, np.float64)
-    shift = -np.asarray(layer.moving_mean, np.float64) * scale
-    if layer.center:
-        shift = shift + np.asarray(layer.beta, np.float64)
-    return _affine(name, inputs, scale, shift)
+    names = [*["gamma"] * layer.scale, *["beta"] * layer.center, "moving_mean", "moving_variance"]
+    weights = {each: np.asarray(getattr(layer, each), np.float64) for each in names}
+    scale = weights.get("gamma", 1.0) / np.sqrt(weights["moving_variance"] + layer.epsilon)
+    shift = weights.get("beta", 0.0) - weights["moving_mean"] * scale
+    step = _affine(name, inputs, scale, shift)
+    return BatchNormalization(
+        name=name, inputs=inputs, shape=step.shape, map=step.map, config=_config(layer), weights=weights
+    )
 
 
 def _dense(layer: keras.layers.Dense, name: str, inputs: tuple[Step, ...]) -> Step:
@@ -177,7 +162,7 @@ def _product(
     kernel: keras.Variable,
     settings: tuple[str, ...],
     own_activation: bool = True,
-) -> Step:
+) -> Any:
     (before,) = inputs
     product = kind(
         name=name,
@@ -243,9 +228,10 @@ def _passing(kind: type[steps.Passing], layer_class: type[keras.Layer] | None = 
     """A layer without weights that stays as it is, or is replaced by one of the same arguments."""
 
     def read_passing(layer: keras.Layer, name: str, inputs: tuple[Step, ...]) -> Step:
-        config = {key: value for key, value in layer.get_config().items() if key not in ("name", "dtype")}
         shape = tuple(layer.compute_output_shape(inputs[0].shape))
-        return kind(name=name, inputs=inputs, shape=shape, layer_class=layer_class or type(layer), config=config)
+        return kind(
+            name=name, inputs=inputs, shape=shape, layer_class=layer_class or type(layer), config=_config(layer)
+        )
 
     return read_passing
 

@@ -22,10 +22,12 @@ import numpy as np
 
 from wage_tf import ops
 from wage_tf.bits import BitWidths
+from wage_tf.convert.floating import FloatBatchNormalization, FloatLayer
 from wage_tf.convert.folding import in_order
 from wage_tf.convert.steps import Activation, Pixels, Product, Step, cannot
 from wage_tf.quantizers import BIAS_LIMIT, quantize_bias
 
+FLOAT = BitWidths(None, None, None, None)
 _CANDIDATES = 16
 """Powers of two that are tried, from the first that saturates nothing on."""
 
@@ -43,6 +45,22 @@ class StoredWeights:
     kernel: np.ndarray
     bias: np.ndarray | None
     alpha: float | None
+
+    @property
+    def arrays(self) -> list[np.ndarray]:
+        """As Keras' layer takes them."""
+        return [self.kernel] if self.bias is None else [self.kernel, self.bias]
+
+
+@dataclasses.dataclass(frozen=True)
+class FloatWeights:
+    """What a float layer starts from."""
+
+    arrays: list[np.ndarray]
+
+
+Weights = dict[Step, StoredWeights | FloatWeights]
+"""The starting weights of every step that has some."""
 
 
 def best_exponent(tensors: Sequence[np.ndarray], widths: Sequence[int]) -> int:
@@ -96,10 +114,19 @@ def store(kernel: np.ndarray, bias: np.ndarray | None, e_in: int, e_out: int, bi
     return StoredWeights(ops.clip(stored, bits.w).numpy(), bias, alpha)
 
 
-def stored_weights(
-    output: Step, samples: Mapping[Step, np.ndarray], widths: Mapping[Step, BitWidths]
-) -> dict[Step, StoredWeights]:
-    """The starting weights of every product of a folded network.
+def float_weights(output: Step) -> Weights:
+    """The weights of a folded network as they are."""
+    return {
+        step: store(step.kernel, step.bias, 0, 0, FLOAT)
+        if isinstance(step, Product)
+        else FloatWeights(step.weights(1.0, 1.0))
+        for step in in_order(output)
+        if isinstance(step, Product | FloatLayer)
+    }
+
+
+def starting_weights(output: Step, samples: Mapping[Step, np.ndarray], widths: Mapping[Step, BitWidths]) -> Weights:
+    """The starting weights of a folded network.
 
     Args:
         output: The network.
@@ -110,20 +137,24 @@ def stored_weights(
         UserError: If weights are not finite, or the last layer's bias goes beyond the largest of a quantized layer, to
             which those of hidden layers, whose activations end at ±1, are clipped.
     """
-    products = [step for step in in_order(output) if isinstance(step, Product)]
-    for step in products:
+    steps = [step for step in in_order(output) if isinstance(step, Product | FloatLayer)]
+    for step in steps:
         _check(step, widths[step], is_last=step is output)
     exponents = activation_exponents(output, samples, widths)
-    stored = {}
-    for step in products:
-        e_in = exponents[step.inputs[0]]
-        stored[step] = store(step.kernel, step.bias, e_in, exponents[step], widths[step])
-    return stored
+    weights: Weights = {}
+    for step in steps:
+        e_in, e_out = exponents[step.inputs[0]], exponents[step]
+        if isinstance(step, Product):
+            weights[step] = store(step.kernel, step.bias, e_in, e_out, widths[step])
+        else:
+            weights[step] = FloatWeights(step.weights(2.0**e_in, 2.0**e_out))
+    return weights
 
 
-def _check(step: Product, bits: BitWidths, is_last: bool) -> None:
-    bias = np.zeros(1) if step.bias is None else step.bias
-    if not (np.isfinite(step.kernel).all() and np.isfinite(bias).all()):
+def _check(step: Product | FloatLayer, bits: BitWidths, is_last: bool) -> None:
+    bias = step.bias if isinstance(step, Product) and step.bias is not None else np.zeros(1)
+    weights = [step.kernel, bias] if isinstance(step, Product) else step.weights(1.0, 1.0)
+    if not all(np.isfinite(each).all() for each in weights):
         raise cannot(step.name, "its weights or batch normalization are not finite", "train the model again")
     if is_last and bits.w is not None and np.abs(bias).max() > BIAS_LIMIT:
         reason = f"its bias goes beyond ±{BIAS_LIMIT:g}, the largest of a quantized layer"
@@ -146,11 +177,11 @@ def activation_exponents(
 
 
 def _groups(output: Step) -> dict[Step, int]:
-    """A number for every step; steps whose outputs have one scale, because no kernel is between them, share it."""
+    """A number for every step; those with neither kernel nor batch normalization between them share it: one scale."""
     groups: dict[Step, int] = {}
     for number, step in enumerate(in_order(output)):
         groups[step] = number
-        for before in () if isinstance(step, Product) else step.inputs:
+        for before in () if isinstance(step, (Product, FloatBatchNormalization)) else step.inputs:
             merged = groups[before]
             groups = {each: number if group == merged else group for each, group in groups.items()}
     return groups

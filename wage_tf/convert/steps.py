@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import dataclasses
 from collections.abc import Callable, Sequence
-from typing import ClassVar
+from typing import Any, ClassVar
 
 import numpy as np
 
@@ -55,6 +55,9 @@ class Step:
 
     is_quantized: ClassVar[bool | None] = None
     """Whether the output lies on the grid of activations; None where it does if all inputs do."""
+
+    has_weights: ClassVar[bool] = False
+    """Whether it is a layer of its own weights in the quantized network."""
 
     @property
     def channels(self) -> int:
@@ -127,11 +130,12 @@ class Product(Step):
     """
 
     source: str
-    settings: dict[str, object]
+    settings: dict[str, Any]
     kernel: np.ndarray
     bias: np.ndarray | None
 
     is_quantized = False
+    has_weights = True
 
     def fold(self, inputs: tuple[Step, ...], maps: Sequence[Map]) -> tuple[Step, Map]:
         folded = dataclasses.replace(self, inputs=inputs)
@@ -224,8 +228,8 @@ class Passing(Step):
         config: Its configuration.
     """
 
-    layer_class: type
-    config: dict[str, object]
+    layer_class: Any
+    config: dict[str, Any]
 
     def carry(self, maps: Sequence[Map]) -> Map:
         return maps[0]

@@ -66,9 +66,9 @@ def load_folder(path: str | os.PathLike, limit: int | None = None, image_size: i
     shape = _common_shape([file for part in files.values() for file in part], image_size)
     _check_memory(root, count, shape)
     arrays = {part: _read(part_files, shape, image_size) for part, part_files in files.items()}
-    return Dataset.from_arrays(
-        root.resolve().name, *arrays["train"], *arrays.get("test", (None, None)), class_names=tuple(class_names)
-    )
+    x_train, y_train = arrays["train"]
+    x_test, y_test = arrays.get("test", (None, None))
+    return Dataset.from_arrays(root.resolve().name, x_train, y_train, x_test, y_test, tuple(class_names))
 
 
 def _folders(path: Path) -> list[str]:
@@ -161,7 +161,7 @@ def _open(path: Path, use: Callable[[Image.Image], Any]) -> Any:
 
 def _has_wide_samples(image: Image.Image) -> bool:
     """Whether an image that is not yet decoded has samples of more than 8 bits, of which Pillow may drop the rest."""
-    for *_, arguments in image.tile:
+    for *_, arguments in image.tile:  # type: ignore[attr-defined]
         raw_mode, *others = (arguments,) if isinstance(arguments, str) else arguments
         if image.format in ("PNG", "TIFF") and ";16" in raw_mode:
             return True

@@ -2,13 +2,14 @@
 
 import functools
 import hashlib
+import math
 from dataclasses import dataclass, replace
 
 import numpy as np
 import tensorflow as tf
 
 from wage_tf.datasets.augmentation import Augmentation
-from wage_tf.datasets.splits import WHOLE, ArraySplit, Share, Split
+from wage_tf.datasets.splits import WHOLE, ArraySplit, Share, Split, traced
 from wage_tf.errors import UserError
 
 _ORDER, _AUGMENTATION = 0, 1
@@ -26,12 +27,14 @@ class Dataset:
         class_names: the class of label 0, of label 1, and so on.
         train: the training images.
         test: the test images, or None.
+        rescaling: None for one-hot labels as targets; scale and offset where the images themselves are the targets.
     """
 
     name: str
     class_names: tuple[str, ...]
     train: Split
     test: Split | None = None
+    rescaling: tuple[float, float] | None = None
 
     @classmethod
     def from_arrays(
@@ -59,18 +62,19 @@ class Dataset:
         if (x_test is None) != (y_test is None):
             raise UserError(f"{name}: give both x_test and y_test, or neither")
         parts = {"train": _checked(name, "train", x_train, y_train)}
-        if x_test is not None:
+        if x_test is not None and y_test is not None:
             parts["test"] = _checked(name, "test", x_test, y_test)
             shapes = [images.shape[1:] for images, _ in parts.values()]
             if shapes[0] != shapes[1]:
                 raise UserError(f"{name}: test images have shape {shapes[1]}, training images {shapes[0]}")
         if class_names is None:
-            class_names = [str(label) for label in range(1 + max(labels.max() for _, labels in parts.values()))]
+            class_names = tuple(map(str, range(1 + max(labels.max() for _, labels in parts.values()))))
         for part, (_, labels) in parts.items():
             _check_range(f"{name}: {part}", labels, len(class_names))
         if len(class_names) < 2:
             raise UserError(f"{name}: at least two classes are needed, received {len(class_names)}")
-        return cls(name, tuple(class_names), **{part: ArraySplit(*arrays) for part, arrays in parts.items()})
+        splits = {part: ArraySplit(*arrays) for part, arrays in parts.items()}
+        return cls(name, tuple(class_names), splits["train"], splits.get("test"))
 
     @property
     def input_shape(self) -> tuple[int, int, int]:
@@ -131,7 +135,7 @@ class Dataset:
             share: the part of every batch to give; the parts together are the batch, augmentation included.
 
         Returns:
-            (uint8 images [b, height, width, channels], float32 one-hot labels [b, num_classes]).
+            (uint8 images [b, height, width, channels], float32 one-hot labels [b, num_classes]); see `reconstruction`.
 
         Raises:
             ValueError: if `batch_size` is below 1, `start_step` negative or the crop too large.
@@ -143,16 +147,18 @@ class Dataset:
         augmentation = augmentation or Augmentation()
         augmentation.output_shape(self.input_shape)
 
+        @traced
         def one_epoch(epoch: tf.Tensor) -> tf.data.Dataset:
             first = tf.where(epoch == first_epoch, tf.constant(first_batch, tf.int64), 0)
             return self.train.shuffled(batch_size, _key(seed, epoch, _ORDER), first, share)
 
+        @traced
         def augment(step: tf.Tensor, batch: tuple[tf.Tensor, tf.Tensor]) -> tuple[tf.Tensor, tf.Tensor]:
             images, labels = batch
             if augmentation != Augmentation():
                 size = tf.minimum(batch_size, self.train_size - tf.cast(step % steps, tf.int32) * batch_size)
                 images = augmentation.random(images, _key(seed, step, _AUGMENTATION), share, size)
-            return images, self._one_hot(labels)
+            return images, self._targets(images, labels)
 
         batches = tf.data.Dataset.range(first_epoch, _FOREVER).flat_map(one_epoch)
         numbered = tf.data.Dataset.zip(tf.data.Dataset.counter(start_step), batches)
@@ -201,19 +207,28 @@ class Dataset:
             raise UserError(f"validation images: give 1 to {self.train_size - 1} for {self.name}, received {n}")
         return replace(self, train=self.train.head(self.train_size - n), test=self.train.tail(n))
 
+    def reconstruction(self, scale: float, offset: float) -> "Dataset":
+        """Returns a data set whose targets are its own images, scale·x + offset, float32 [b, numbers of an image]."""
+        return replace(self, rescaling=(scale, offset))
+
     def _in_order(
         self, split: Split, batch_size: int, augmentation: Augmentation | None, share: Share = WHOLE
     ) -> tf.data.Dataset:
         augmentation = augmentation or Augmentation()
         augmentation.output_shape(self.input_shape)
-        return (
-            split.in_order(batch_size, share)
-            .map(lambda images, labels: (augmentation.central(images), self._one_hot(labels)), tf.data.AUTOTUNE)
-            .prefetch(tf.data.AUTOTUNE)
-        )
 
-    def _one_hot(self, labels: tf.Tensor) -> tf.Tensor:
-        return tf.one_hot(labels, self.num_classes)
+        @traced
+        def prepare(images: tf.Tensor, labels: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
+            images = augmentation.central(images)
+            return images, self._targets(images, labels)
+
+        return split.in_order(batch_size, share).map(prepare, tf.data.AUTOTUNE).prefetch(tf.data.AUTOTUNE)
+
+    def _targets(self, images: tf.Tensor, labels: tf.Tensor) -> tf.Tensor:
+        if self.rescaling is None:
+            return tf.one_hot(labels, self.num_classes)
+        scale, offset = self.rescaling
+        return tf.reshape(tf.cast(images, tf.float32) * scale + offset, [-1, math.prod(images.shape[1:])])
 
 
 def _key(seed: int, counter: tf.Tensor, purpose: int) -> tf.Tensor:

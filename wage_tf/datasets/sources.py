@@ -90,8 +90,8 @@ def load_digits(limit: int | None = None) -> Dataset:
     pixels = np.rint(digits.images * (255 / 16)).astype(np.uint8)
     from PIL import Image
 
-    images = np.stack([Image.fromarray(image).resize((28, 28), Image.Resampling.BILINEAR) for image in pixels])
-    images, labels = images[..., None], digits.target.astype(np.int64)
+    enlarged = [Image.fromarray(image).resize((28, 28), Image.Resampling.BILINEAR) for image in pixels]
+    images, labels = np.stack([np.asarray(image) for image in enlarged])[..., None], digits.target.astype(np.int64)
     test = np.arange(len(labels)) % 5 == 0
     return Dataset.from_arrays(
         "digits",

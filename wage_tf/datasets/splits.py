@@ -15,6 +15,8 @@ import tensorflow as tf
 
 BLOCK = 4096
 OPEN_FILES = 16
+traced = tf.autograph.experimental.do_not_convert
+"""Marks what a pipeline traces as free of Python's control flow: translating it would take a second of every start."""
 
 
 @dataclass(frozen=True)
@@ -65,7 +67,7 @@ class Split(Protocol):
     def shuffled(self, batch_size: int, key: tf.Tensor, first: tf.Tensor, share: Share = WHOLE) -> tf.data.Dataset:
         """Returns the batches of one pass in the order given by `key` (integer [2]), from batch `first` on."""
 
-    def add_to(self, digest: "hashlib._Hash") -> None:
+    def add_to(self, digest: "hashlib._Hash | hashlib.blake2b") -> None:
         """Adds to a digest what tells these images and labels from others."""
 
 
@@ -108,13 +110,14 @@ class ArraySplit:
         order = tf.random.experimental.stateless_shuffle(tf.range(self.size), key)
         return self._batches(order, batch_size, first, share)
 
-    def add_to(self, digest: "hashlib._Hash") -> None:
+    def add_to(self, digest: "hashlib._Hash | hashlib.blake2b") -> None:
         """Adds shapes and contents."""
         for part in (self._images, self._labels):
             digest.update(repr(tuple(part.shape)).encode())
-            digest.update(np.ascontiguousarray(part))
+            digest.update(np.ascontiguousarray(part).data)
 
     def _batches(self, order: tf.Tensor, batch_size: int, first: int | tf.Tensor, share: Share) -> tf.data.Dataset:
+        @traced
         def batch(index: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
             chosen = share.of(order[index * batch_size : (index + 1) * batch_size])
             return tf.gather(self._images, chosen), tf.gather(self._labels, chosen)
@@ -169,20 +172,20 @@ class RecordSplit:
         order = tf.random.experimental.stateless_shuffle(tf.range(len(self.shards)), key)
         blocks = records(self.shards, order, OPEN_FILES).batch(BLOCK).enumerate()
         shuffled = blocks.map(
-            lambda index, block: tf.random.experimental.stateless_shuffle(block, tf.random.fold_in(key, index))
+            traced(lambda index, block: tf.random.experimental.stateless_shuffle(block, tf.random.fold_in(key, index)))
         )
         return self._batches(shuffled.unbatch().skip(first * batch_size), batch_size, share)
 
-    def add_to(self, digest: "hashlib._Hash") -> None:
+    def add_to(self, digest: "hashlib._Hash | hashlib.blake2b") -> None:
         """Adds the files' names, sizes and the records taken of each: their contents would take too long to read."""
         for path, skip, take in self.shards:
             digest.update(repr((os.path.basename(path), os.path.getsize(path), skip, take)).encode())
 
     def _batches(self, serialized: tf.data.Dataset, batch_size: int, share: Share) -> tf.data.Dataset:
         if share.count == 1:
-            return serialized.map(self.decode, tf.data.AUTOTUNE).batch(batch_size)
-        shares = serialized.batch(batch_size).map(share.of)
-        return shares.map(self._decode_all, tf.data.AUTOTUNE)
+            return serialized.map(traced(self.decode), tf.data.AUTOTUNE).batch(batch_size)
+        shares = serialized.batch(batch_size).map(traced(share.of))
+        return shares.map(traced(self._decode_all), tf.data.AUTOTUNE)
 
     def _decode_all(self, serialized: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
         image_and_label = tf.TensorSpec(self.shape, tf.uint8), tf.TensorSpec((), tf.int64)
@@ -202,7 +205,7 @@ def records(shards: Sequence[Shard], order: tf.Tensor | None = None, open_files:
     if order is not None:
         columns = tuple(tf.gather(column, order) for column in columns)
     return tf.data.Dataset.from_tensor_slices(columns).interleave(
-        lambda path, skip, take: tf.data.TFRecordDataset(path).skip(skip).take(take),
+        traced(lambda path, skip, take: tf.data.TFRecordDataset(path).skip(skip).take(take)),
         cycle_length=open_files,
         block_length=16,
         num_parallel_calls=tf.data.AUTOTUNE,

@@ -156,8 +156,9 @@ def _listen(address: str) -> socket.socket:
     try:
         return socket.create_server(("", port), family=family, backlog=1024, dualstack_ipv6=both)
     except OSError as error:
+        reason = os.strerror(error.errno or 0)
         raise UserError(
-            f"TF_CONFIG: port {port} of {host} cannot be used ({os.strerror(error.errno)}): is another job running "
+            f"TF_CONFIG: port {port} of {host} cannot be used ({reason}): is another job running "
             "there? End it, or choose another port"
         ) from None
 

@@ -72,7 +72,7 @@ class Devices:
         """Returns the chief's `content` on every worker; all have to call it, the others' own is ignored."""
         if self.workers == 1:
             return content
-        size = int(self._sum(np.int32([len(content) if self.is_chief else 0]))[0])
+        size = int(self._sum(np.array([len(content) if self.is_chief else 0], np.int32))[0])
         words = np.zeros(-(-size // 4), np.int32)
         if self.is_chief:
             words = np.frombuffer(content.ljust(4 * len(words), b"\0"), np.int32)
@@ -80,7 +80,7 @@ class Devices:
 
     def count(self, condition: bool) -> int:
         """Returns on how many workers `condition` holds; all have to call it."""
-        return int(condition) if self.workers == 1 else int(self._sum(np.int32([condition]))[0])
+        return int(condition) if self.workers == 1 else int(self._sum(np.array([condition], np.int32))[0])
 
     @contextlib.contextmanager
     def reporting_lost_workers(self) -> Iterator[None]:

@@ -25,6 +25,8 @@ class ReplicatedModel(keras.Model):
     """
 
     devices: Devices
+    train_function: Callable | None
+    test_function: Callable | None
 
     def compile(
         self,

@@ -1,7 +1,7 @@
 """The network as C99 source: integers only, no allocation, no library.
 
 `wage_infer(const uint8_t *image, int32_t *scores)` is in one `.c` with one `.h`; a Makefile and a `main.c` that reads
-images stand beside them.
+images stand beside them. A network that goes on learning has `wage_train_step` as well.
 """
 
 from __future__ import annotations
@@ -13,34 +13,40 @@ from pathlib import Path
 
 from wage_tf import files
 from wage_tf.errors import UserError
-from wage_tf.export import bitpack
+from wage_tf.export import c_training
 from wage_tf.export.c_kinds import KINDS, Source, comment
-from wage_tf.export.c_memory import ALIGNMENT, memory
-from wage_tf.export.c_source import HEADER, MAIN, MAKEFILE, SOURCE
+from wage_tf.export.c_layout import Layout
+from wage_tf.export.c_memory import ALIGNMENT
+from wage_tf.export.c_source import HEADER, INFER, MAIN, MAKEFILE, SOURCE
+from wage_tf.export.c_tail import Training
 from wage_tf.export.card import Card
-from wage_tf.export.stages import Stages, fused, stages
 from wage_tf.integer.graph import Graph
 from wage_tf.integer.tensors import Shape
 
 _LONGEST_LABEL = 600
 
 
-def write_c(path: str | os.PathLike, graph: Graph, card: Card) -> int:
+def write_c(path: str | os.PathLike, graph: Graph, card: Card, training: Training | None = None) -> int:
     """Writes wage_net.h, wage_net.c, main.c and Makefile into a folder (`files.write_all`).
+
+    With `training` the network goes on learning on the device, and the runtime's files stand beside them: wage_train.h,
+    wage_train.c and wage_integers.h.
 
     Args:
         path: The folder; made if it is not there.
         graph: The network.
         card: Its metadata.
+        training: How it is trained; None for inference alone.
 
     Returns:
-        Bytes of packed weights in the source.
+        Bytes of packed and stored weights in the source.
 
     Raises:
-        UserError: If the graph has no such form (`stages.stages`), `path` is a file, or one of the four a folder.
+        UserError: If the graph has no such form (`stages.stages`, `c_tail.tail`), `path` is a file, or one of the files
+            a folder.
     """
-    network = fused(stages(graph))
-    content = _sources(network, card)
+    layout = Layout.of(graph, training)
+    content = _sources(layout, card)
     folder = Path(path)
     if folder.exists() and not folder.is_dir():
         raise UserError(f"{folder} is a file: C source goes into a folder")
@@ -53,21 +59,15 @@ def write_c(path: str | os.PathLike, graph: Graph, card: Card) -> int:
             if is_new:
                 folder.rmdir()
         raise
-    return _weight_bytes(network)
+    return layout.weight_bytes + layout.stored_bytes
 
 
-def _sources(network: Stages, card: Card) -> dict[str, str]:
-    """The text of the four files by name.
-
-    Raises:
-        UserError: If a node is of a kind that C does not have; the message names it.
-    """
-    for stage in network.stages:
-        if type(stage.node) not in KINDS:
-            raise UserError(f"C export: {stage.node.name}: {type(stage.node).__name__} has no such form")
-    source = Source(memory(network))
+def _sources(layout: Layout, card: Card) -> dict[str, str]:
+    """The text of the files by name."""
+    network, source = layout.network, Source(layout.memory, layout.layers)
     for stage in network.stages:
         KINDS[type(stage.node)](stage, source)
+    weight_type = f"int{8 * layout.unpacked_bytes}_t"
     fields = {
         "name": comment(card.name),
         "pattern": comment(card.pattern),
@@ -76,37 +76,33 @@ def _sources(network: Stages, card: Card) -> dict[str, str]:
         "outputs": network.outputs,
         "fraction": network.output.fraction,
         "macs": network.macs,
-        "weight_bytes": _weight_bytes(network),
-        "buffer_bytes": _buffer_bytes(network),
-        "weight_type": f"int{8 * _unpacked_bytes(network)}_t",
-        "constants": "\n\n".join(source.constants),
-        "functions": "\n".join(source.functions.values()),
-        "calls": "\n".join(source.calls),
+        "weight_bytes": layout.weight_bytes,
+        "buffer_bytes": layout.buffer_bytes,
+        "weight_type": weight_type,
+        "row": f"\n    {weight_type} row[{layout.row}]; /* unpacked weights */" if layout.row else "",
+        "arena": max(1, -(-layout.memory.size // ALIGNMENT)),
         "labels": "\n".join(f"    {_string(label)}," for label in _labels(card, network.outputs)),
-        "arena": max(1, -(-source.memory.size // ALIGNMENT)),
-        "row": _longest_row(network),
     }
+    fields |= c_training.parts(layout, source) if layout.training else _inference(source)
+    fields |= {"constants": "\n\n".join(source.constants), "functions": "\n".join(source.functions.values())}
     return {
         "wage_net.h": HEADER.substitute(fields),
         "wage_net.c": SOURCE.substitute(fields),
         "main.c": MAIN,
-        "Makefile": MAKEFILE,
+        "Makefile": MAKEFILE.substitute(sources="wage_net.c wage_train.c" if layout.training else "wage_net.c"),
+        **(c_training.sources() if layout.training else {}),
     }
 
 
+def _inference(source: Source) -> dict[str, str]:
+    """The fields of the templates that training fills otherwise."""
+    names = ("fields", "step_fields", "training_sizes", "training", "single", "single_header", "include")
+    return dict.fromkeys(names, "") | {"infer": INFER.substitute(calls="\n".join(source.calls)), "only": "&only"}
+
+
 def buffer_bytes(graph: Graph) -> int:
-    """Bytes of the static buffers that `write_c` declares: the arena, and a filter's unpacked weights."""
-    return _buffer_bytes(fused(stages(graph)))
-
-
-def _buffer_bytes(network: Stages) -> int:
-    return memory(network).size + _longest_row(network) * _unpacked_bytes(network)
-
-
-def _weight_bytes(network: Stages) -> int:
-    """Bytes of all weights at their true width."""
-    kernels = (stage.node.kernel for stage in network.products)
-    return sum(bitpack.packed_size(kernel.codes.size, kernel.width) for kernel in kernels)
+    """Bytes of the struct of buffers in inference: the arena, and a filter's unpacked weights where they need it."""
+    return Layout.of(graph).buffer_bytes
 
 
 def _sizes(shape: Shape) -> str:
@@ -116,14 +112,6 @@ def _sizes(shape: Shape) -> str:
     names = ("WAGE_HEIGHT", "WAGE_WIDTH", "WAGE_CHANNELS")
     lines = [f"#define {name} {size}" for name, size in zip(names, shape, strict=True)]
     return "\n".join([*lines, f"#define WAGE_PIXELS ({' * '.join(names)})"])
-
-
-def _longest_row(network: Stages) -> int:
-    return max(stage.node.kernel.codes[..., 0].size for stage in network.products)
-
-
-def _unpacked_bytes(network: Stages) -> int:
-    return 1 if max(stage.node.kernel.width for stage in network.products) <= 8 else 2
 
 
 def _labels(card: Card, outputs: int) -> list[str]:

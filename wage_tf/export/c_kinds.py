@@ -6,15 +6,26 @@ import itertools
 import math
 import re
 import textwrap
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from string import Template
 
 import numpy as np
 
 from wage_tf.export import bitpack
 from wage_tf.export.c_memory import ALIGNMENT, Memory
-from wage_tf.export.c_source import POOL, PRODUCT
+from wage_tf.export.c_products import (
+    PACKED_FILTERS,
+    POOL,
+    PRODUCT,
+    STORED_FILTERS,
+    TERNARY,
+    TERNARY_SUMS,
+    UNPACK,
+    UNPACK_STORED,
+)
+from wage_tf.export.c_tail import TrainedLayer
 from wage_tf.export.stages import Stage
+from wage_tf.integer.arithmetic import quantize
 from wage_tf.integer.linear import Window
 from wage_tf.integer.nodes import (
     Activation,
@@ -26,6 +37,7 @@ from wage_tf.integer.nodes import (
     Flatten,
     MaxPool2D,
     Node,
+    Product,
     Relu,
     Rescale,
     Reshape,
@@ -36,21 +48,53 @@ from wage_tf.integer.tensors import Shape
 _TYPES = {np.dtype(np.uint8): "pixel"} | {np.dtype(f"int{bits}"): f"code{bits}" for bits in (8, 16, 32)}
 
 
+_INFERENCE = dict.fromkeys(("arguments", "counters", "images", "origin", "winner", "winners", "keep", "keeps"), "")
+_INFERENCE |= {"in": "in", "gate": "", "gates": ""}
+_TRAINING = {
+    "arguments": ", int32_t count,\n    uint8_t *gates",
+    "counters": ", n",
+    "images": "        for (n = 0; n < count; n++)\n",
+    "origin": "n * step->out_h * step->out_w * step->out_c + ",
+    "in": "in + n * step->in_h * step->in_w * step->in_c",
+    "winner": ", winner = 0",
+    "winners": ", winner[8] = {0}",
+    "keep": "\n                            winner = i * step->pool_w + j;",
+    "keeps": "\n                                winner[at] = i * step->pool_w + (across == 2 ? 0 : j + (k >> 2));",
+    "gate": "\n                if (gates != NULL)\n                    gates[place] = gate(step, largest, winner);",
+    "gates": "\n                    if (gates != NULL) gates[place] = gate(step, sum, winner[k]);",
+}
+_GATE = """\
+/* What the way back has to know of a sum and its place in the pooling's window. */
+static uint8_t gate(const struct step *step, int32_t sum, int32_t place)
+{
+    const int32_t kept = sum < 0 && step->relu ? 0 : sum, size = kept < 0 ? -kept : kept;
+    const int is_clipped = step->limit != 0 && size > 0 && (size - 1) >> step->shift >= step->limit;
+    return (uint8_t)((!step->relu || sum > 0 ? WAGE_OPEN : 0) | (is_clipped ? WAGE_CLIPPED : 0) | place * WAGE_PLACE);
+}
+"""
+
+
 class Source:
     """The parts of `wage_net.c`, as they come together.
 
     Attributes:
         memory: Where every output lies.
+        layers: The trained layers by name.
         constants: Tables, weights, biases and steps.
+        code_tables: The names of the tables of stored weights' codes, by layer.
         functions: Functions by name, one for every pair of element types that meet.
-        calls: The body of `wage_infer`.
+        calls: The body of `wage_infer`; in training of what comes before the trained layers.
+        batch_calls: In training the calls of the trained layers.
     """
 
-    def __init__(self, memory: Memory):
+    def __init__(self, memory: Memory, layers: Sequence[TrainedLayer] = ()):
         self.memory = memory
+        self.layers = {layer.name: layer for layer in layers}
         self.constants: list[str] = []
+        self.code_tables: dict[str, str] = {}
         self.functions: dict[str, str] = {}
         self.calls: list[str] = []
+        self.batch_calls: list[str] = []
 
     def type_of(self, name: str) -> str:
         """The C type of an output's elements."""
@@ -63,20 +107,42 @@ class Source:
             return "image" if self.memory.dtypes[name] == np.uint8 else "scores"
         return f"({self.type_of(name)} *)(arena + {place.offset // ALIGNMENT})"
 
-    def call(self, template: Template, kind: str, stage: Stage, step: str, **parts: str) -> None:
-        """Appends a call of a shared function, which is defined if it is not yet there for these element types."""
-        names = (*stage.inputs, stage.name)
-        types = [self.type_of(name) for name in names]
+    def item_pointer(self, name: str, size: int) -> str:
+        """The same for one image: of what is kept for a batch, the part of image n."""
+        is_kept = self.layers and self.memory.places[name] is self.memory.places[self._first.stage.inputs[0]]
+        return f"{self.pointer(name)} + n * {size}" if is_kept else self.pointer(name)
+
+    @property
+    def _first(self) -> TrainedLayer:
+        return next(iter(self.layers.values()))
+
+    def function(self, template: Template, kind: str, stage: Stage, **parts: str) -> str:
+        """The name of a shared function, which is defined if it is not yet there for these element types."""
+        types = [self.type_of(name) for name in (*stage.inputs, stage.name)]
         name = "_".join([kind, *types])
         self.functions[name] = template.substitute(parts, name=name, source=types[0], target=types[-1])
-        places = ", ".join(self.pointer(name) for name in names)
-        self.calls.append(f"    {name}(&{step}, {places}); /* {comment(stage.name)} */")
+        return name
+
+    def call(self, function: str, stage: Stage, step: str, before: str = "", after: str = "") -> None:
+        """Appends a call."""
+        sizes = [math.prod(signal.shape) for signal in (*stage.sources, stage.signal)]
+        names = (*stage.inputs, stage.name)
+        places = ", ".join(itertools.starmap(self.item_pointer, zip(names, sizes, strict=True)))
+        self.calls.append(f"    {function}({before}&{step}, {places}{after}); /* {comment(stage.name)} */")
+
+    def batch_call(self, function: str, stage: Stage, step: str) -> None:
+        """Appends the call of a trained layer."""
+        places = ", ".join(map(self.pointer, (*stage.inputs, stage.name)))
+        gates = f"(uint8_t *)(arena + {self.memory.gates[stage.node.name].offset // ALIGNMENT})"
+        after = f"count, training ? {gates} : NULL"
+        self.batch_calls.append(f"    {function}(network, &{step}, {places}, {after}); /* {comment(stage.name)} */")
 
     def loop(self, stage: Stage, body: str) -> None:
         """Appends a block in which `in0`, `in1`, … are a stage's inputs and `out` is its output."""
-        lines = [f"{self.type_of(stage.name)} *out = {self.pointer(stage.name)};", "int32_t i;"]
-        for i, name in enumerate(stage.inputs):
-            lines.insert(i, f"const {self.type_of(name)} *in{i} = {self.pointer(name)};")
+        lines = [f"{self.type_of(stage.name)} *out = {self.item_pointer(stage.name, _size(stage))};", "int32_t i;"]
+        for i, (name, signal) in enumerate(zip(stage.inputs, stage.sources, strict=True)):
+            place = self.item_pointer(name, math.prod(signal.shape))
+            lines.insert(i, f"const {self.type_of(name)} *in{i} = {place};")
         block = textwrap.indent("\n".join([*lines, body]), " " * 8)
         self.calls.append(f"    {{ /* {comment(stage.name)} */\n{block}\n    }}")
 
@@ -89,20 +155,14 @@ def _rescale(stage: Stage, source: Source) -> None:
 
 
 def _product(stage: Stage, source: Source) -> None:
-    node, index = stage.node, len(source.constants)
-    codes = node.kernel.codes
-    weights = weights_of(node)
-    packed, width = bitpack.pack(weights, node.kernel.width), node.kernel.width
-    name = comment(node.name)
-    source.constants.append(
-        f"/* {name}: {weights.size} codes of {width} bits */\n"
-        f"static const uint8_t weights_{index}[] = {{\n{numbers(packed)}\n}};"
-    )
+    node, codes = stage.node, stage.node.kernel.codes
     bias, scale = "NULL", 1 << (stage.sums.fraction - stage.sources[0].fraction - node.kernel.log2_scale)
     if node.bias is not None:
-        bias, units = f"bias_{index}", node.bias.codes.astype(np.int64) << (stage.sums.fraction - node.bias.fraction)
+        bias = f"bias_{len(source.constants)}"
+        units = node.bias.codes.astype(np.int64) << (stage.sums.fraction - node.bias.fraction)
         source.constants.append(f"static const int32_t {bias}[] = {{\n{numbers(units.tolist())}\n}};")
-    window, groups, shapes = Window((1, 1), (1, 1), "valid"), 1, ((1, 1, codes.shape[0]), (1, 1, codes.shape[1]))
+    window, groups = Window((1, 1), (1, 1), "valid"), 1
+    shapes: tuple[Shape, Shape] = ((1, 1, codes.shape[0]), (1, 1, codes.shape[1]))
     if isinstance(node, Conv2D):
         window, groups, shapes = node.window, node.groups, (stage.sources[0].shape, stage.signal.shape)
     other, parts = 0, {"parameter": "", "addition": ""}
@@ -110,8 +170,79 @@ def _product(stage: Stage, source: Source) -> None:
         other = 1 << (stage.sums.fraction - stage.sources[1].fraction)
         parts = {"parameter": f", const {source.type_of(stage.inputs[1])} *addend"}
         parts["addition"] = " + addend[place] * step->other"
-    weighted = [f"weights_{index}", width, bias, scale, other, groups]
-    source.call(PRODUCT, "product", stage, _step(stage, source, weighted, window, shapes, stage.pool), **parts)
+    parts |= _TRAINING if source.layers else _INFERENCE
+    weights, stored = "NULL", []
+    if source.layers:
+        stored = [-1, "NULL"]
+        source.functions["gate"] = _GATE
+    if node.name in source.layers:
+        stored = [source.layers[node.name].stored, _code_table(node, source)]
+    else:
+        weights = _weights(stage, source)
+    weighted = [weights, node.kernel.width, bias, scale, other, groups]
+    step = _step(stage, source, weighted, window, shapes, stage.pool, stored)
+    if is_in_fours(stage, source.memory):
+        source.functions["ternary"] = TERNARY_SUMS.substitute(pairs=numbers(map(_pair, range(16))))
+        source.functions["filters"] = STORED_FILTERS if source.layers else PACKED_FILTERS
+        function = source.function(TERNARY, "ternary", stage, **parts)
+    else:
+        source.functions["unpack"] = UNPACK.substitute(stored=UNPACK_STORED if source.layers else "")
+        function = source.function(PRODUCT, "product", stage, **parts)
+    if node.name in source.layers:
+        source.batch_call(function, stage, step)
+    else:
+        source.call(function, stage, step, "network, ", ", 1, NULL" if source.layers else "")
+
+
+def is_in_fours(stage: Stage, memory: Memory) -> bool:
+    """Whether a product's weights lie four filters to a byte: ternary ones, for codes of a byte."""
+    node = stage.node
+    return (
+        node.kernel.width == 2
+        and getattr(node, "groups", 1) == 1
+        and memory.dtypes[stage.inputs[0]] == np.dtype(np.int8)
+    )
+
+
+def packed_weights(stage: Stage, memory: Memory) -> bytes:
+    """A product's weights as they lie in flash."""
+    weights = filters_first(stage.node.kernel.codes)
+    if not is_in_fours(stage, memory):
+        return bitpack.pack(weights, stage.node.kernel.width)
+    rows = weights.reshape(len(weights), -1)
+    fours = np.concatenate([rows, np.zeros((-len(rows) % 4, rows.shape[1]), rows.dtype)]).reshape(-1, 4, rows.shape[1])
+    return bitpack.pack(fours.transpose(0, 2, 1), 2)
+
+
+def _weights(stage: Stage, source: Source) -> str:
+    """Defines a product's weights and returns their name."""
+    node, name = stage.node, f"weights_{len(source.constants)}"
+    packed = packed_weights(stage, source.memory)
+    source.constants.append(
+        f"/* {comment(node.name)}: {node.kernel.codes.size} codes of {node.kernel.width} bits */\n"
+        f"static const uint8_t {name}[] = {{\n{numbers(packed)}\n}};"
+    )
+    return name
+
+
+def _code_table(node: Product, source: Source) -> str:
+    """Defines the codes of a layer's stored weights by their byte, two's complement, and returns their name."""
+    stored = np.arange(256, dtype=np.uint8).astype(np.int8).astype(np.int32)
+    codes = quantize(stored, node.kernel.fraction, node.kernel.width)
+    text = f"[256] = {{\n{numbers(codes.tolist())}\n}};"
+    for name, other in source.code_tables.items():
+        if f"static const int8_t {other}{text}" in source.constants:
+            source.code_tables[node.name] = source.code_tables[name]
+            return source.code_tables[node.name]
+    name = source.code_tables[node.name] = f"codes_{len(source.constants)}"
+    source.constants.append(f"static const int8_t {name}{text}")
+    return name
+
+
+def _pair(bits: int) -> int:
+    """What two codes of two bits are as the halves of a word."""
+    low, high = ((bits >> shift & 3 ^ 2) - 2 for shift in (0, 2))
+    return low + high * 65536
 
 
 def _max_pool(stage: Stage, source: Source) -> None:
@@ -124,8 +255,9 @@ def _average_pool(stage: Stage, source: Source) -> None:
 
 def _pool(stage: Stage, source: Source, kind: str, **parts: str) -> None:
     shapes = stage.sources[0].shape, stage.signal.shape
-    step = _step(stage, source, ["NULL", 0, "NULL", 1, 0, 1], stage.node.moving, shapes)
-    source.call(POOL, kind, stage, step, **parts)
+    stored = [-1, "NULL"] if source.layers else ()
+    step = _step(stage, source, ["NULL", 0, "NULL", 1, 0, 1], stage.node.moving, shapes, stored=stored)
+    source.call(source.function(POOL, kind, stage, **parts), stage, step)
 
 
 def _step(
@@ -135,12 +267,13 @@ def _step(
     window: Window,
     shapes: tuple[Shape, Shape],
     pool: tuple[int, int] = (1, 1),
+    stored: Sequence[object] = (),
 ) -> str:
     """Defines the step of a window that moves over an image and returns its name."""
     name = f"step_{len(source.constants)}"
     pads = [before for before, _ in window.pads(shapes[0])]
     sizes = [*itertools.chain(*shapes), *window.size, *window.strides, *window.dilation, *pads, *pool]
-    fields = [*weighted, *sizes, *_rounding(stage)]
+    fields = [*weighted, *sizes, *_rounding(stage), *stored]
     source.constants.append(f"static const struct step {name} = {{{', '.join(map(str, fields))}}};")
     return name
 
@@ -201,10 +334,9 @@ KINDS: dict[type[Node], Callable[[Stage, Source], None]] = {
 """What every kind adds to the source."""
 
 
-def weights_of(node: Conv2D | Dense) -> np.ndarray:
-    """Weight codes in the order of the C code: [filters, h, w, channels / groups] or [units, inputs]."""
-    codes = node.kernel.codes
-    return np.ascontiguousarray(codes.T if isinstance(node, Dense) else codes.transpose(3, 0, 1, 2))
+def filters_first(codes: np.ndarray) -> np.ndarray:
+    """Numbers of a kernel in the order of the C code: [filters, h, w, channels / groups] or [units, inputs]."""
+    return np.ascontiguousarray(np.moveaxis(codes, -1, 0))
 
 
 def numbers(values: Iterable[int]) -> str:

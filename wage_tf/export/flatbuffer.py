@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
@@ -57,7 +58,7 @@ class ModelBuilder:
         """Fraction bits of a quantized tensor."""
         return -round(math.log2(self._graph.tensors[tensor].quantization.scale[0]))
 
-    def tensor(self, name: str, dtype: type, shape: tuple[int, ...], fraction: int | None = None) -> int:
+    def tensor(self, name: str, dtype: type, shape: Sequence[int], fraction: int | None = None) -> int:
         """Declares a tensor whose first axis is the batch."""
         tensor = self._declare(name, dtype, shape, fraction)
         tensor.shapeSignature = [-1, *shape[1:]]
@@ -69,7 +70,7 @@ class ModelBuilder:
         tensor.buffer = self._buffer(np.ascontiguousarray(values).tobytes())
         return len(self._graph.tensors) - 1
 
-    def add(self, name: str, operands: list[int], y: int, kind: str = "", version: int = 1, **options: object) -> int:
+    def add(self, name: str, operands: list[int], y: int, kind: str = "", version: int = 1, **options: Any) -> int:
         """Appends an operation and returns its output.
 
         Args:
@@ -115,7 +116,7 @@ class ModelBuilder:
         builder.Finish(self._model.Pack(builder), _IDENTIFIER)
         return bytes(builder.Output())
 
-    def _declare(self, name: str, dtype: type, shape: tuple[int, ...], fraction: int | None) -> Any:
+    def _declare(self, name: str, dtype: type, shape: Sequence[int], fraction: int | None) -> Any:
         tensor = self._schema.TensorT()
         tensor.name, tensor.shape, tensor.buffer = name, list(shape), 0
         tensor.type = getattr(self._schema.TensorType, np.dtype(dtype).name.upper())

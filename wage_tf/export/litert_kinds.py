@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from typing import Any
 
 import numpy as np
 
@@ -97,9 +98,9 @@ def _linear(model: ModelBuilder, stage: Stage, operands: list[int], y: int) -> i
     node, activation = stage.node, "relu" if stage.rounding.relu else "none"
     version = 3 if model.dtype(y) == np.int8 else 1
     if isinstance(node, Dense):
-        options = {"version": version + version // 3, "activation": activation}
-        return model.add("FULLY_CONNECTED", operands, y, "FullyConnectedOptions", **options)
-    options = {
+        version += version // 3
+        return model.add("FULLY_CONNECTED", operands, y, "FullyConnectedOptions", version, activation=activation)
+    options: dict[str, Any] = {
         **_window_options(node.window),
         "dilationHFactor": node.dilation[0],
         "dilationWFactor": node.dilation[1],
@@ -151,12 +152,12 @@ def _average_pool(model: ModelBuilder, stage: Stage, x: int) -> int:
     return _rounded(model, stage, y)
 
 
-def _pool_options(window: Window) -> dict[str, object]:
+def _pool_options(window: Window) -> dict[str, Any]:
     height, width = window.size
     return {**_window_options(window), "filterHeight": height, "filterWidth": width}
 
 
-def _window_options(window: Window) -> dict[str, object]:
+def _window_options(window: Window) -> dict[str, Any]:
     height, width = window.strides
     return {"padding": window.padding, "strideH": height, "strideW": width}
 

@@ -11,10 +11,14 @@ import keras
 
 from wage_tf.costs import model_costs
 from wage_tf.errors import UserError
-from wage_tf.export.c import buffer_bytes, write_c
+from wage_tf.export.c import write_c
+from wage_tf.export.c_layout import Layout
+from wage_tf.export.c_tail import Training
 from wage_tf.export.card import Card
 from wage_tf.export.litert import write_litert
+from wage_tf.export.onnx import write_onnx
 from wage_tf.export.packed import write_packed
+from wage_tf.export.web import write_web
 from wage_tf.integer.freezing import read
 from wage_tf.layers import QRescaling
 
@@ -24,6 +28,8 @@ FORMS: dict[str, tuple[str, Callable[..., int]]] = {
     "litert": (".tflite", write_litert),
     "packed": (".wage", write_packed),
     "c": ("-c", write_c),
+    "web": (".html", write_web),
+    "onnx": (".onnx", write_onnx),
 }
 """The suffix and the writer of every form."""
 
@@ -34,7 +40,7 @@ class Export:
 
     Attributes:
         path: The file, or the folder of C sources.
-        size: Bytes of the file; for C those of the packed weights.
+        size: Bytes of the file; for C those of the weights.
         float_size: Bytes of the weights in float32.
         macs: Multiply-accumulates per image.
         buffer: For C bytes of all static buffers, the arena and a filter's unpacked weights; else of the largest pair
@@ -64,16 +70,18 @@ def export_model(
     name: str | None = None,
     labels: Sequence[str] = (),
     accumulators: bool = False,
+    training: Training | None = None,
 ) -> Export:
     """Writes a Keras model in a form that runs without Keras; the model stays as it is.
 
     Args:
         model: A model that `integer.freeze` takes.
         path: The file, for C the folder.
-        to: "litert", "packed" or "c".
+        to: "litert", "packed", "c", "web" or "onnx".
         name: What the file says the network is called; None for the model's name.
         labels: Names of the classes, in the order of the scores.
         accumulators: Keep the stored weights in a packed file, so that training can go on.
+        training: C that goes on learning on the device, and how; None for inference alone.
 
     Raises:
         UserError: If the model has no such form, or the path is of another kind.
@@ -82,15 +90,18 @@ def export_model(
         raise UserError(f"to: one of {', '.join(FORMS)}; received {to!r}")
     if accumulators and to != "packed":
         raise UserError(f"accumulators: only a packed file holds them; received to = {to!r}")
+    if training is not None and to != "c":
+        raise UserError(f"training: only C goes on learning; received to = {to!r}")
     path = Path(path)
     if to != "c" and path.is_dir():
         raise UserError(f"{path} is a folder: {to} goes into a file")
     graph, calls = read(model)
     layers = {call.name: call.layer for call in calls}
     card = Card(name or model.name, _pattern(layers), _preprocessing(layers), tuple(labels))
-    size = FORMS[to][1](path, graph, card, **({"accumulators": True} if accumulators else {}))
+    options = {"accumulators": True} if accumulators else {"training": training} if training else {}
+    size = FORMS[to][1](path, graph, card, **options)
     total = model_costs(model).total
-    buffer = buffer_bytes(graph) if to == "c" else total.activation_bytes
+    buffer = Layout.of(graph, training).buffer_bytes if to == "c" else total.activation_bytes
     return Export(path, size, _FLOAT32_BYTES * total.parameters, total.macs, buffer, total.energy_inference)
 
 

@@ -22,6 +22,7 @@ import math
 import os
 import struct
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
@@ -83,8 +84,10 @@ def to_bytes(graph: Graph, card: Card, accumulators: bool = False) -> bytes:
         if isinstance(node, Rescale):
             arrays.append(bitpack.pack(fields.pop("codes"), node.width))
         for name, parameter in node.parameters.items():
-            to_json = _kernel_to_json if isinstance(parameter, Kernel) else _bias_to_json
-            fields[name], array = to_json(node.name, parameter, accumulators)
+            if isinstance(parameter, Kernel):
+                fields[name], array = _kernel_to_json(node.name, parameter, accumulators)
+            else:
+                fields[name], array = _bias_to_json(node.name, parameter, accumulators)
             arrays.append(array)
         nodes.append({"kind": type(node).__name__, **fields})
     header = {"metadata": card.as_dict(), "input_shape": list(graph.input_shape), "nodes": nodes}
@@ -117,11 +120,12 @@ def from_bytes(content: bytes) -> tuple[Graph, Card]:
     return _read(header | {"nodes": _as_version_2(nodes) if version == 1 else nodes}, data)
 
 
-def _as_version_2(nodes: list[object]) -> list[object]:
+def _as_version_2(nodes: list[Any]) -> list[Any]:
     """The nodes of a version 1 file, a chain without bias, groups and dilation, as version 2 writes them."""
-    plain = {"bias": None, "dilation": [1, 1], "groups": 1}
+    plain: dict[str, Any] = {"bias": None, "dilation": [1, 1], "groups": 1}
     new = {"Conv2D": plain, "Dense": {"bias": None}}
-    found, before = [], IMAGES
+    found: list[Any] = []
+    before: Any = IMAGES
     for fields in nodes:
         if isinstance(fields, dict):
             fields = {**fields, "inputs": [before], **new.get(str(fields.get("kind")), {})}
@@ -158,7 +162,7 @@ class _Reader:
         return bitpack.unpack(part, count, width).reshape(shape)
 
 
-def _node(fields: object, reader: _Reader) -> Node:
+def _node(fields: Any, reader: _Reader) -> Node:
     kind = KINDS.get(str(fields.get("kind"))) if isinstance(fields, dict) else None
     if kind is None:
         raise UserError(f"a node is one of {', '.join(KINDS)}; received {str(fields)[:80]}")
@@ -187,7 +191,7 @@ _PADS = {"rows", "columns"}
 _KERNEL_FIELDS = ("width", "alpha", "gradient_width", "fraction", "limit", "variable")
 
 
-def _kernel_to_json(name: str, kernel: Kernel, accumulators: bool) -> tuple[dict[str, object], bytes]:
+def _kernel_to_json(name: str, kernel: Kernel, accumulators: bool) -> tuple[dict[str, Any], bytes]:
     if accumulators and kernel.accumulators is None:
         raise UserError(f"packed model: {name} has no accumulators to keep")
     fields = {field: getattr(kernel, field) for field in _KERNEL_FIELDS}
@@ -197,7 +201,7 @@ def _kernel_to_json(name: str, kernel: Kernel, accumulators: bool) -> tuple[dict
     return fields, bitpack.pack(kernel.codes, kernel.width)
 
 
-def _kernel(fields: object, reader: _Reader) -> Kernel:
+def _kernel(fields: Any, reader: _Reader) -> Kernel:
     fields = dict(_fields(fields, {*_KERNEL_FIELDS, "shape", "accumulators"}))
     shape = _sizes(fields.pop("shape"), "shape")
     width = _width(fields["width"])
@@ -214,7 +218,7 @@ def _kernel(fields: object, reader: _Reader) -> Kernel:
 _BIAS_FIELDS = ("gradient_width", "fraction", "limit", "variable")
 
 
-def _bias_to_json(name: str, bias: Bias, accumulators: bool) -> tuple[dict[str, object], bytes]:
+def _bias_to_json(name: str, bias: Bias, accumulators: bool) -> tuple[dict[str, Any], bytes]:
     if accumulators and not bias.is_stored:
         raise UserError(f"packed model: {name} has no accumulators to keep")
     fields = {field: getattr(bias, field) for field in _BIAS_FIELDS}
@@ -222,7 +226,7 @@ def _bias_to_json(name: str, bias: Bias, accumulators: bool) -> tuple[dict[str, 
     return fields, bitpack.pack(bias.codes, _accumulator_width(bias.limit))
 
 
-def _bias(fields: object, reader: _Reader) -> Bias:
+def _bias(fields: Any, reader: _Reader) -> Bias:
     fields = dict(_fields(fields, {*_BIAS_FIELDS, "units", "accumulators"}))
     units, limit = (_typed(fields[name], int, name) for name in ("units", "limit"))
     is_stored = _typed(fields["accumulators"], bool, "accumulators")
@@ -236,26 +240,26 @@ def _accumulator_width(limit: int) -> int:
     return limit.bit_length() + 1
 
 
-def _fields(value: object, names: set[str]) -> dict[str, object]:
+def _fields(value: Any, names: set[str]) -> dict[str, Any]:
     if not isinstance(value, dict) or set(value) != names:
         raise UserError(f"the fields {', '.join(sorted(names))} belong here; received {str(value)[:80]}")
     return value
 
 
-def _typed(value: object, kind: type, name: str) -> object:
+def _typed(value: Any, kind: type, name: str) -> Any:
     if type(value) is not kind:
         raise UserError(f"{name} is of type {kind.__name__}; received {str(value)[:80]}")
     return value
 
 
-def _sizes(value: object, name: str) -> tuple[int, ...]:
+def _sizes(value: Any, name: str) -> tuple[int, ...]:
     sizes = tuple(_typed(size, int, name) for size in _typed(value, list, name))
     if not sizes or len(sizes) > 4 or not all(0 < size < 2**31 for size in sizes):
         raise UserError(f"{name} has one to four positive sizes; received {str(sizes)[:80]}")
     return sizes
 
 
-def _width(value: object) -> int:
+def _width(value: Any) -> int:
     if not 1 <= _typed(value, int, "width") <= 16:
         raise UserError(f"widths are 1 to 16 bits; received {value}")
     return value

@@ -14,6 +14,7 @@ from __future__ import annotations
 import collections
 import dataclasses
 import math
+from typing import Any
 
 import numpy as np
 
@@ -61,7 +62,7 @@ class Stage:
     """A node and the rounding of its output.
 
     Attributes:
-        node: The node.
+        node: The node, of a kind that the code which runs the stage knows.
         name: Under which other stages take its output; that of the last node that it stands for.
         inputs: Names of the stages whose outputs it takes, or `graph.IMAGES`.
         sources: What is known of them.
@@ -71,7 +72,7 @@ class Stage:
         pool: Size of the windows, side by side, of whose sums only the largest is kept; see `fused`.
     """
 
-    node: Node
+    node: Any
     name: str
     inputs: tuple[str, ...]
     sources: tuple[Signal, ...]
@@ -162,7 +163,7 @@ def fused(network: Stages) -> Stages:
         products = [name for name in stage.inputs if readers[name] == 1 and _takes_more(found.get(name))]
         new = stage
         if products and isinstance(stage.node, MaxPool2D) and _is_side_by_side(stage):
-            kept = {"name": stage.name, "signal": stage.signal, "pool": stage.node.window}
+            kept: dict[str, Any] = {"name": stage.name, "signal": stage.signal, "pool": stage.node.window}
             new = dataclasses.replace(found.pop(products[0]), **kept)
         elif products and isinstance(stage.node, Add) and len(stage.inputs) == 2:
             product = found.get(products[-1])
@@ -276,7 +277,7 @@ def _tight_signal(node: Node, sources: tuple[Signal, ...]) -> Signal:
     return dataclasses.replace(signal, largest=node.forward_bound(signal.largest + 1, *extremes))
 
 
-def _rounding(node: Node, before: Rounding, x: Signal) -> Rounding:
+def _rounding(node: Activation | Relu, before: Rounding, x: Signal) -> Rounding:
     relu = before.relu or isinstance(node, Relu) or node.relu
     if isinstance(node, Relu):
         return Rounding(relu)

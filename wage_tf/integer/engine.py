@@ -14,7 +14,7 @@ import numpy as np
 from wage_tf.errors import UserError
 from wage_tf.integer.arithmetic import LARGEST_LOG2_ETA
 from wage_tf.integer.graph import IMAGES, Graph, float_operands
-from wage_tf.integer.tensors import Tensor, total
+from wage_tf.integer.tensors import Tensor, sum_of, total
 
 
 def forward(graph: Graph, images: np.ndarray) -> dict[str, Tensor]:
@@ -50,15 +50,15 @@ def infer(graph: Graph, images: np.ndarray, batch: int = 256) -> np.ndarray:
 
 
 def backward(
-    graph: Graph, outputs: dict[str, Tensor], images: np.ndarray, labels: np.ndarray
+    graph: Graph, outputs: dict[str, Tensor], images: np.ndarray, labels: np.ndarray | Tensor
 ) -> tuple[dict[str, Tensor], dict[str, Tensor]]:
-    """Errors and gradients of the sum of squared errors ½·Σ(y − t)² with one-hot targets t.
+    """Errors and gradients of the sum of squared errors ½·Σ(y − t)².
 
     Args:
         graph: The network.
         outputs: What `forward` returned.
         images: The images that went in.
-        labels: Class numbers, integers [batch].
+        labels: Class numbers, integers [batch], for one-hot targets t; or t themselves, a Tensor of the scores' shape.
 
     Returns:
         Gradient sums of every parameter that is not frozen, int32 or int64, by its name in `Graph.parameters`; and the
@@ -74,7 +74,8 @@ def backward(
     needed = _needing_errors(graph)
     last = graph.nodes[-1].name
     arriving: dict[str, list[Tensor]] = collections.defaultdict(list)
-    arriving[last].append(_loss_error(outputs[last], labels))
+    targets = labels if isinstance(labels, Tensor) else _one_hot(outputs[last], labels)
+    arriving[last].append(_loss_error(outputs[last], targets))
     gradients: dict[str, Tensor] = {}
     errors: dict[str, Tensor] = {}
     for node in reversed(graph.nodes):
@@ -119,8 +120,10 @@ def update(
     return graph.with_parameters(changed)
 
 
-def train_step(graph: Graph, images: np.ndarray, labels: np.ndarray, log2_eta: int, seed: int, step: int) -> Graph:
-    """Forward, backward and update on one batch."""
+def train_step(
+    graph: Graph, images: np.ndarray, labels: np.ndarray | Tensor, log2_eta: int, seed: int, step: int
+) -> Graph:
+    """Forward, backward and update on one batch; arguments as in `backward` and `update`."""
     gradients, _ = backward(graph, forward(graph, images), images, labels)
     return update(graph, gradients, log2_eta, seed, step)
 
@@ -135,8 +138,18 @@ def _needing_errors(graph: Graph) -> set[str]:
     return needed
 
 
-def _loss_error(scores: Tensor, labels: np.ndarray) -> Tensor:
-    """y − t, in the units of the scores, where one is 2^fraction."""
+def _loss_error(scores: Tensor, targets: Tensor) -> Tensor:
+    """y − t, in the finer units of the two."""
+    if targets.codes.shape != scores.codes.shape or targets.codes.dtype.kind != "i":
+        raise UserError(
+            f"targets: integers of the scores' shape {scores.codes.shape}; "
+            f"received {targets.codes.dtype} of shape {targets.codes.shape}"
+        )
+    return sum_of((scores, targets.replace(-targets.codes)), max(scores.fraction, targets.fraction))
+
+
+def _one_hot(scores: Tensor, labels: np.ndarray) -> Tensor:
+    """1 for the right class, 0 for others."""
     codes = scores.codes
     classes = codes.shape[-1]
     if codes.ndim != 2 or labels.shape != codes.shape[:1] or labels.dtype.kind not in "iu":
@@ -147,5 +160,4 @@ def _loss_error(scores: Tensor, labels: np.ndarray) -> Tensor:
     wrong = labels[(labels < 0) | (labels >= classes)]
     if wrong.size:
         raise UserError(f"labels: class numbers 0 to {classes - 1}; received {wrong[0]}")
-    one_hot = (np.arange(classes) == labels[:, None]).astype(np.int64)
-    return scores.replace(codes.astype(np.int64) - (one_hot << scores.fraction))
+    return Tensor((np.arange(classes) == labels[:, None]).astype(np.int64), 0)

@@ -37,6 +37,8 @@ the scores, and Q_E keeps Shift(max|e|). An exponent is −f.
 from __future__ import annotations
 
 import dataclasses
+from collections.abc import Mapping
+from typing import Any
 
 from wage_tf.errors import UserError
 from wage_tf.integer.nodes import Bias, Identity, Kernel, Node, Product
@@ -97,11 +99,13 @@ class Graph:
         """Kernels and biases, in order, by "node/kernel" and "node/bias"."""
         return {f"{node.name}/{field}": value for node in self.nodes for field, value in node.parameters.items()}
 
-    def with_parameters(self, parameters: dict[str, Kernel | Bias]) -> Graph:
+    def with_parameters(self, parameters: Mapping[str, Kernel | Bias]) -> Graph:
         """Returns the graph with some parameters replaced."""
         nodes = []
         for node in self.nodes:
-            new = {field: parameters.get(f"{node.name}/{field}", old) for field, old in node.parameters.items()}
+            new: dict[str, Any] = {
+                field: parameters.get(f"{node.name}/{field}", old) for field, old in node.parameters.items()
+            }
             nodes.append(dataclasses.replace(node, **new) if new else node)
         return Graph(self.input_shape, tuple(nodes))
 

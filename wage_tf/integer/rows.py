@@ -33,17 +33,17 @@ class Row:
         """Whether codes and sums were equal."""
         return self.codes_equal and self.sums_equal
 
-    def meet(self, codes: np.ndarray, equal: bool, excused: bool = False) -> None:
+    def meet(self, codes: np.ndarray, equal: bool, inexact: bool = False) -> None:
         """Widens the range by an array of codes."""
         self.low, self.high = min(self.low, int(codes.min())), max(self.high, int(codes.max()))
         self.codes_equal = self.codes_equal and equal
-        self.explained = self.explained and (equal or excused)
+        self.explained = self.explained and (equal or inexact)
 
-    def meet_sums(self, sums: np.ndarray, equal: bool, excused: bool) -> None:
+    def meet_sums(self, sums: np.ndarray, equal: bool, inexact: bool) -> None:
         """Widens the range of the sums."""
         self.sums = max(self.sums, magnitude(sums))
         self.sums_equal = self.sums_equal and equal
-        self.explained = self.explained and (equal or excused)
+        self.explained = self.explained and (equal or inexact)
 
 
 @dataclasses.dataclass

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import keras
 import numpy as np
@@ -18,6 +18,7 @@ from wage_tf.integer.graph import IMAGES, Graph, float_operands
 from wage_tf.integer.nodes import Activation, Identity, Node, Product, Rescale
 from wage_tf.integer.report import report
 from wage_tf.integer.rows import Exactness, Row, Steps
+from wage_tf.integer.targets import as_tensor, targets_of
 from wage_tf.integer.tensors import Tensor
 from wage_tf.integer.weights import codes_of
 from wage_tf.layers import QActivation, QConv2D, QDense, QDepthwiseConv2D, QError, QRescaling
@@ -74,7 +75,7 @@ class Comparison:
         self.graph, self._calls = read(model)
         self._layers = {node.name: call.layer for call in self._calls for node in call.nodes}
         self._outputs = {node.name: call.output for call in self._calls for node in call.nodes}
-        self._readers = {
+        self._readers: dict[str, list[Any]] = {
             node.name: [reader for reader in self.graph.nodes if node.name in reader.inputs]
             for node in self.graph.nodes
         }
@@ -171,19 +172,19 @@ class Comparison:
         """Compares sums and codes of every layer and returns whether all were equal."""
         bounds = forward_bounds(self.graph, outputs)
         equal = {name: _equal(values, outputs[name]) for name, values in expected.items()} | {IMAGES: True}
-        excused_at = {IMAGES: False}
+        inexact_at = {IMAGES: False}
         for node in self.graph.nodes:
             same, codes = equal[self._outputs[node.name]], outputs[node.name].codes
             past = node.name in bounds and self._note(node.name, "forward", bounds[node.name], same)
             differing = [name for name in node.inputs if not equal[self._outputs.get(name, IMAGES)]]
-            excused = excused_at[node.name] = past or any(excused_at[name] for name in differing)
+            inexact = inexact_at[node.name] = past or any(inexact_at[name] for name in differing)
             if isinstance(node, Product):
-                self._row(node.name, "W", node.kernel.width).meet_sums(codes, same, excused)
+                self._row(node.name, "W", node.kernel.width).meet_sums(codes, same, inexact)
             elif isinstance(node, Rescale | Activation):
-                self._row(node.name, "A", node.width).meet(codes, same, excused)
+                self._row(node.name, "A", node.width).meet(codes, same, inexact)
             elif node.name in bounds:
                 width = self.graph.signals[node.name].largest.bit_length() + 1
-                self._row(node.name, "sum", width).meet(codes, same, excused)
+                self._row(node.name, "sum", width).meet(codes, same, inexact)
         return all(equal.values())
 
     def _compare_gradients(
@@ -191,7 +192,7 @@ class Comparison:
     ) -> tuple[dict[str, Tensor], set[str]]:
         """Compares forward and backward pass; returns the integers' gradients and the names of those that differ."""
         outputs = engine.forward(self.graph, images)
-        gradients, errors = engine.backward(self.graph, outputs, images, targets.argmax(axis=-1))
+        gradients, errors = engine.backward(self.graph, outputs, images, as_tensor(targets))
         bounds = gradient_bounds(self.graph, outputs, errors)
         expected = self._keras_pass(images, targets, list(gradients))
         forward_equal = self._compare_forward(outputs, expected.outputs)
@@ -201,11 +202,11 @@ class Comparison:
             node, field = name.rsplit("/", 1)
             equal = _equal(expected.gradients[name], gradient)
             past = self._note(node if field == "kernel" else name, "gradient", bounds[name], equal)
-            excused = past or not (forward_equal and errors_equal[node])
+            inexact = past or not (forward_equal and errors_equal[node])
             row = self._row(node, _GRADIENT[field], parameters[name].gradient_width)
             words = update_seed(seed, parameters[name].variable, step)
-            row.meet(quantize_gradient(gradient.codes, log2_eta, words), equal, excused)
-            row.meet_sums(gradient.codes, equal, excused)
+            row.meet(quantize_gradient(gradient.codes, log2_eta, words), equal, inexact)
+            row.meet_sums(gradient.codes, equal, inexact)
             if not equal:
                 differing.add(name)
         return gradients, differing
@@ -220,7 +221,7 @@ class Comparison:
         """Compares the error at every kernel and the sums it gives its input; returns whether each error was equal."""
         bounds = error_bounds(self.graph, outputs, errors)
         equal: dict[str, bool] = {}
-        excused: dict[str, bool] = {}
+        inexact: dict[str, bool] = {}
         for node in reversed([node for node in self.graph.nodes if node.name in errors]):
             readers = self._readers[node.name]
             e = errors[node.name]
@@ -228,11 +229,11 @@ class Comparison:
             equal[node.name] = _equal(expected[node.name], e) if known else equal[readers[0].name]
             makers = [*readers, *([] if len(readers) == 1 else [node])]
             past = any(bounds.get(maker.name, 0) >= EXACT_SUMS for maker in makers)
-            differed = any(excused[reader.name] for reader in readers if not equal[reader.name])
-            excused[node.name] = past or differed or not forward_equal
+            differed = any(inexact[reader.name] for reader in readers if not equal[reader.name])
+            inexact[node.name] = past or differed or not forward_equal
             if isinstance(node, Product):
                 row = self._row(node.name, "E", self._error_width(node))
-                row.meet(e.codes, equal[node.name], excused[node.name])
+                row.meet(e.codes, equal[node.name], inexact[node.name])
         for node in self.graph.nodes:
             given = [name for name in node.inputs if name in errors]
             if node.name not in bounds:
@@ -274,14 +275,14 @@ class Comparison:
         errors, gradients = tape.gradient(loss, [outputs, variables])
         return _Pass(outputs, errors, gradients)
 
-    def _compare_stored(self, excused: set[str]) -> None:
+    def _compare_stored(self, inexact: set[str]) -> None:
         different = False
         for name, parameter in self.graph.parameters.items():
             node, field = name.rsplit("/", 1)
             stored = codes_of(getattr(self._layers[node], field).numpy(), parameter.fraction, name)
             equal = bool((stored.ravel() == parameter.accumulators.ravel()).all())
             row = self._row(node, _STORED[field], parameter.limit.bit_length() + 1)
-            row.meet(parameter.accumulators, equal, name in excused)
+            row.meet(parameter.accumulators, equal, name in inexact)
             different = different or not equal
         if different:
             self.steps.differing += 1
@@ -312,8 +313,8 @@ def verify(
     Args:
         model: A model that `integer.freeze` takes; it stays as it is.
         images: Raw images, uint8 [count, *shape of the model's input], all of which go through inference.
-        labels: Class numbers, integers [count], for training on the sum of squared errors; None compares inference
-            alone.
+        labels: Class numbers, integers [count], or float32 targets [count, outputs], multiples of 2^-24, for training
+            on the sum of squared errors; None compares inference alone.
         steps: Training steps at most, on the images in order; see `Comparison.train`.
         batch_size: Images of a step.
         learning_rate: η, a power of two.
@@ -333,19 +334,10 @@ def verify(
     starts = range(0, len(images), _BATCH)
     comparison.infer((images[start : start + _BATCH], None) for start in starts)
     if labels is not None and not comparison.floats:
-        one_hot = _one_hot(np.asarray(labels), len(images), comparison.graph.output.shape[-1])
+        targets = targets_of(np.asarray(labels), len(images), comparison.graph.output.shape[-1])
         places = [slice(start, start + batch_size) for start in range(0, len(images), batch_size)][:steps]
-        comparison.train([(images[place], one_hot[place]) for place in places], learning_rate, seed)
+        comparison.train([(images[place], targets[place]) for place in places], learning_rate, seed)
     return comparison
-
-
-def _one_hot(labels: np.ndarray, count: int, classes: int) -> np.ndarray:
-    if labels.shape != (count,) or labels.dtype.kind not in "iu" or not ((labels >= 0) & (labels < classes)).all():
-        raise UserError(
-            f"labels: class numbers 0 to {classes - 1}, integers [{count}]; "
-            f"received {labels.dtype} of shape {labels.shape}"
-        )
-    return np.eye(classes, dtype=np.float32)[labels]
 
 
 def float_layers(model: keras.Model) -> dict[str, list[str]]:

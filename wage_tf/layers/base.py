@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import inspect
-from typing import ClassVar
+from typing import TYPE_CHECKING, Any, ClassVar
 
 import keras
 import tensorflow as tf
@@ -14,8 +14,10 @@ from wage_tf.constraints import ClipToGrid, ClipToRange
 from wage_tf.initializers import ClampedUniform, layer_alpha
 from wage_tf.quantizers import BIAS_LIMIT, check_alpha, quantize_bias, quantize_weight
 
+_Layer: Any = keras.layers.Layer if TYPE_CHECKING else object
 
-class QuantizedKernel:
+
+class QuantizedKernel(_Layer):
     """Mixin for a Keras layer with a `kernel`, put before the Keras class; its forward pass uses `quantized_kernel`.
 
     Adds the arguments `bits`, `beta`, `factor` and `alpha`; the other arguments, by position or by name, are the Keras
@@ -35,12 +37,12 @@ class QuantizedKernel:
 
     def __init__(
         self,
-        *args: object,
+        *args: Any,
         bits: BitWidths | str = "2-8-8-8",
         beta: float | None = None,
         factor: float = 1.0,
         alpha: float | None = None,
-        **kwargs: object,
+        **kwargs: Any,
     ):
         arguments = {**inspect.signature(super().__init__).bind_partial(*args, **kwargs).arguments}
         arguments |= arguments.pop("kwargs", {})
@@ -107,7 +109,7 @@ class QuantizedKernel:
             outputs = keras.ops.add(outputs, keras.ops.reshape(self.quantized_bias, shape))
         return outputs if self.activation is None else self.activation(outputs)
 
-    def enable_lora(self, rank: int, **options: object) -> None:
+    def enable_lora(self, rank: int, **options: Any) -> None:
         """Refuses: a quantized kernel is one tensor of integers, to which low-rank float factors cannot be added."""
         del options
         raise ValueError(

@@ -38,7 +38,7 @@ def runtime() -> ModuleType:
 def instruction_sets() -> dict[str, object]:
     """The tables of kernels that this CPU can run, by name, the fastest first and "portable" last."""
     extension = runtime()
-    tables = {}
+    tables: dict[str, object] = {}
     while (table := extension.lib.wage_isa(len(tables))) != extension.ffi.NULL:
         tables[extension.ffi.string(table.name).decode()] = table
     return tables

@@ -5,12 +5,15 @@ from __future__ import annotations
 import dataclasses
 import math
 from collections.abc import Callable
+from typing import TypeVar
 
 from wage_tf.errors import UserError
 from wage_tf.integer import nodes as kinds
 from wage_tf.integer.arithmetic import fraction_bits, largest_code
 from wage_tf.integer.graph import Graph
 from wage_tf.native.program import Border, Node, Program, Shape, Tensor
+
+Kind = TypeVar("Kind", bound=kinds.Node)
 
 _WAYS = 8
 _POOL = 8
@@ -115,10 +118,11 @@ class _Lowering:
         self.add(Node("CONCAT", (), (tensor,), (copy,), shifts=(0,)))
         return copy
 
-    def only_reader(self, name: str, kind: type) -> kinds.Node | None:
+    def only_reader(self, name: str, kind: type[Kind]) -> Kind | None:
         """The one node that reads an output, if there is but one and of that kind."""
         readers = self._readers[name]
-        return readers[0] if len(readers) == 1 and isinstance(readers[0], kind) else None
+        reader = readers[0] if len(readers) == 1 else None
+        return reader if isinstance(reader, kind) else None
 
     # Nodes
 
@@ -126,7 +130,7 @@ class _Lowering:
         out = self.tensor(node.name, sums=False, signed=bool((node.codes < 0).any()))
         self.finish(Node("RESCALE", (node.name,), (), (out,), table=node.codes), node.name)
 
-    def product(self, node: kinds.Product) -> None:
+    def product(self, node: kinds.Conv2D | kinds.Dense) -> None:
         x = self.codes(node.inputs[0])
         layer = _layer(node, x)
         layer["x_signed"] = int(x.signed)
@@ -224,10 +228,10 @@ class _Lowering:
         x = self.take(node.inputs[0])
         (top, _), (left, _) = node.moving.pads(x.shape)
         layer = _window(node.window, node.strides, top, left)
-        average = isinstance(node, kinds.AveragePool2D)
-        out = self.tensor(node.name, sums=average or x.sums, signed=x.signed)
-        kind = "SUM_POOL" if average else "MAX_POOL"
-        gain = node.log2_area if average else 0
+        kind, gain, sums = "MAX_POOL", 0, x.sums
+        if isinstance(node, kinds.AveragePool2D):
+            kind, gain, sums = "SUM_POOL", node.log2_area, True
+        out = self.tensor(node.name, sums=sums, signed=x.signed)
         self.finish(Node(kind, (node.name,), (x,), (out,), layer=layer, error_fraction=gain), node.name)
 
     def relu(self, node: kinds.Relu) -> None:
@@ -304,7 +308,8 @@ def image_shape(shape: tuple[int, ...]) -> Shape:
     """
     if len(shape) > 3:
         raise UserError(f"native engine: tensors have at most three axes besides the batch; received {shape}")
-    return (*(1,) * (3 - len(shape)), *shape)
+    height, width, channels = (*(1,) * (3 - len(shape)), *shape)
+    return height, width, channels
 
 
 def _window(size: tuple[int, int], strides: tuple[int, int], top: int, left: int) -> dict[str, int]:
@@ -312,7 +317,7 @@ def _window(size: tuple[int, int], strides: tuple[int, int], top: int, left: int
     return dict(zip(names, (*size, *strides, top, left), strict=True))
 
 
-def _layer(node: kinds.Product, x: Tensor) -> dict[str, int]:
+def _layer(node: kinds.Conv2D | kinds.Dense, x: Tensor) -> dict[str, int]:
     """The geometry of a product as a convolution, and the border that it asks of its input."""
     sizes = {"wide_gradient": 0, "groups": 1, "dilation_h": 1, "dilation_w": 1, "pool_h": 1, "pool_w": 1}
     if isinstance(node, kinds.Dense):

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import os
+from typing import Any
 
 import numpy as np
 
@@ -39,7 +40,9 @@ class Network:
         isa: The instruction set.
         ffi: The extension's `ffi`.
         rows: The nodes in C, `wage_node`.
+        net: `wage_net`.
         state: `wage_state`.
+        parameters: Every parameter by name, with its codes and its stored weights as C has them, None where it has not.
 
     Raises:
         UserError: If the native engine is not built, the graph has a node that it has not, its training is not integer
@@ -67,12 +70,12 @@ class Network:
         self.program = proven_program(graph, self.batch, training)
         if training:
             bounds.require_trainable(self.program)
-        self._kept: list[object] = []
+        self._kept: list[Any] = []
         self._build(keep)
         self._pool = self.ffi.gc(self._lib.wage_pool_open(self.threads), self._lib.wage_pool_close)
         if self._pool == self.ffi.NULL:
             raise UserError(f"native engine: this machine gives no {self.threads} threads")
-        self._lib.wage_pool_pack(self._pool, self._net, self.state, training)
+        self._lib.wage_pool_pack(self._pool, self.net, self.state, training)
 
     def infer(self, images: np.ndarray) -> np.ndarray:
         """Scores' codes, int64 [images, ...], of at most `batch` images, uint8 [images, *graph.input_shape].
@@ -82,7 +85,7 @@ class Network:
         """
         images = arguments.images(images, self._graph.input_shape, self.batch)
         pointer = self.ffi.from_buffer("uint8_t[]", images)
-        self._lib.wage_pool_infer(self._pool, self._net, self.state, pointer, len(images))
+        self._lib.wage_pool_infer(self._pool, self.net, self.state, pointer, len(images))
         return self.scores(len(images))
 
     def train_step(
@@ -113,7 +116,7 @@ class Network:
         state.seed, state.step = seed % 2**32, step % 2**32
         status = self._lib.wage_pool_train_step(
             self._pool,
-            self._net,
+            self.net,
             state,
             self.ffi.from_buffer("uint8_t[]", images),
             self.ffi.from_buffer("int32_t[]", labels),
@@ -129,23 +132,23 @@ class Network:
 
     def graph(self) -> Graph:
         """The graph with the weights as they are now."""
-        found = {name: self._updated(parameter, *arrays) for name, (parameter, arrays) in self._parameters.items()}
+        found = {name: self._updated(parameter, *arrays) for name, (parameter, arrays) in self.parameters.items()}
         return self._graph.with_parameters(found)
 
     @property
     def stored(self) -> dict[str, np.ndarray]:
         """The stored weights as they are now by their name in `Graph.parameters`, flat views."""
-        return {name: stored for name, (_, (_, stored)) in self._parameters.items() if stored is not None}
+        return {name: stored for name, (_, (_, stored)) in self.parameters.items() if stored is not None}
 
     def load(self, graph: Graph) -> None:
         """Takes over the weights of a graph that differs in nothing else."""
         for name, parameter in graph.parameters.items():
-            codes, stored = self._parameters[name][1]
+            codes, stored = self.parameters[name][1]
             if codes is not None:
                 codes[...] = parameter.codes.reshape(-1)
             if stored is not None:
                 stored[...] = (parameter.codes if codes is None else parameter.accumulators).reshape(-1)
-        self._lib.wage_pool_pack(self._pool, self._net, self.state, self.training)
+        self._lib.wage_pool_pack(self._pool, self.net, self.state, self.training)
 
     def values(self, tensor: Tensor, count: int) -> np.ndarray:
         """A tensor's codes or sums without its border, [count, height, width, channels], a view."""
@@ -169,7 +172,7 @@ class Network:
     @property
     def parameter_bytes(self) -> int:
         """Memory of codes, stored and packed weights."""
-        arrays = [array for _, pair in self._parameters.values() for array in pair if array is not None]
+        arrays = [array for _, pair in self.parameters.values() for array in pair if array is not None]
         return sum(array.nbytes for array in arrays) + self._packed_bytes
 
     # C structures
@@ -196,7 +199,7 @@ class Network:
         parameters = [node for node in program.nodes if node.parameter]
         rules = self._keep(ffi.new("wage_rule[]", max(1, len(parameters))))
         weights = self._keep(ffi.new("wage_weights[]", max(1, len(parameters))))
-        self._parameters: dict[str, tuple[Kernel | Bias, tuple]] = {}
+        self.parameters: dict[str, tuple[Kernel | Bias, tuple]] = {}
         self._packed_bytes = 0
         for row, node in zip(nodes, program.nodes, strict=True):
             self._set_node(row, node, places, workspace)
@@ -209,21 +212,21 @@ class Network:
         self.state.weights = weights
         self.state.largest = self._keep(ffi.new("int64_t[]", slots))
         self.state.fractions = self._keep(ffi.new("int32_t[]", slots))
-        self._net = ffi.new("wage_net *")
-        self._net.node_count, self._net.tensor_count = len(program.nodes), len(places)
-        self._net.weights_count = len(parameters)
-        self._net.nodes, self._net.tensors, self._net.rules = nodes, tensors, rules
-        self._net.kernels = self._portable if program.wide or self.isa == "portable" else tables[self.isa]
-        self._net.wide, self._net.batch = program.wide, self.batch
-        self._net.scores, self._net.classes = places[program.scores], program.scores.size
-        self._net.fraction = program.scores.fraction
+        self.net = ffi.new("wage_net *")
+        self.net.node_count, self.net.tensor_count = len(program.nodes), len(places)
+        self.net.weights_count = len(parameters)
+        self.net.nodes, self.net.tensors, self.net.rules = nodes, tensors, rules
+        self.net.kernels = self._portable if program.wide or self.isa == "portable" else tables[self.isa]
+        self.net.wide, self.net.batch = program.wide, self.batch
+        self.net.scores, self.net.classes = places[program.scores], program.scores.size
+        self.net.fraction = program.scores.fraction
 
     @property
-    def _portable(self) -> object:
+    def _portable(self) -> Any:
         """The table that takes every layer."""
         return self.ffi.addressof(self._lib.wage_portable_wide if self.program.wide else self._lib.wage_portable)
 
-    def _set_layer(self, row: object, node: Node, tables: dict[str, object]) -> None:
+    def _set_layer(self, row: Any, node: Node, tables: dict[str, Any]) -> None:
         row.layer.batch = self.batch
         for field, value in node.layer.items():
             setattr(row.layer, field, value)
@@ -236,7 +239,7 @@ class Network:
             else:
                 row.layer.e_zero = 0
 
-    def _set_node(self, row: object, node: Node, places: dict[Tensor, int], workspace: Buffer) -> None:
+    def _set_node(self, row: Any, node: Node, places: dict[Tensor, int], workspace: Buffer) -> None:
         row.kind = getattr(self._lib, f"WAGE_{node.kind}")
         row.input = places[node.inputs[0]] if node.inputs else _NONE
         row.output = places[node.outputs[0]]
@@ -257,7 +260,7 @@ class Network:
         row.gradient = node.gradient.offset if node.gradient else _NONE
         row.workspace = workspace.offset if workspace.size else _NONE
 
-    def _set_tensor(self, row: object, tensor: Tensor) -> None:
+    def _set_tensor(self, row: Any, tensor: Tensor) -> None:
         row.height, row.width, row.channels = tensor.shape
         row.sums, row.top, row.left = tensor.sums, tensor.border.top, tensor.border.left
         row.rows, row.columns = (tensor.shape[:2]) if tensor.sums else (tensor.rows, tensor.columns)
@@ -265,7 +268,7 @@ class Network:
         row.gate = tensor.gate.offset if tensor.gate is not None and self.training else _NONE
         row.error = tensor.error.offset if tensor.error is not None else _NONE
 
-    def _set_weights(self, rule: object, weights: object, row: object, node: Node) -> None:
+    def _set_weights(self, rule: Any, weights: Any, row: Any, node: Node) -> None:
         name, parameter = node.parameter
         codes, stored = None, None
         rule.size = parameter.codes.size
@@ -289,19 +292,19 @@ class Network:
         if stored is not None:
             weights.stored = self._pointer(stored)
             rule.stored_bytes = stored.itemsize
-        self._parameters[name] = (parameter, (codes, stored))
+        self.parameters[name] = (parameter, (codes, stored))
 
     def _updated(self, parameter: Kernel | Bias, codes: np.ndarray | None, stored: np.ndarray | None) -> Kernel | Bias:
         """The parameter with the numbers of these arrays."""
         shape = parameter.codes.shape
         if isinstance(parameter, Bias):
             return dataclasses.replace(parameter, codes=stored.reshape(shape).copy())
-        changes = {} if stored is None else {"accumulators": stored.reshape(shape).copy()}
+        changes: dict[str, Any] = {} if stored is None else {"accumulators": stored.reshape(shape).copy()}
         return dataclasses.replace(parameter, codes=codes.reshape(shape).astype(parameter.codes.dtype), **changes)
 
     # Memory
 
-    def arena_pointer(self, offset: int) -> object:
+    def arena_pointer(self, offset: int) -> Any:
         """A C pointer into the arena."""
         return self._pointer(self._arena[offset:])
 
@@ -330,10 +333,10 @@ class Network:
         size = int(np.prod(shape)) * dtype.itemsize
         return self._arena[buffer.offset : buffer.offset + size].view(dtype).reshape(shape)
 
-    def _pointer(self, array: np.ndarray) -> object:
+    def _pointer(self, array: np.ndarray) -> Any:
         return self.ffi.cast("void *", array.ctypes.data)
 
-    def _keep(self, kept: object) -> object:
+    def _keep(self, kept: Any) -> Any:
         self._kept.append(kept)
         return kept
 
@@ -366,5 +369,5 @@ def proven_program(graph: Graph, batch: int, training: bool) -> Program:
     return program
 
 
-def _address(ffi: object, row: object, field: str) -> object:
+def _address(ffi: Any, row: Any, field: str) -> Any:
     return ffi.addressof(row, field)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from functools import partial
+from typing import Any
 
 from wage_tf.integer.arithmetic import largest_code
 from wage_tf.native.arena import Buffer
@@ -11,7 +12,7 @@ from wage_tf.native.network import Network
 from wage_tf.native.program import Tensor
 
 
-def passes(network: Network, count: int) -> Iterator[tuple[str, dict[str, Callable[[], object]], int]]:
+def passes(network: Network, count: int) -> Iterator[tuple[str, dict[str, Callable[..., Any]], int]]:
     """The kernels' calls of every linear layer, on one thread.
 
     Args:
@@ -32,7 +33,9 @@ def passes(network: Network, count: int) -> Iterator[tuple[str, dict[str, Callab
         x, y = _image(network, node.inputs[0]), _image(network, node.outputs[0])
         gate, before = (ffi.cast("uint8_t *", _place(network, t.gate)) for t in (node.outputs[0], node.inputs[0]))
         work = ffi.NULL if row.workspace < 0 else network.arena_pointer(row.workspace)
-        calls = {"forward": partial(table.forward, layer, packed, x, y, gate, count, work, team)}
+        calls: dict[str, Callable[..., Any]] = {
+            "forward": partial(table.forward, layer, packed, x, y, gate, count, work, team)
+        }
         if node.gradient is not None:
             e, error = _image(network, node.errors), _place(network, node.outputs[0].error)
             rounding = ffi.new("wage_rounding *", {"shift": 3, "limit": largest_code(8)})

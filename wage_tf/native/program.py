@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import dataclasses
 
+import numpy as np
+
 from wage_tf.integer.nodes import Bias, Kernel
 from wage_tf.native.arena import Buffer
 
@@ -91,7 +93,7 @@ class Node:
     bias_shift: int = 0
     error_limit: int = 0
     error_fraction: int = 0
-    table: object = None
+    table: np.ndarray | None = None
     errors: Tensor | None = None
     gradient: Buffer | None = None
 

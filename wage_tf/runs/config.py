@@ -4,12 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Collection
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import Annotated, Any, Literal
 
 import pydantic
 from pydantic import Field
 
-from wage_tf import losses, models, schedules
+from wage_tf import losses, models, schedules  # type: ignore[attr-defined]
 from wage_tf.bits import NetworkBits
 from wage_tf.datasets import Augmentation, Dataset
 from wage_tf.datasets.recipe import Recipe
@@ -32,7 +32,6 @@ from wage_tf.schedules import Schedule
 
 DEFAULT_BITS = NetworkBits.parse("2-8-8-8")
 MAY_CHANGE_ON_RESUME = ("data_dir", "engine", "epochs", "checkpoint_steps", "histogram_freq")
-_MAY_BE_UNKNOWN = ("data",)
 _OF_RECIPE = ("model", "batch_size", "epochs", "schedule", "loss", "augmentation", "clip_outputs")
 
 
@@ -127,7 +126,7 @@ class RunConfig(Document):
     batch_size: Count
     epochs: Count
     schedule: Etas
-    loss: Literal[tuple(losses.NAMED)]
+    loss: Literal[tuple(losses.NAMED)]  # type: ignore[valid-type]
     augmentation: Augmentation | None
     seed: Natural
     checkpoint_steps: Natural
@@ -142,6 +141,11 @@ class RunConfig(Document):
     def first_eta(self) -> float:
         """η of the first epoch."""
         return self.schedule[0][1]
+
+    @property
+    def reconstructs(self) -> bool:
+        """Whether the network gives back its images and has no classes."""
+        return self.source is None and models.reconstructs(self.model)
 
     def check_data(self, dataset: Dataset) -> None:
         """Checks that a data set is the one that the run was started with.
@@ -164,17 +168,8 @@ class RunConfig(Document):
         """
         return self.model_copy(update={name: getattr(earlier, name) for name in _OF_RECIPE if name not in chosen})
 
-    def difference_from(self, other: RunConfig) -> tuple[str, object, object] | None:
-        """The first setting that decides the training and differs: its name, its value here and in `other`."""
-        mine, others = self.as_json(), other.as_json()
-        for name, value in mine.items():
-            unknown = name in _MAY_BE_UNKNOWN and None in (value, others[name])
-            if name not in MAY_CHANGE_ON_RESUME and value != others[name] and not unknown:
-                return name, value, others[name]
-        return None
 
-
-def resolve(data: Data, recipe: Recipe, **chosen: object) -> RunConfig:
+def resolve(data: Data, recipe: Recipe, **chosen: Any) -> RunConfig:
     """Fills in what is not chosen.
 
     Args:
@@ -189,6 +184,7 @@ def resolve(data: Data, recipe: Recipe, **chosen: object) -> RunConfig:
     bits = given.get("bits", DEFAULT_BITS)
     source = given.get("source")
     model = Path(source.path).stem if source else given.get("model", recipe.model)
+    loss = "sum_squared_error" if source is None and models.reconstructs(model) else recipe.loss
     defaults = {
         "format": 2,
         **dict.fromkeys(("data_dir", "limit", "image_size", "source", "beta", "clip_bits")),
@@ -204,7 +200,7 @@ def resolve(data: Data, recipe: Recipe, **chosen: object) -> RunConfig:
         "batch_size": recipe.batch_size,
         "epochs": recipe.epochs,
         "schedule": _schedule(recipe, bits, source),
-        "loss": source.loss if source else recipe.loss,
+        "loss": source.loss if source else loss,
         "augmentation": recipe.augmentation,
         "seed": 0,
         "checkpoint_steps": 0,

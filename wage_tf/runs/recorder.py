@@ -74,7 +74,7 @@ class RunRecorder(keras.callbacks.Callback):
         self._sums_of_training = None
 
     def on_epoch_end(self, epoch: int, logs: Row | None = None) -> None:
-        row = {"epoch": epoch + 1}
+        row: dict[str, int | float] = {"epoch": epoch + 1}
         for name, value in logs.items():
             split, metric = ("test", name.removeprefix("val_")) if name.startswith("val_") else ("train", name)
             row[f"{split}_{metric}"] = float(value)

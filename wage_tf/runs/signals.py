@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import contextlib
 import signal
-import sys
+import subprocess
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from types import FrameType
+from typing import Any
 
 _SIGNALS = (signal.SIGINT, signal.SIGTERM)
+_POLL_SECONDS = 0.2
 
 
 class Stopped(KeyboardInterrupt):
@@ -20,30 +22,33 @@ class Stopped(KeyboardInterrupt):
         self.signum = signum
 
 
+def raise_stopped(signum: int) -> None:
+    """Raises `Stopped`."""
+    raise Stopped(signum)
+
+
 class Signals:
     """The handlers of a command, in place while the object is used as a context manager.
 
-    A signal raises `Stopped` at once. Where it is `deferred`, the first one waits for `check`, and the second raises.
+    A signal ends the command at once. Where it is `deferred`, the first one waits for `check`, and the second ends it.
 
-    An exception that a handler raises may be swallowed, by an import or a destructor that is under way. The signal is
-    remembered, so that the next `check` raises again, and Python says nothing of the one that a destructor swallowed.
+    Args:
+        end: Ends the command, called with the signal's number. An exception will do in a program whose own the command
+            is not, but an import, a destructor or a library under way can swallow it.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, end: Callable[[int], None] = raise_stopped) -> None:
         self.received: int | None = None
+        self._end = end
         self._is_deferred = False
-        self._previous: dict[int, object] = {}
-        self._report = sys.unraisablehook
+        self._previous: dict[int, Any] = {}
 
     def __enter__(self) -> Signals:
-        self._report = sys.unraisablehook
-        sys.unraisablehook = self._report_others
         if threading.current_thread() is threading.main_thread():
             self._previous = {signum: signal.signal(signum, self._receive) for signum in _SIGNALS}
         return self
 
     def __exit__(self, *_: object) -> None:
-        sys.unraisablehook = self._report
         for signum, handler in self._previous.items():
             signal.signal(signum, handler)
 
@@ -62,21 +67,23 @@ class Signals:
         finally:
             self._is_deferred = False
 
-    @contextlib.contextmanager
-    def ignored(self) -> Iterator[None]:
-        """Lets the block end other processes undisturbed."""
-        previous = {signum: signal.signal(signum, signal.SIG_IGN) for signum in self._previous}
-        try:
-            yield
-        finally:
-            for signum, handler in previous.items():
-                signal.signal(signum, handler)
+    def communicate(self, process: subprocess.Popen) -> tuple:
+        """`process.communicate()`, with a signal passed on to the process.
 
-    def _report_others(self, swallowed: sys.UnraisableHookArgs) -> None:
-        if not isinstance(swallowed.exc_value, Stopped):
-            self._report(swallowed)
+        Raises:
+            Stopped: After the end of a process that a signal was passed on to.
+        """
+        with self.deferred():
+            while True:
+                try:
+                    return process.communicate(timeout=_POLL_SECONDS)
+                except subprocess.TimeoutExpired:
+                    if self.received is not None:
+                        process.send_signal(self.received)
+                        process.communicate()
+                    self.check()
 
     def _receive(self, signum: int, frame: FrameType | None) -> None:
         first, self.received = self.received is None, self.received or signum
         if not (first and self._is_deferred):
-            raise Stopped(self.received)
+            self._end(self.received)

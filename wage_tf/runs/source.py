@@ -29,7 +29,7 @@ class Source(Document):
     weights: Literal["keep", "fresh"]
 
     @classmethod
-    def of(cls, path: str, weights: str) -> Source:
+    def of(cls, path: str, weights: Literal["keep", "fresh"]) -> Source:
         """Describes a file.
 
         Raises:

@@ -8,13 +8,13 @@ from collections.abc import Iterator, Sequence
 import keras
 import tensorflow as tf
 
-from wage_tf import files, losses, models
+from wage_tf import files, losses, models  # type: ignore[attr-defined]
 from wage_tf.constraints import ClipToGrid
 from wage_tf.datasets import Dataset
 from wage_tf.distribution.devices import Devices, one_device
 from wage_tf.distribution.trainer import devices_of, replicate, single
 from wage_tf.errors import UserError
-from wage_tf.metrics import ErrorRate
+from wage_tf.metrics import ErrorRate, ReconstructionError
 from wage_tf.native.trainer import Trainer, attached
 from wage_tf.optimizers import IntegerSGD, gradient_bits
 from wage_tf.runs.checkpoints import State
@@ -26,13 +26,25 @@ from wage_tf.schedules import Schedule
 TEST_BATCH = 500
 
 
+def data_for(config: RunConfig, dataset: Dataset) -> Dataset:
+    """A data set with the targets that a configuration's network is trained on: classes, or the images themselves."""
+    if not config.reconstructs:
+        return dataset
+    return dataset.reconstruction(*models.pixel_scale(dataset.input_shape))
+
+
+def metric_of(config: RunConfig) -> keras.metrics.Metric:
+    """The error that a run reports, in percent."""
+    return ReconstructionError() if config.reconstructs else ErrorRate()
+
+
 def build(config: RunConfig, input_shape: tuple[int, int, int], num_classes: int, **options: object) -> keras.Model:
     """Builds the network of a configuration.
 
     Args:
         config: The run's configuration.
         input_shape: Height, width and channels before augmentation.
-        num_classes: Number of outputs.
+        num_classes: Number of classes.
         **options: Further arguments of `models.build`.
     """
     if config.augmentation is not None:
@@ -50,7 +62,7 @@ def prepare(config: RunConfig, dataset: Dataset, devices: Devices | None = None)
 
     Args:
         config: The run's configuration.
-        dataset: Its data.
+        dataset: Its data, from `data_for`.
         devices: Where it will train; None for one device.
 
     Raises:
@@ -68,8 +80,10 @@ def prepare(config: RunConfig, dataset: Dataset, devices: Devices | None = None)
             model = config.source.converted(dataset, config.bits, config.augmentation)
         optimizer = IntegerSGD(rate, bits=gradient_bits(model), seed=config.seed, random_width=config.random_width)
     model = replicate(model, devices)
-    model.compile(optimizer, losses.NAMED[config.loss](), metrics=[ErrorRate()])
+    model.compile(optimizer, losses.NAMED[config.loss](), metrics=[metric_of(config)])
     if config.engine == "integer":
+        if config.reconstructs:
+            raise UserError(f"--engine integer trains on classes, and {config.model} has none: leave it out")
         if devices.strategy is not None:
             raise UserError("--engine integer trains on the CPU of one machine: leave --strategy out")
         Trainer(model)

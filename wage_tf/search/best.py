@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 from wage_tf.errors import UserError
-from wage_tf.runs.config import RunConfig, resolve
+from wage_tf.runs.config import RunConfig
 from wage_tf.runs.documents import Document, Natural, Words
 from wage_tf.search.directory import SearchConfig, SearchDirectory
 from wage_tf.search.records import TrialRecord, completed
@@ -72,17 +72,7 @@ def write(
 
 def full_training(config: SearchConfig, record: TrialRecord) -> RunConfig:
     """The training of a trial's pattern by the recipe, on all images."""
-    return resolve(
-        config.data,
-        config.recipe,
-        dataset=config.dataset,
-        data_dir=config.data_dir,
-        image_size=config.image_size,
-        model=config.model,
-        width=config.width,
-        bits=record.bits,
-        schedule=record.schedule if config.learning_rates else None,
-    )
+    return config.training(config.data, record.bits, schedule=record.schedule if config.learning_rates else None)
 
 
 def training_of(path: str | Path, pattern: str | None = None) -> RunConfig:

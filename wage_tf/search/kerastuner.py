@@ -12,10 +12,11 @@ import json
 import math
 import os
 import re
+import sys
 import warnings
 from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
-from typing import Self
+from typing import TYPE_CHECKING, Any, Self
 
 import grpc
 import keras_tuner
@@ -38,14 +39,17 @@ _SAMPLE = 4096
 _WORKER = re.compile(r"[ -~]{1,100}")
 
 
-class SearchOracle:
+_Oracle: Any = keras_tuner.Oracle if TYPE_CHECKING else object
+
+
+class SearchOracle(_Oracle):
     """What all oracles have in common; put before KerasTuner's class.
 
     Writes KerasTuner's files atomically, and runs again what was running when the search was killed.
     """
 
     @classmethod
-    def of(cls, max_trials: int | None, epochs: int, **common: object) -> Self:
+    def of(cls, max_trials: int | None, epochs: int, **common: Any) -> Self:
         """Makes the oracle of a search of at most so many trials, None for its own number, of so many epochs."""
         return cls(max_trials=max_trials or _DEFAULT_TRIALS, **common)
 
@@ -95,10 +99,10 @@ class SearchOracle:
         self._retry_queue = sorted(running, reverse=True)
 
 
-class _WithinBudget:
+class _WithinBudget(_Oracle):
     """Draws again what `affords` says cannot be paid for; after 100 times, takes what comes."""
 
-    def _random_values(self) -> dict[str, object] | None:
+    def _random_values(self) -> dict[str, Any] | None:
         for _ in range(_PROPOSALS):
             values = super()._random_values()
             if values is None or self.affords(values):
@@ -106,10 +110,10 @@ class _WithinBudget:
         return values
 
 
-class _ReferenceFirst:
+class _ReferenceFirst(_Oracle):
     """Starts with the pattern nearest to 8-8-8-8, so that every search holds what it is compared with."""
 
-    def populate_space(self, trial_id: str) -> dict[str, object]:
+    def populate_space(self, trial_id: str) -> dict[str, Any]:
         if not self.start_order:
             return {"status": TrialStatus.RUNNING, "values": dict(self.reference)}
         return super().populate_space(trial_id)
@@ -123,16 +127,16 @@ class GridOracle(SearchOracle, keras_tuner.oracles.GridSearchOracle):
     """
 
     @classmethod
-    def of(cls, max_trials: int | None, epochs: int, **common: object) -> Self:
+    def of(cls, max_trials: int | None, epochs: int, **common: Any) -> Self:
         return cls(max_trials=max_trials, **common)
 
-    def populate_space(self, trial_id: str) -> dict[str, object]:
+    def populate_space(self, trial_id: str) -> dict[str, Any]:
         response = super().populate_space(trial_id)
         if response["status"] == TrialStatus.RUNNING:
             self._populate_next.append(trial_id)
         return response
 
-    def set_state(self, state: dict[str, object]) -> None:
+    def set_state(self, state: dict[str, Any]) -> None:
         super().set_state(state)
         by_values = functools.cmp_to_key(
             lambda a, b: self._compare(self.trials[a].hyperparameters.values, self.trials[b].hyperparameters.values)
@@ -154,12 +158,12 @@ class BayesianOracle(_ReferenceFirst, _WithinBudget, SearchOracle, keras_tuner.o
     """
 
     @classmethod
-    def of(cls, max_trials: int | None, epochs: int, **common: object) -> Self:
+    def of(cls, max_trials: int | None, epochs: int, **common: Any) -> Self:
         trials = max_trials or _DEFAULT_TRIALS
         first = max(3, min(3 * len(common["hyperparameters"].space), trials // 3))
         return cls(max_trials=trials, num_initial_points=first, **common)
 
-    def populate_space(self, trial_id: str) -> dict[str, object]:
+    def populate_space(self, trial_id: str) -> dict[str, Any]:
         done = sum(trial.status == TrialStatus.COMPLETED for trial in self.trials.values())
         if done < self.num_initial_points:
             return super().populate_space(trial_id)
@@ -189,7 +193,7 @@ class HyperbandOracle(_WithinBudget, SearchOracle, keras_tuner.oracles.Hyperband
     """Many patterns for few epochs, the best of them for more."""
 
     @classmethod
-    def of(cls, max_trials: int | None, epochs: int, **common: object) -> Self:
+    def of(cls, max_trials: int | None, epochs: int, **common: Any) -> Self:
         oracle = cls(max_epochs=epochs, hyperband_iterations=None if max_trials else 1, **common)
         oracle.max_trials = max_trials
         return oracle
@@ -202,7 +206,7 @@ class HyperbandOracle(_WithinBudget, SearchOracle, keras_tuner.oracles.Hyperband
     def planned_trials(self, patterns: int) -> int:
         """As for the others; hyperband repeats patterns, and does not end a bracket that lacks new ones."""
         brackets = range(self._get_num_brackets())[::-1]
-        planned, most = 0, self.max_trials or math.inf
+        planned, most = 0, self.max_trials or sys.maxsize
         for bracket in itertools.cycle(brackets) if self.max_trials else brackets:
             new = self._get_size(bracket, 0)
             if new > patterns or planned >= most:
@@ -224,7 +228,7 @@ class Loop(BaseTuner):
     def chief_lost(self, trial: Trial, error: grpc.RpcError) -> Exception:
         raise NotImplementedError
 
-    def _run_and_update_trial(self, trial: Trial, *args: object, **kwargs: object) -> None:
+    def _run_and_update_trial(self, trial: Trial, *args: Any, **kwargs: Any) -> None:
         try:
             super()._run_and_update_trial(trial, *args, **kwargs)
         except grpc.RpcError as error:
@@ -243,20 +247,20 @@ class Servicer(OracleServicer):
         """Lets a server answer workers."""
         protos.get_service_grpc().add_OracleServicer_to_server(self, server)
 
-    def CreateTrial(self, request: object, context: grpc.ServicerContext) -> object:
+    def CreateTrial(self, request: Any, context: grpc.ServicerContext) -> Any:
         if not _WORKER.fullmatch(request.tuner_id):
             context.abort(grpc.StatusCode.INVALID_ARGUMENT, "a worker's ID is 1 to 100 printable ASCII characters")
         return self._answer(super().CreateTrial, request, context)
 
-    def UpdateTrial(self, request: object, context: grpc.ServicerContext) -> object:
+    def UpdateTrial(self, request: Any, context: grpc.ServicerContext) -> Any:
         self._check_running(request.trial_id, context)
         return self._answer(super().UpdateTrial, request, context)
 
-    def EndTrial(self, request: object, context: grpc.ServicerContext) -> object:
+    def EndTrial(self, request: Any, context: grpc.ServicerContext) -> Any:
         self._check_running(request.trial.trial_id, context)
         return self._answer(super().EndTrial, request, context)
 
-    def GetTrial(self, request: object, context: grpc.ServicerContext) -> object:
+    def GetTrial(self, request: Any, context: grpc.ServicerContext) -> Any:
         self._check_running(request.trial_id, context)
         return self._answer(super().GetTrial, request, context)
 
@@ -264,7 +268,7 @@ class Servicer(OracleServicer):
         if trial_id not in {trial.trial_id for trial in list(self.oracle.ongoing_trials.values())}:
             context.abort(grpc.StatusCode.NOT_FOUND, f"trial {trial_id[:20]!r} is not being run")
 
-    def _answer(self, method: Callable[..., object], *arguments: object) -> object:
+    def _answer(self, method: Callable[..., Any], *arguments: Any) -> Any:
         try:
             return method(*arguments)
         except Exception as error:

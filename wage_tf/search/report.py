@@ -46,8 +46,8 @@ def front_table(
         lines = [header, ("---",) * len(header), *rows]
         return "\n".join(f"| {' | '.join(line)} |" for line in lines)
     widths = [max(map(len, column)) for column in zip(header, *rows, strict=True)]
-    lines = ("  ".join(f"{cell:{w}}" for cell, w in zip(row, widths, strict=True)) for row in (header, *rows))
-    return "\n".join(line.rstrip() for line in lines)
+    padded = ("  ".join(f"{cell:{w}}" for cell, w in zip(row, widths, strict=True)) for row in (header, *rows))
+    return "\n".join(line.rstrip() for line in padded)
 
 
 def report(

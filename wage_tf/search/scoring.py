@@ -11,7 +11,7 @@ class Scoring:
 
     - by weight: score = error + weight·cost
     - with `max_cost`: score = error, or 100 + cost where cost > max_cost (such a pattern need not be trained)
-    - with `max_error`: score = cost, or dearest + error where error > max_error
+    - with `max_error`: score = cost, or highest_cost + error where error > max_error
 
     A pattern that breaks a constraint so ranks behind all that keep it, and behind those that break it less.
 
@@ -21,7 +21,7 @@ class Scoring:
         weight: Points of error that the cost of the 8-8-8-8 network is worth.
         max_cost: Largest cost; None for no constraint.
         max_error: Largest error; None for no constraint.
-        dearest: Cost of the dearest pattern in the search.
+        highest_cost: Cost of the most expensive pattern in the search.
     """
 
     measure: str
@@ -29,7 +29,7 @@ class Scoring:
     weight: float
     max_cost: float | None = None
     max_error: float | None = None
-    dearest: float = 0.0
+    highest_cost: float = 0.0
 
     @property
     def key(self) -> str:
@@ -48,9 +48,10 @@ class Scoring:
         if self.max_cost is not None:
             return f"score = error, or 100 + cost where cost > {self.max_cost:g}; {cost}; error in %"
         if self.max_error is not None:
+            highest = f"{self.highest_cost:.3g}"
             return (
-                f"score = cost, or {self.dearest:.3g} + error where error > {self.max_error:g}; {cost}; error in %; "
-                f"{self.dearest:.3g} is the dearest candidate's cost"
+                f"score = cost, or {highest} + error where error > {self.max_error:g}; {cost}; error in %; "
+                f"{highest} is the highest cost of a candidate"
             )
         return f"score = error + {self.weight:g} * cost; {cost}; error in %"
 
@@ -67,5 +68,5 @@ class Scoring:
         if self.max_cost is not None:
             return error if self.affords(cost) else 100.0 + cost
         if self.max_error is not None:
-            return cost if error <= self.max_error else self.dearest + error
+            return cost if error <= self.max_error else self.highest_cost + error
         return error + self.weight * cost

@@ -60,14 +60,21 @@ class Session:
         self._open()
         WageTuner(self.oracle, self.study, self.directory, lambda record: self._report(1)).search()
 
-    def run_chief(self, address: str, port: int, shared: str, command: Sequence[str], workers: int) -> None:
+    def run_chief(
+        self, address: str, port: int, shared: str, command: Sequence[str], workers: int, check: Callable[[], None]
+    ) -> None:
         """Runs all trials in worker processes, `workers` of them started here by `command`.
 
-        More may join that know the secret `shared`.
+        More may join that know the secret `shared`. `check` is called again and again; what it raises ends them all.
         """
         self._open()
         team = Workers(command, workers, self.directory.workers, self._give_up, self.print_line)
-        serve(self.oracle, address, port, shared, team, lambda: self._report(max(1, workers)))
+
+        def watch() -> None:
+            self._report(max(1, workers))
+            check()
+
+        serve(self.oracle, address, port, shared, team, watch)
 
     def finish(self, command: str, seconds: float) -> Outcome:
         """Evaluates those of the front's models that were not yet on the test set, and writes the results.

@@ -8,18 +8,19 @@ import statistics
 import time
 import warnings
 from pathlib import Path
+from typing import Any
 
 import keras
 import numpy as np
 
-from wage_tf import costs, files, schedules
+from wage_tf import costs, files, models, schedules  # type: ignore[attr-defined]
 from wage_tf.bits import NetworkBits
 from wage_tf.callbacks import QuantizationHistograms
 from wage_tf.datasets import Dataset
 from wage_tf.errors import UserError
 from wage_tf.runs import checkpoints, training
 from wage_tf.runs.checkpoints import State
-from wage_tf.runs.config import Data, RunConfig, resolve
+from wage_tf.runs.config import Data, RunConfig
 from wage_tf.runs.directory import RunDirectory
 from wage_tf.runs.guards import Diverged, StopOnNonFinite
 from wage_tf.runs.recorder import RunRecorder
@@ -54,6 +55,8 @@ class Study:
     """
 
     def __init__(self, config: SearchConfig, dataset: Dataset):
+        if models.reconstructs(config.model):
+            raise UserError(f"--model {config.model}: a search compares how networks classify, and it has no classes")
         self.config = config
         self.dataset = dataset
         split = dataset.split_validation(config.validation)
@@ -73,7 +76,7 @@ class Study:
             config.cost_weight,
             config.max_cost,
             config.max_error,
-            dearest=self.costs_of(widest)[f"{config.cost}_{config.cost_of}"],
+            highest_cost=self.costs_of(widest)[f"{config.cost}_{config.cost_of}"],
         )
         narrowest = self.candidates.pattern(self.candidates.narrowest())
         least = self.costs_of(narrowest)[self.scoring.key]
@@ -109,16 +112,10 @@ class Study:
     def run_config(self, pattern: Pattern, epochs: int | None = None, execution: int = 0) -> RunConfig:
         """The training of a pattern, η scaled with k_G."""
         config = self.config
-        return resolve(
+        return config.training(
             self.data,
-            config.recipe,
-            dataset=config.dataset,
-            data_dir=config.data_dir,
-            image_size=config.image_size,
+            pattern.bits,
             limit=config.limit,
-            bits=pattern.bits,
-            model=config.model,
-            width=config.width,
             epochs=epochs or config.epochs,
             schedule=self.schedule_of(pattern),
             engine=config.engine,
@@ -204,7 +201,7 @@ def failure(study: Study, trial_id: str, values: Values, reason: str) -> TrialRe
     return _record(study, trial_id, values, shares, status=FAILED, reason=reason, **nothing)
 
 
-def _record(study: Study, trial_id: str, values: Values, shares: dict[str, float], **found: object) -> TrialRecord:
+def _record(study: Study, trial_id: str, values: Values, shares: dict[str, float], **found: Any) -> TrialRecord:
     """Returns a trial's record with its pattern, cost and score; what did not train is scored as chance."""
     pattern = study.candidates.pattern(values)
     cost = shares[study.scoring.key]
@@ -231,7 +228,7 @@ class _Trainings:
     errors: list[float] = dataclasses.field(default_factory=list)
     training_seconds: float = 0.0
 
-    def as_record(self) -> dict[str, object]:
+    def as_record(self) -> dict[str, Any]:
         """The fields of a record."""
         return {**dataclasses.asdict(self), "errors": tuple(self.errors)}
 

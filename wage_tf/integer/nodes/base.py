@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
-from typing import ClassVar
+from typing import TYPE_CHECKING, ClassVar
 
 import numpy as np
 
@@ -11,6 +11,9 @@ from wage_tf.errors import UserError
 from wage_tf.integer.arithmetic import code_dtype, largest_code, magnitude
 from wage_tf.integer.linear import Window
 from wage_tf.integer.tensors import Shape, Signal, Tensor
+
+if TYPE_CHECKING:
+    from wage_tf.integer.nodes.parameters import Bias, Kernel
 
 WIDEST = 16
 
@@ -52,8 +55,8 @@ class Node:
         raise NotImplementedError
 
     @property
-    def parameters(self) -> dict[str, object]:
-        """The trainable arrays by the field that holds them: Kernel or Bias."""
+    def parameters(self) -> dict[str, Kernel | Bias]:
+        """The trainable arrays by the field that holds them."""
         return {}
 
     def gradients(self, e: Tensor, *inputs: Tensor) -> dict[str, Tensor]:

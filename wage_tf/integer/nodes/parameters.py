@@ -149,7 +149,7 @@ def updated_accumulators(
     Raises:
         UserError: If there are none.
     """
-    if parameter.accumulators is None:
+    if parameter.accumulators is None or parameter.variable is None or parameter.gradient_width is None:
         raise UserError("no accumulators: this graph is for inference only")
     words = update_seed(seed, parameter.variable, step)
     delta = quantize_gradient(gradient.codes, log2_eta, words, random_width)

@@ -1,0 +1,191 @@
+"""What the site has beyond the pages of docs/: the home page, the reference, the tutorials, the equations as MathML.
+
+A public name without a docstring, or without its place on a page of the reference, ends the build.
+"""
+
+from __future__ import annotations
+
+import ast
+import functools
+import json
+import re
+from pathlib import Path
+
+import griffe
+from latex2mathml.converter import convert
+from mkdocs.config.defaults import MkDocsConfig
+from mkdocs.exceptions import PluginError
+from mkdocs.plugins import event_priority
+from mkdocs.structure.files import File, Files
+from mkdocs.structure.pages import Page
+
+ROOT = Path(__file__).resolve().parents[2]
+PACKAGE = "wage_tf"
+REPOSITORY = "https://github.com/wage-tf/wage_tf"
+_REFERENCE = "reference"
+_GENERATED = {"README.md": "index.md", "CONTRIBUTING.md": "contributing.md", "CHANGELOG.md": "changelog.md"}
+_LINK = re.compile(r"(\]\()([^)\s#]+)(#[^)]*)?(\))")
+_NAMED = re.compile(r"\[(?:docs/)?(\w+\.md)\]\((\1(?:#[\w-]+)?)\)")
+_MATH = re.compile(r'<(span|div) class="arithmatex">\s*\\([(\[])(.*?)\\[)\]]\s*</\1>', re.DOTALL)
+
+
+def on_config(config: MkDocsConfig) -> MkDocsConfig:
+    """Puts the pages of the reference into the navigation."""
+    for section in config.nav:
+        if section.get("Reference") == f"{_REFERENCE}/":
+            section["Reference"] = [{_title(page): f"{_REFERENCE}/{page}.md"} for page in _public_names()]
+    return config
+
+
+@event_priority(100)
+def on_files(files: Files, config: MkDocsConfig) -> Files:
+    """Adds the pages that are made of other files."""
+    for source, page in _GENERATED.items():
+        files.append(File.generated(config, page, content=_relinked((ROOT / source).read_text())))
+    for page, names in _public_names().items():
+        files.append(File.generated(config, f"{_REFERENCE}/{page}.md", content=_reference_page(page, names)))
+    for path in sorted((ROOT / "tutorials").glob("*.ipynb")):
+        text = _notebook_page(json.loads(path.read_text()), path)
+        files.append(File.generated(config, f"tutorials/{path.stem}.md", content=text))
+    return files
+
+
+def on_page_markdown(markdown: str, page: Page, config: MkDocsConfig, files: Files) -> str:
+    """Links that say a file's name say the page's title."""
+    del page, files
+
+    def titled(match: re.Match) -> str:
+        path = Path(config.docs_dir) / match[1]
+        return f"[{path.read_text().splitlines()[0].lstrip('# ')}]({match[2]})" if path.exists() else match[0]
+
+    return _NAMED.sub(titled, markdown)
+
+
+def on_page_content(html: str, page: Page, config: MkDocsConfig, files: Files) -> str:
+    """Equations as MathML, which browsers draw by themselves."""
+    del page, config, files
+    return _MATH.sub(lambda match: convert(_unescaped(match[3]), "block" if match[2] == "[" else "inline"), html)
+
+
+def on_post_build(config: MkDocsConfig) -> None:
+    """Checks that every public name has its place, and a docstring that stands there."""
+    missing = []
+    for page, names in _public_names().items():
+        html = (Path(config.site_dir) / _REFERENCE / f"{page}.html").read_text()
+        missing += [name for name in names if not _stands_in(html, name)]
+    if missing:
+        raise PluginError(f"reference: no docstring, or no place on a page: {', '.join(missing)}")
+
+
+def _stands_in(html: str, name: str) -> bool:
+    """Whether a page has the name's heading, and text of its docstring before the next name."""
+    _, found, rest = html.partition(f'id="{name}"')
+    contents = rest.partition('<div class="doc doc-contents')[2].partition("</div>")[0]
+    return bool(found) and "<p>" in re.sub(r'<p class="doc-class-bases">', "", contents)
+
+
+def _unescaped(text: str) -> str:
+    return text.replace("&lt;", "<").replace("&gt;", ">").replace("&amp;", "&")
+
+
+def _relinked(text: str) -> str:
+    """A page of the repository's root as one of docs/: links to other files lead to the page, or to the repository."""
+
+    def target(match: re.Match) -> str:
+        path, anchor = match[2], match[3] or ""
+        if "://" in path:
+            return match[0]
+        if path.startswith("docs/"):
+            path = path.removeprefix("docs/")
+        elif path in _GENERATED:
+            path = _GENERATED[path]
+        else:
+            path = f"{REPOSITORY}/blob/main/{path}"
+        return f"{match[1]}{path}{anchor}{match[4]}"
+
+    return _LINK.sub(target, text)
+
+
+# The reference
+
+
+@functools.cache
+def _public_names() -> dict[str, list[str]]:
+    """The public names of every public module, the package's own first; read from the source alone."""
+    package = griffe.load(PACKAGE, search_paths=[ROOT], allow_inspection=False)
+    modules, functions = {}, []
+    for name in _exported(ROOT / PACKAGE / "__init__.py"):
+        member = package.members[name]
+        member = member.final_target if member.is_alias else member
+        if member.is_module:
+            modules[member.path] = member
+        else:
+            functions.append(f"{PACKAGE}.{name}")
+    pages = {PACKAGE: functions}
+    for path, module in modules.items():
+        pages[path] = [f"{path}.{name}" for name in _names_of(module)]
+    networks = _exported(ROOT / "models" / "__init__.py") or _defined(ROOT / "models" / "__init__.py")
+    return {**pages, "models": [f"models.{name}" for name in networks]}
+
+
+def _names_of(module: griffe.Module) -> list[str]:
+    """What `__all__` names, submodules left out; without it all functions and classes that are defined there."""
+    path = Path(module.filepath)
+    exported = _exported(path)
+    return [name for name in exported if not _is_module(path, name)] if exported else _defined(path)
+
+
+def _is_module(package: Path, name: str) -> bool:
+    return (package.parent / f"{name}.py").exists() or (package.parent / name).is_dir()
+
+
+def _exported(path: Path) -> list[str]:
+    for node in ast.parse(path.read_text()).body:
+        if isinstance(node, ast.Assign) and getattr(node.targets[0], "id", "") == "__all__":
+            return ast.literal_eval(node.value)
+    return []
+
+
+def _defined(path: Path) -> list[str]:
+    kinds = (ast.FunctionDef, ast.ClassDef)
+    names = [node.name for node in ast.parse(path.read_text()).body if isinstance(node, kinds)]
+    return [name for name in names if not name.startswith("_")]
+
+
+def _title(page: str) -> str:
+    """models/ is installed as wage_tf.models."""
+    return f"{PACKAGE}.models" if page == "models" else page
+
+
+def _reference_page(page: str, names: list[str]) -> str:
+    """A module's docstring, then its names."""
+    head = f"# {_title(page)}\n\n::: {page}\n    options:\n      members: false\n      show_root_heading: false\n"
+    head += "      show_root_toc_entry: false\n"
+    return "\n".join([head, *(f"::: {name}\n" for name in names)])
+
+
+# The tutorials
+
+
+def _notebook_page(notebook: dict, path: Path) -> str:
+    """A notebook with its outputs as Markdown."""
+    parts = []
+    for number, cell in enumerate(notebook["cells"]):
+        source = "".join(cell["source"])
+        if cell["cell_type"] == "markdown":
+            parts.append(source)
+        else:
+            parts.append(f"```python\n{source}\n```")
+            parts += [_output(output) for output in cell["outputs"]]
+        if number == 0:
+            parts.append(f"[This page as a notebook]({REPOSITORY}/blob/main/tutorials/{path.name})")
+    return "\n\n".join(part for part in parts if part)
+
+
+def _output(output: dict) -> str:
+    data = output.get("data", {})
+    if "image/png" in data:
+        image = "".join(data["image/png"]).strip()
+        return f"![](data:image/png;base64,{image.replace(chr(10), '')})"
+    text = "".join(data.get("text/plain", output.get("text", ""))).rstrip()
+    return f'<div class="output" markdown>\n\n```text\n{text}\n```\n\n</div>' if text else ""

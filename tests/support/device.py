@@ -1,0 +1,66 @@
+"""A network that was exported for training, compiled and told what to do; see tests/export/device.c."""
+
+from __future__ import annotations
+
+import struct
+import subprocess
+from pathlib import Path
+
+import numpy as np
+
+_STRICT = ["-std=c99", "-Wall", "-Wextra", "-Werror", "-pedantic"]
+SANITIZED = ("-g", "-O1", "-fsanitize=address,undefined", "-fno-sanitize-recover=all")
+_PROGRAM = Path(__file__).parents[1] / "export" / "device.c"
+
+
+class Device:
+    """Commands for a compiled network; `run` carries them out in one process and returns the answers in order."""
+
+    def __init__(self, folder: Path, compiler: str = "gcc", flags: tuple[str, ...] = SANITIZED):
+        self._path = folder / "device"
+        sources = [_PROGRAM, folder / "wage_net.c", folder / "wage_train.c"]
+        subprocess.run([compiler, *_STRICT, *flags, f"-I{folder}", "-o", self._path, *sources], check=True)
+        header = (folder / "wage_net.h").read_text()
+        words = [line.split() for line in header.splitlines() if line.startswith("#define ")]
+        sizes = {word[1]: int(word[2]) for word in words if len(word) > 2 and word[2].isdigit()}
+        self.block_bytes = sizes["WAGE_STORED"] + 28
+        self._score_bytes = 4 * sizes["WAGE_OUTPUTS"]
+        self._commands: list[bytes] = []
+        self._answers: list[int] = []
+
+    def train(self, images, labels, network=0, count=None):
+        count = len(images) if count is None else count
+        self._add(b"T", network, struct.pack("i", count) + images.tobytes() + labels.astype(np.uint8).tobytes(), 4)
+
+    def rate(self, log2, network=0):
+        self._add(b"R", network, struct.pack("i", log2), 4)
+
+    def load(self, block, network=0):
+        self._add(b"L", network, struct.pack("i", len(block)) + block, 4)
+
+    def save(self, network=0):
+        self._add(b"S", network, b"", self.block_bytes)
+
+    def infer(self, image, network=0):
+        self._add(b"I", network, image.tobytes(), self._score_bytes)
+
+    def run(self):
+        """A status, a block or scores for every command since the last run."""
+        done = subprocess.run([self._path], input=b"".join(self._commands), capture_output=True, check=True)
+        assert done.stderr == b""
+        answers, place = [], 0
+        for size in self._answers:
+            answer = done.stdout[place : place + size]
+            place += size
+            if size == self.block_bytes:
+                answers.append(answer)
+            else:
+                numbers = np.frombuffer(answer, np.int32)
+                answers.append(numbers if size == self._score_bytes else int(numbers[0]))
+        assert place == len(done.stdout)
+        self._commands, self._answers = [], []
+        return answers
+
+    def _add(self, command, network, content, answer):
+        self._commands.append(command + struct.pack("i", network) + content)
+        self._answers.append(answer)

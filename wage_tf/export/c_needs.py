@@ -1,0 +1,170 @@
+"""What a device needs for a network: flash, RAM, stack, multiply-accumulates; and what of it fits."""
+
+from __future__ import annotations
+
+import dataclasses
+
+from wage_tf.errors import UserError
+from wage_tf.export.c_layout import Layout
+from wage_tf.export.c_tail import Training
+from wage_tf.integer.graph import Graph
+from wage_tf.integer.nodes import Rescale
+
+_CODE, _TRAINING_CODE = 3072, 4608
+_STACK, _TRAINING_STACK = 512, 1280
+_STEP_BYTES, _LAYER_BYTES, _CODES = 112, 112, 256
+_STATE = 8
+
+
+@dataclasses.dataclass(frozen=True)
+class Needs:
+    """What a network needs on a device.
+
+    Attributes:
+        weights: Bytes of flash for weights: packed ones, and stored ones as they are at the start.
+        code: Bytes of flash for code and tables, rounded up; measured with gcc -O2 for Cortex-M4.
+        arena: Bytes of RAM for activations, gates and errors, and the row of unpacked weights.
+        stored: Bytes of RAM for stored weights.
+        stack: Bytes of stack, rounded up; measured in the same way.
+        macs: Multiply-accumulates of one inference.
+        step_macs: Those of one training step by its number of images; empty for inference alone.
+        largest: The trained layer with the most stored weights; None for inference alone.
+    """
+
+    weights: int
+    code: int
+    arena: int
+    stored: int
+    stack: int
+    macs: int
+    step_macs: dict[int, int]
+    largest: str | None
+
+    @property
+    def flash(self) -> int:
+        """Bytes."""
+        return self.weights + self.code
+
+    @property
+    def ram(self) -> int:
+        """Bytes without the stack."""
+        return self.arena + self.stored + (_STATE if self.stored else 0)
+
+    def __str__(self) -> str:
+        lines = [
+            f"flash: {self.flash:,} bytes: weights {self.weights:,}, code and tables about {self.code:,}",
+            f"RAM:   {self.ram:,} bytes: activations and errors {self.arena:,}, stored weights {self.stored:,}; "
+            f"and about {self.stack:,} of stack",
+            f"MACs:  {self.macs:,} an image"
+            + "".join(f", {macs:,} a training step of {count}" for count, macs in self.step_macs.items()),
+        ]
+        return "\n".join(lines)
+
+
+def needs_of(layout: Layout) -> Needs:
+    """What a layout needs."""
+    products, layers = len(layout.network.products), layout.layers
+    tables = 256 * sum(isinstance(stage.node, Rescale) for stage in layout.network.stages)
+    code = _CODE + tables + products * _STEP_BYTES
+    if layers:
+        code += _TRAINING_CODE + _CODES + len(layers) * _LAYER_BYTES
+    return Needs(
+        weights=layout.weight_bytes + layout.stored_bytes,
+        code=code,
+        arena=layout.buffer_bytes,
+        stored=layout.stored_bytes,
+        stack=_TRAINING_STACK if layers else _STACK,
+        macs=layout.network.macs,
+        step_macs={count: _step_macs(layout, count) for count in _counts(layout)},
+        largest=max(layers, key=lambda layer: layer.weights).name if layers else None,
+    )
+
+
+def _counts(layout: Layout) -> list[int]:
+    return sorted({1, layout.training.batch}) if layout.training else []
+
+
+def _step_macs(layout: Layout, count: int) -> int:
+    """The forward pass, and twice the errors of all trained layers' inputs but the first's, and the gradients.
+
+    Of a pooling's window one place has an error.
+    """
+    sizes = [layer.positions * layer.weights for layer in layout.layers]
+    return count * (layout.network.macs + 2 * sum(sizes[1:]) + 2 * sum(sizes))
+
+
+def require_fit(graph: Graph, training: Training | None, ram: int | None, flash: int | None) -> Needs:
+    """What a network needs, where that is no more than a device has.
+
+    Args:
+        graph: The network.
+        training: How it is trained; None for inference alone.
+        ram: Bytes that the device has, the stack's included; None for any number.
+        flash: The same of flash.
+
+    Raises:
+        UserError: If it does not fit; the message names the layer with the most weights, and says which `train_from` or
+            batch would fit.
+    """
+    layout = Layout.of(graph, training)
+    needs = needs_of(layout)
+    over = _over(needs, ram, flash)
+    if over is None:
+        return needs
+    raise UserError(f"device: {over}{_largest_part(needs, training)}; {_advice(graph, layout, ram, flash)}")
+
+
+def _largest_part(needs: Needs, training: Training | None) -> str:
+    if training is None:
+        return ""
+    if needs.arena > needs.stored:
+        return f", the most of it for the batch of {training.batch}"
+    return f", the most of it for the stored weights of {needs.largest}"
+
+
+def _over(needs: Needs, ram: int | None, flash: int | None) -> str | None:
+    if ram is not None and needs.ram + needs.stack > ram:
+        return f"{needs.ram + needs.stack:,} bytes of RAM are needed, stack included, and there are {ram:,}"
+    if flash is not None and needs.flash > flash:
+        return f"{needs.flash:,} bytes of flash are needed, and there are {flash:,}"
+    return None
+
+
+def _advice(graph: Graph, layout: Layout, ram: int | None, flash: int | None) -> str:
+    training = layout.training
+    if training is None:
+        return "a narrower network or fewer bits a weight would fit"
+    names = [layer.name for layer in layout.layers]
+    found = []
+    batch = _largest_batch(graph, training, ram, flash)
+    if batch:
+        found.append(f"a batch of {batch} with train_from = {names[0]}")
+    later = (name for name in names[1:] if _fits(graph, dataclasses.replace(training, train_from=name), ram, flash))
+    name = next(later, None)
+    if name:
+        found.append(f"train_from = {name} with a batch of {training.batch}")
+    return f"{' or '.join(found)} would fit" if found else _without_batch(graph, training, names, ram, flash)
+
+
+def _without_batch(graph: Graph, training: Training, names: list[str], ram: int | None, flash: int | None) -> str:
+    for name in names[1:]:
+        batch = _largest_batch(graph, dataclasses.replace(training, train_from=name), ram, flash)
+        if batch:
+            return f"train_from = {name} with a batch of {batch} would fit"
+    return f"not even {names[-1]} alone at a batch of 1 fits"
+
+
+def _largest_batch(graph: Graph, training: Training, ram: int | None, flash: int | None) -> int:
+    """The most images of a step that fit, 0 where not even one does."""
+    low, high = 0, training.batch
+    while high - low > 1:
+        middle = (low + high) // 2
+        if _fits(graph, dataclasses.replace(training, batch=middle), ram, flash):
+            low = middle
+        else:
+            high = middle
+    return low
+
+
+def _fits(graph: Graph, training: Training, ram: int | None, flash: int | None) -> bool:
+    return _over(needs_of(Layout.of(graph, training)), ram, flash) is None

@@ -1,0 +1,207 @@
+"""The generated C of training: the tables of the trained layers, and the forward pass of a batch."""
+
+from __future__ import annotations
+
+import textwrap
+import zlib
+from pathlib import Path
+from string import Template
+
+import numpy as np
+
+from wage_tf import native
+from wage_tf.export import c_block, packed
+from wage_tf.export.c_kinds import Source, comment, filters_first, numbers
+from wage_tf.export.c_layout import Layout
+from wage_tf.export.c_tail import TrainedLayer
+from wage_tf.export.card import Card
+from wage_tf.integer.arithmetic import fraction_bits
+from wage_tf.integer.graph import Graph
+from wage_tf.integer.nodes import Conv2D, Kernel
+
+_SOURCES = (
+    Path(__file__).parent / "src" / "wage_train.h",
+    Path(__file__).parent / "src" / "wage_train.c",
+    Path(native.__file__).parent / "src" / "wage_integers.h",
+)
+
+FIELDS = """
+    int8_t stored[WAGE_STORED]; /* weights that are trained */
+    uint32_t step;              /* steps done */
+    int32_t log2_rate;          /* log2 of the learning rate */"""
+
+STEP_FIELDS = """
+    int32_t stored;      /* first of the stored weights, where there are no packed ones, */
+    const int8_t *codes; /* and the code of every stored byte */"""
+
+SIZES = Template("""\
+/* Training: from the layer $first on. */
+#define WAGE_BATCH $batch /* the most images of a step */
+#define WAGE_LAYERS $layers
+#define WAGE_STORED $stored /* trained weights, a byte each */
+#define WAGE_BLOCK_BYTES (WAGE_STORED + $overhead)
+#define WAGE_MODEL UINT32_C($model)
+#define WAGE_SEED UINT32_C($seed)
+#define WAGE_STEP UINT32_C($step)
+#define WAGE_LOG2_RATE ($log2_eta)
+
+""")
+
+HEADER = """
+enum wage_status {
+    WAGE_OK = 0,
+    WAGE_COUNT = 1,   /* no image, or more than WAGE_BATCH */
+    WAGE_LABEL = 2,   /* a label that is no class */
+    WAGE_RATE = 3,    /* a learning rate out of 2^-62 to 2^30 */
+    WAGE_BLOCK = 4,   /* no block of this version, or cut or damaged */
+    WAGE_FOREIGN = 5  /* a block of another network */
+};
+
+/* The weights as they were exported: once, before all else. */
+void wage_network_init(wage_network *network);
+
+/* One step on `count` images, one after the other, and their classes. Another status than 0: nothing was changed. */
+int wage_network_train_step(wage_network *network, const uint8_t *images, const uint8_t *labels, int32_t count);
+int wage_network_set_learning_rate(wage_network *network, int log2);
+
+/* The trained weights with the count of steps and the rate as one checked block of WAGE_BLOCK_BYTES. A block that is
+ * cut, damaged or another network's is refused, and the weights stay as they are. */
+void wage_network_save(const wage_network *network, uint8_t *block);
+int wage_network_load(wage_network *network, const uint8_t *block, int32_t size);
+"""
+
+SINGLE_HEADER = """\
+int wage_train_step(const uint8_t *images, const uint8_t *labels, int32_t count);
+int wage_set_learning_rate(int log2);
+void wage_save(uint8_t *block);
+int wage_load(const uint8_t *block, int32_t size);
+"""
+
+FORWARD = Template("""\
+int32_t wage_rounded(int32_t sum, int relu, int shift, int32_t limit)
+{
+    return rounded(sum, relu, shift, limit);
+}
+
+const wage_layer wage_layers[WAGE_LAYERS] = {
+$table
+};
+
+const int8_t wage_initial[WAGE_STORED] = {
+$initial
+};
+
+const int32_t *wage_forward(wage_network *network, const uint8_t *images, int32_t count, int training)
+{
+    int32_t *arena = network->arena, n;
+    for (n = 0; n < count; n++) {
+        const uint8_t *image = images + n * WAGE_PIXELS;
+$before
+    }
+$layers
+    return $scores;
+}
+
+void wage_network_infer(wage_network *network, const uint8_t *image, int32_t *scores)
+{
+    const int32_t *found = wage_forward(network, image, 1, 0);
+    int32_t i;
+    for (i = 0; i < WAGE_OUTPUTS; i++)
+        scores[i] = found[i];
+}""")
+
+SINGLE = """
+static int is_ready;
+
+static wage_network *initialized(void)
+{
+    if (!is_ready)
+        wage_network_init(&only);
+    is_ready = 1;
+    return &only;
+}
+
+int wage_train_step(const uint8_t *images, const uint8_t *labels, int32_t count)
+{
+    return wage_network_train_step(initialized(), images, labels, count);
+}
+
+int wage_set_learning_rate(int log2)
+{
+    return wage_network_set_learning_rate(initialized(), log2);
+}
+
+void wage_save(uint8_t *block)
+{
+    wage_network_save(initialized(), block);
+}
+
+int wage_load(const uint8_t *block, int32_t size)
+{
+    return wage_network_load(initialized(), block, size);
+}
+"""
+
+
+def sources() -> dict[str, str]:
+    """The files of the runtime by name, which are the same for every network."""
+    return {path.name: path.read_text() for path in _SOURCES}
+
+
+def model_id(graph: Graph) -> int:
+    """A number for the network and the weights that it was exported with: CRC-32 of its packed form."""
+    return zlib.crc32(packed.to_bytes(graph, Card("", "", "", ())))
+
+
+def parts(layout: Layout, source: Source) -> dict[str, str]:
+    """The fields of the templates `c_source.HEADER` and `SOURCE` that belong to training."""
+    training, layers = layout.training, layout.layers
+    sizes = SIZES.substitute(
+        first=comment(layers[0].name),
+        batch=training.batch,
+        layers=len(layers),
+        stored=layout.stored_bytes,
+        overhead=c_block.OVERHEAD,
+        model=model_id(layout.graph),
+        seed=training.seed % 2**32,
+        step=training.step % 2**32,
+        log2_eta=training.log2_eta,
+    )
+    forward = FORWARD.substitute(
+        table=",\n".join(f"    {{{', '.join(map(str, _row(layer, source)))}}}" for layer in layers),
+        initial=numbers(np.concatenate([stored_of(layer.stage.node.kernel) for layer in layers]).tolist()),
+        before=textwrap.indent("\n".join(source.calls), " " * 4),
+        layers="\n".join(source.batch_calls),
+        scores=source.pointer(layout.network.stages[-1].name),
+    )
+    return {
+        "fields": FIELDS,
+        "step_fields": STEP_FIELDS,
+        "training_sizes": sizes,
+        "training": HEADER,
+        "single": SINGLE,
+        "single_header": SINGLE_HEADER,
+        "include": '\n#include "wage_train.h"\n',
+        "infer": forward,
+        "only": "initialized()",
+    }
+
+
+def stored_of(kernel: Kernel) -> np.ndarray:
+    """A kernel's stored weights in the order of the C code, int8 [weights]."""
+    return filters_first(kernel.accumulators).astype(np.int8).ravel()
+
+
+def _row(layer: TrainedLayer, source: Source) -> list[object]:
+    """The fields of a row of wage_layers."""
+    stage, kernel, row = layer.stage, layer.stage.node.kernel, layer.node.layer
+    sizes = [row[name] for name in ("in_h", "in_w", "channels")]
+    sizes += stage.signal.shape if isinstance(stage.node, Conv2D) else (1, 1, *stage.signal.shape)
+    sizes += [row[f"{name}_{axis}"] for name in ("window", "stride", "dilation") for axis in "hw"]
+    sizes += [row[name] for name in ("pad_top", "pad_left", "pool_h", "pool_w", "groups")]
+    memory = source.memory
+    buffers = (memory.places[stage.inputs[0]], memory.gates[layer.name], memory.errors[layer.name])
+    places = [buffer.offset for buffer in buffers]
+    variable, grid = f"UINT32_C({kernel.variable})", kernel.fraction - fraction_bits(kernel.gradient_width)
+    weights = [layer.stored, source.code_tables[layer.name], variable, grid, kernel.limit]
+    return [*sizes, *places, layer.error_limit, *weights]
