@@ -1,7 +1,8 @@
 """What makes a deep residual network of integers train? `python -m experiments.residual`.
 
-ResNet-20 at half its width and 2-8-8-8 on scikit-learn's digits, one decision changed at a time: where the sum is rounded, how large a
-branch begins, what ends the network. The error of every epoch goes to `experiments/results/residual/`.
+ResNet-20 at half its width and 2-8-8-8 on scikit-learn's digits, one decision changed at a time: where the sum is
+rounded, how large a branch begins, what ends the network. The error of every epoch goes to
+`experiments/results/residual/`.
 """
 
 from __future__ import annotations
