@@ -66,7 +66,6 @@ def page(graph: Graph, card: Card, module: bytes) -> bytes:
         "weights": f"{sum(kernel.codes.size for kernel in graph.kernels.values()):,}",
         "score_value": f"c / {2**graph.output.fraction}",
         "module_size": f"{len(module) / 1000:.0f}",
-        "page_size": f"{(4 * (len(packed) + len(module)) // 3 + len(script)) / 1e6:.1f} MB",
         "version": wage_tf.__version__,
         "style": style,
         "style_hash": _hash(style),
@@ -76,7 +75,9 @@ def page(graph: Graph, card: Card, module: bytes) -> bytes:
         "module": base64.b64encode(module).decode(),
         "image": base64.b64encode(packed).decode(),
     }
-    return string.Template((_FOLDER / "page.html").read_text()).substitute(fields).encode(errors="replace")
+    frame = string.Template((_FOLDER / "page.html").read_text())
+    size = sum(map(len, (frame.template, *fields.values())))
+    return frame.substitute(fields, page_size=f"{size / 1000:,.0f} kB").encode(errors="replace")
 
 
 def _check(graph: Graph) -> None:

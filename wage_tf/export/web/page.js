@@ -54,7 +54,10 @@ class Page {
       $("rate").append(new Option(text, rate, rate === 0, rate === 0));
     }
     this.activations = plan.activations.map((tensor) => this.#activationFigure(tensor));
-    this.pictures = this.kernels.map((kernel) => figure($("weights"), kernel.name.split("/")[0]));
+    this.pictures = this.kernels.map(({ name }) => {
+      const shown = figure($("weights"), name.slice(0, name.lastIndexOf("/")));
+      return { ...shown, flipped: shown.caption.parentNode.appendChild(element("span")) };
+    });
   }
 
   #activationFigure(tensor) {
@@ -154,7 +157,7 @@ class Page {
     if (finished) {
       $("verdict").textContent = this.drawing.isEmpty
         ? "Nothing drawn yet."
-        : `The network says ${this.labels[best]}, with code ${scores[best]}.`;
+        : `It says ${this.labels[best]}, with code ${scores[best]}.`;
     }
     this.#showTimes();
     this.#ready();
@@ -197,7 +200,7 @@ class Page {
     $("outcome").textContent =
       `Step ${this.network.step}, on ${batch.length} ${batch.length === 1 ? "image" : "images"}: ` +
       `${COUNT.format(flips)} of ${COUNT.format(this.weights)} weights flipped. ` +
-      `Before it this was ${this.labels[largest(this.earlier)]}, now it is ${this.labels[this.current.answer]}.`;
+      compared(this.labels[largest(this.earlier)], this.labels[this.current.answer]);
   }
 
   #keep(label) {
@@ -266,9 +269,9 @@ class Page {
   #showHistory() {
     const steps = this.history.slice(-60);
     const svg = $("history");
-    svg.toggleAttribute("hidden", steps.length === 0);
-    svg.setAttribute("viewBox", "0 0 60 12");
-    svg.setAttribute("preserveAspectRatio", "none");
+    $("trend").hidden = steps.length === 0;
+    svg.setAttribute("viewBox", `0 0 ${steps.length} 12`);
+    svg.style.width = `${0.6 * steps.length}rem`;
     svg.replaceChildren(
       ...steps.flatMap((share, index) => {
         const [whole, wrong] = [rectangle(index, 0, 12), rectangle(index, 12 - 12 * share, 12 * share)];
@@ -283,13 +286,13 @@ class Page {
     let all = 0;
     this.kernels.forEach((kernel, index) => {
       const codes = this.network.codes(kernel.name);
-      const { canvas, caption } = this.pictures[index];
+      const { canvas, caption, flipped } = this.pictures[index];
       const flips = differing(codes, this.before[index]);
       all += flips;
       paintKernel(canvas, kernel, codes, this.before[index], this.exported[index]);
-      caption.textContent =
-        ` ${kernel.shape.join(" × ")}, ${kernel.width} bits: ${signs(codes)}; ` +
-        `${COUNT.format(flips)} flipped in the last step, ${COUNT.format(differing(codes, this.exported[index]))} since the export`;
+      const since = differing(codes, this.exported[index]);
+      caption.textContent = `${kernel.shape.join(" × ")}, ${kernel.width} bits: ${signs(codes, kernel.width)}`;
+      flipped.textContent = `${COUNT.format(flips)} flipped in the last step, ${COUNT.format(since)} since the export`;
     });
     return all;
   }
@@ -327,9 +330,15 @@ function differing(codes, others) {
   return codes.reduce((count, code, i) => count + (code !== others[i]), 0);
 }
 
-function signs(codes) {
+/** How many weights have which sign; of one or two bits that is all that they have. */
+function signs(codes, width) {
+  const names = width > 2 ? ["below zero", "zero", "above"] : ["−1", "0", "+1"];
   const counts = [-1, 0, 1].map((sign) => codes.reduce((count, code) => count + (Math.sign(code) === sign), 0));
-  return counts.map((count, i) => `${COUNT.format(count)} ${["below zero", "zero", "above"][i]}`).join(", ");
+  return counts.map((count, i) => `${COUNT.format(count)}\u00a0${width > 2 ? "" : "×\u00a0"}${names[i]}`).join(", ");
+}
+
+function compared(before, now) {
+  return before === now ? `It says ${now}, as before.` : `It said ${before} before and says ${now} now.`;
 }
 
 function bytes(id) {
