@@ -25,7 +25,7 @@ BATCH = 16
 """The most drawn images that one step of the page learns from."""
 
 _FOLDER = Path(__file__).parent
-_SCRIPTS = ("network.js", "drawing.js", "pictures.js", "page.js")
+_SCRIPTS = ("network.js", "parts.js", "drawing.js", "pictures.js", "examples.js", "weights.js", "page.js")
 _SIDES = range(8, 65)
 _CHANNELS = (1, 3)
 _MOST_CLASSES = 100
