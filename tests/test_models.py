@@ -282,12 +282,13 @@ def test_the_autoencoder_takes_images_too():
 @pytest.mark.slow
 def test_the_examples_of_the_guide_run():
     examples = re.findall(r"```python\n(.*?)```", (ROOT / "docs" / "networks.md").read_text(), re.DOTALL)
-    assert len(examples) == 3
+    assert len(examples) == 4
     names = {}
     exec("\n".join(examples), names)
     assert names["comparison"].equal
     assert {names["model"].get_layer(f"fc{place}").bits.w for place in range(1, 11)} == {8}
     assert names["scores"].shape == (64,)
+    assert names["one_dimensional"].output_shape == (None, 10)
 
 
 def test_only_kernels_train():

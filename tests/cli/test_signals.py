@@ -91,7 +91,7 @@ def test_a_signal_at_any_moment_is_heard(script, signals, tmp_path):
         moment = moments.uniform(0, longest)
         time.sleep(moment)
         process.send_signal(signum)
-        out, err = process.communicate(timeout=120)
+        out, err = process.communicate(timeout=600)
         assert process.returncode == 128 + signum, (moment, out, err)
         before_its_start = (out, err) == ("", "")
         assert before_its_start or f"stopped by {signal.Signals(signum).name}; go on with: python {script}" in out

@@ -151,7 +151,7 @@ class TestResume:
         folder = tmp_path / "run" / "checkpoints"
         wait_for(lambda: folder.is_dir() and checkpoints.paths(folder), process)
         process.send_signal(signal.SIGINT)
-        out, err = process.communicate(timeout=120)
+        out, err = process.communicate(timeout=600)
         assert process.returncode == 130, (out, err)
         assert "Traceback" not in err
         assert "--run-dir run --checkpoint-steps 1 --resume" in out

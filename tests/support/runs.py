@@ -11,7 +11,7 @@ import h5py
 import numpy as np
 
 
-def wait_for(condition, *processes, seconds=240):
+def wait_for(condition, *processes, seconds=600):
     """Polls until a condition holds, and returns its value; none of the processes may have ended by then."""
     deadline = time.monotonic() + seconds
     while not (value := condition()):

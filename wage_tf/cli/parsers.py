@@ -10,7 +10,7 @@ from typing import Any, NoReturn, TypeVar
 
 from wage_tf import schedules
 from wage_tf.bits import NetworkBits
-from wage_tf.cli.exits import USER_ERROR
+from wage_tf.cli.exits import USER_ERROR, one_line
 from wage_tf.errors import UserError
 from wage_tf.schedules import Schedule
 
@@ -28,7 +28,7 @@ class OneLineParser(argparse.ArgumentParser):
         super().__init__(formatter_class=argparse.RawDescriptionHelpFormatter, **kwargs)
 
     def error(self, message: str) -> NoReturn:
-        self.exit(USER_ERROR, f"{self.prog}: error: {message} (see --help)\n")
+        self.exit(USER_ERROR, one_line(f"{self.prog}: error: {message} (see --help)") + "\n")
 
 
 def add_data(parser: argparse._ActionsContainer, dataset: str = "as for train.py", default: str | None = None) -> None:
