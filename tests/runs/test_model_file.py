@@ -71,6 +71,15 @@ def test_a_flip_in_the_weights_is_found_before_keras_reads_them(restored, monkey
         RunDirectory(folder).load_model()
 
 
+def test_a_configuration_of_many_megabytes_is_refused_before_it_is_read(restored, monkeypatch):
+    folder, _ = restored
+    with zipfile.ZipFile(folder / "model.keras", "w", zipfile.ZIP_DEFLATED) as archive:
+        archive.writestr("config.json", b" " * (65 * 2**20))
+    monkeypatch.setattr(zipfile.ZipFile, "testzip", lambda self: pytest.fail("it was read"))
+    with pytest.raises(UserError, match="its configuration is larger than"):
+        RunDirectory(folder).load_model()
+
+
 def test_code_in_a_model_is_not_run(tmp_path):
     write_run(tmp_path / "run")
     trap = tmp_path / "trap"
