@@ -15,6 +15,7 @@ SCRIPTS = ("wage-train", "wage-tune", "wage-export", "wage-verify")
 TINY = "--model mlp --width 0.1 --limit 320 --epochs 1 --histogram-freq 0"
 COMMANDS = f"""\
 wage-train {TINY} --run-dir run
+wage-export run --to web
 wage-export run --to litert
 wage-export run --to packed
 wage-export run --to c
@@ -32,7 +33,8 @@ for line in sys.stdin.read().splitlines():
     except SystemExit as end:
         if end.code:
             raise
-import wage_tf, wage_tf.models
+import wage_tf, wage_tf.models, wage_tf.zoo
+print(*(wage_tf.zoo.load(name).count_params() for name in wage_tf.zoo.names()))
 print(wage_tf.models.names, wage_tf.models.__file__, wage_tf.__file__)
 """
 
@@ -98,11 +100,15 @@ def test_help_is_of_the_script_and_without_tensorflow(installed, script):
     assert "tensorflow" not in done.stderr
 
 
+def test_the_pretrained_networks_are_in_the_package(printed):
+    assert "581408" in printed.splitlines()[-2].split()
+
+
 def test_the_scripts_train_search_export_and_verify(installed, printed):
     assert "\ntest error " in printed
-    assert printed.count("µJ per image") == 3
+    assert printed.count("µJ per image") == 4
     assert "\nverdict: EQUAL" in printed
-    for name in ("run-c/wage_net.c", "run.wage", "run.tflite", "search/best.json", "search/pareto.png"):
+    for name in ("run-c/wage_net.c", "run.wage", "run.tflite", "run.html", "search/best.json", "search/pareto.png"):
         assert (installed[1] / name).exists()
 
 

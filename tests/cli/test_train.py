@@ -177,16 +177,16 @@ class TestResume:
 
     @pytest.mark.parametrize("damage", ["cut", "flip", "empty"])
     def test_a_damaged_checkpoint_is_named_and_the_one_before_it_used(self, damage, finished, tmp_path, capsys):
-        arguments = [*TINY, "--run-dir", str(tmp_path / "run")]
-        assert train.main([*arguments, "--epochs", "2"]) == 0
-        newest = checkpoints.paths(tmp_path / "run" / "checkpoints")[-1]
+        run = shutil.copytree(finished, tmp_path / "run")
+        newest = checkpoints.paths(run / "checkpoints")[-1]
         content = bytearray(newest.read_bytes())
         if damage == "flip":
             content[len(content) // 2] ^= 1
         newest.write_bytes({"cut": content[: len(content) // 2], "flip": content, "empty": b""}[damage])
-        assert train.main([*arguments, "--epochs", "3", "--resume"]) == 0
+        (run / "model.keras").unlink()
+        assert train.main([*TINY, "--epochs", "3", "--run-dir", str(run), "--resume"]) == 0
         assert f"checkpoint {newest} is damaged" in capsys.readouterr().err
-        assert_same_run(finished, tmp_path / "run")
+        assert_same_run(finished, run)
 
     @pytest.mark.parametrize(
         "lost", [["model.keras", "results.json"], ["model.keras"], ["results.json", "metrics.csv"]]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import io
 import json
@@ -9,7 +10,6 @@ import os
 import signal
 import subprocess
 import sys
-import time
 import zipfile
 
 import keras
@@ -17,6 +17,7 @@ import numpy as np
 import pytest
 
 import train
+from support.runs import wait_for
 from wage_tf import files
 from wage_tf.errors import UserError
 from wage_tf.runs import checkpoints
@@ -123,11 +124,9 @@ def test_a_run_that_another_process_uses(tmp_path, capsys):
     finally:
         os.kill(holder.pid, signal.SIGKILL)
         holder.wait()
-    deadline = time.monotonic() + 5
-    while time.monotonic() < deadline:
-        try:
-            with files.locked(run):
-                return
-        except UserError:
-            time.sleep(0.05)
-    raise AssertionError("a killed process left its lock behind")
+    wait_for(lambda: is_free(run))
+
+
+def is_free(run):
+    with contextlib.suppress(UserError), files.locked(run):
+        return True

@@ -37,7 +37,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     parser.add_argument(
         "source", type=text, metavar="RUN_DIR|MODEL", help="a directory that train.py wrote, or a .keras file"
     )
-    parser.add_argument("--to", required=True, choices=("litert", "packed", "c", "web"), help="what to make")
+    parser.add_argument("--to", required=True, choices=("litert", "packed", "c", "web", "onnx"), help="what to make")
     parser.add_argument(
         "--out", type=text, metavar="PATH", help="the file, for c the folder (default: beside the source)"
     )
@@ -73,9 +73,8 @@ def _run(args: argparse.Namespace, signals: Signals) -> int:
     if args.train or args.ram or args.flash:
         print(require_fit(freeze(model), training, args.ram, args.flash))
     labels = sources.labels_of(config)
-    print(
-        export_model(model, path, args.to, name=name, labels=labels, accumulators=args.accumulators, training=training)
-    )
+    options = {"accumulators": args.accumulators, "training": training}
+    print(export_model(model, path, args.to, name=name, labels=labels, **options))
     return 0
 
 

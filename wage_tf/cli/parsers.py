@@ -85,7 +85,7 @@ def random_width(text: str) -> int:
     return _number(text, _INTEGER, int, lambda value: 1 <= value <= 24, "an integer from 1 to 24")
 
 
-def width(text: str) -> int:
+def bit_width(text: str) -> int:
     """A bit width of a grid."""
     return _number(text, _INTEGER, int, lambda value: 1 <= value <= 16, "an integer from 1 to 16")
 

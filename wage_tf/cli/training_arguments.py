@@ -101,7 +101,10 @@ def _add_network(result: argparse.ArgumentParser) -> None:
         "--factor", type=positive_float, metavar="X", help="of the fan-in limit: 1 in the authors' code, 2 in the paper"
     )
     method.add_argument(
-        "--clip-bits", type=parsers.width, metavar="K", help="grid to which stored weights are clipped (default: W's)"
+        "--clip-bits",
+        type=parsers.bit_width,
+        metavar="K",
+        help="grid to which stored weights are clipped (default: W's)",
     )
     method.add_argument(
         "--clip-outputs",

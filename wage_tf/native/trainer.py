@@ -12,6 +12,7 @@ import tensorflow as tf
 from wage_tf.errors import UserError
 from wage_tf.integer.freezing import freeze
 from wage_tf.integer.graph import Graph
+from wage_tf.integer.weights import assign
 from wage_tf.losses import SumSquaredError
 from wage_tf.native.network import Network
 from wage_tf.optimizers import IntegerSGD, gradient_bits
@@ -98,11 +99,7 @@ class Trainer:
         """Writes the stored weights into the Keras model."""
         if self._network is None:
             return
-        variables = self.model.trainable_variables
-        for parameter in self._network.graph().parameters.values():
-            if parameter.variable is not None:
-                values = parameter.accumulators.astype(np.float32) * np.float32(2.0**-parameter.fraction)
-                variables[parameter.variable].assign(values)
+        assign(self.model, self._network.graph())
 
     def _trained(self, images: np.ndarray) -> Network:
         """The network, made anew where a batch is larger than those before."""

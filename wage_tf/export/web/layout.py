@@ -1,4 +1,4 @@
-"""A network of the C runtime laid out in a page's memory, and the plan by which the page's script reads it."""
+"""A network of the C runtime laid out in a page's memory, and the plan by which its script finds its way there."""
 
 from __future__ import annotations
 
@@ -9,13 +9,15 @@ import numpy as np
 from wage_tf.export.web.image import Image
 from wage_tf.integer.graph import Graph
 from wage_tf.integer.nodes import Kernel
+from wage_tf.native.arena import Buffer
 from wage_tf.native.network import Network
-from wage_tf.native.program import Tensor
+from wage_tf.native.program import Program, Tensor
 
 BASE = 2**17
 """Where the image begins: behind the stack and the constants of the WebAssembly module."""
 
 _PIXELS = 256
+_WORD = 4
 _RATE = ("log2_eta", "random_width", "seed", "step")
 
 
@@ -36,6 +38,27 @@ def lay_out(graph: Graph, batch: int) -> tuple[bytes, dict[str, object]]:
     net, state = network.net, network.state
     team = network.ffi.new("wage_team *", {"count": 1})
     image = Image(network.ffi, BASE)
+    _add_tables(image, network, team)
+    _add_numbers(image, network)
+    places = {"net": image.address(net), "state": image.address(state), "team": image.address(team)}
+    places["images"] = image.zeros(batch * math.prod(graph.input_shape))
+    places["labels"] = image.zeros(_WORD * batch)
+    plan = {
+        "base": BASE,
+        "end": image.end,
+        "batch": batch,
+        "shape": list(graph.input_shape),
+        "places": places,
+        "rate": {name: image.field(state, name) for name in _RATE},
+        "scores": _tensor(network.program.scores, image.address(state.arena), network.program.wide),
+        "activations": _activations(network.program, image.address(state.arena)),
+        "parameters": _parameters(image, network),
+    }
+    return image.content(), plan
+
+
+def _add_tables(image: Image, network: Network, team: object) -> None:
+    net, state = network.net, network.state
     for pointer, count in (
         (net, 1),
         (state, 1),
@@ -46,52 +69,53 @@ def lay_out(graph: Graph, batch: int) -> tuple[bytes, dict[str, object]]:
         (state.weights, net.weights_count),
     ):
         image.structures(pointer, count)
-    image.unknown(net.kernels)
     for row in network.rows:
+        image.unknown(row.kernels)
         if row.table:
             image.integers(row.table, _PIXELS)
-    rules = {name: net.rules[row] for row, name in enumerate(network.parameters)}
-    weights = {name: state.weights[row] for row, name in enumerate(network.parameters)}
-    for name, (_, (codes, stored)) in network.parameters.items():
-        image.array(
-            weights[name].codes if stored is None else weights[name].stored, codes if stored is None else stored
-        )
-    for name, (_, (codes, stored)) in network.parameters.items():
-        image.unknown(weights[name].packed)
-        if stored is not None and codes is not None:
-            image.zeros(codes.nbytes, weights[name].codes)
+
+
+def _add_numbers(image: Image, network: Network) -> None:
+    """Weights, of which the codes follow from what is stored, and then all that holds nothing yet."""
+    net, state = network.net, network.state
+    derived = []
+    for row, (_, (codes, stored)) in zip(
+        state.weights[0 : net.weights_count], network.parameters.values(), strict=True
+    ):
+        image.unknown(row.packed)
+        if stored is None:
+            image.array(row.codes, codes)
+            continue
+        image.array(row.stored, stored)
+        if codes is not None:
+            derived.append((codes.nbytes, row.codes))
     slots = net.tensor_count + net.weights_count
-    image.zeros(8 * slots, state.largest)
-    image.zeros(4 * slots, state.fractions)
-    image.zeros(network.arena_bytes, state.arena)
-    places = {"net": image.address(net), "state": image.address(state), "team": image.address(team)}
-    places["images"] = image.zeros(batch * math.prod(graph.input_shape))
-    places["labels"] = image.zeros(4 * batch)
-    arena = image.address(state.arena)
-    program = network.program
-    shown = {name: tensor for name, tensor in program.by_name.items() if not tensor.sums}
-    plan = {
-        "base": BASE,
-        "end": image.end,
-        "batch": batch,
-        "shape": list(graph.input_shape),
-        "places": places,
-        "rate": {name: image.field(state, name) for name in _RATE},
-        "scores": _tensor(program.scores, arena, program.wide),
-        "activations": [{"name": name, **_tensor(tensor, arena, program.wide)} for name, tensor in shown.items()],
-        "parameters": [
-            {
-                "name": name,
-                "shape": list(parameter.codes.shape),
-                "trained": bool(rules[name].trained),
-                "codes": _array(codes, weights[name].codes, image),
-                "stored": _array(stored, weights[name].stored, image),
-                "width": parameter.width if isinstance(parameter, Kernel) else None,
-            }
-            for name, (parameter, (codes, stored)) in network.parameters.items()
-        ],
-    }
-    return image.content(), plan
+    room = ((2 * _WORD * slots, state.largest), (_WORD * slots, state.fractions), (network.arena_bytes, state.arena))
+    for size, pointer in (*derived, *room):
+        image.zeros(size, pointer)
+
+
+def _activations(program: Program, arena: int) -> list[dict[str, object]]:
+    """The tensors of codes by the names of their nodes; of names for the same memory the first."""
+    names: dict[Buffer, str] = {}
+    for name, tensor in program.by_name.items():
+        if not tensor.sums:
+            names.setdefault(tensor.data, name)
+    return [{"name": name, **_tensor(program.by_name[name], arena, program.wide)} for name in names.values()]
+
+
+def _parameters(image: Image, network: Network) -> list[dict[str, object]]:
+    weights = network.state.weights
+    return [
+        {
+            "name": name,
+            "shape": list(parameter.codes.shape),
+            "width": parameter.width if isinstance(parameter, Kernel) else None,
+            "codes": _array(codes, weights[row].codes, image),
+            "stored": _array(stored, weights[row].stored, image),
+        }
+        for row, (name, (parameter, (codes, stored))) in enumerate(network.parameters.items())
+    ]
 
 
 def _array(values: np.ndarray | None, pointer: object, image: Image) -> dict[str, object] | None:
@@ -99,7 +123,7 @@ def _array(values: np.ndarray | None, pointer: object, image: Image) -> dict[str
 
 
 def _tensor(tensor: Tensor, arena: int, wide: bool) -> dict[str, object]:
-    """How the script reads a tensor: the place of its first number, the elements to the next row and the next image."""
+    """How the script reads a tensor: its first number's place, and the elements from a row or an image to the next."""
     kind = np.dtype(("int64" if wide else "int32") if tensor.sums else ("int16" if wide else "int8"))
     row = (tensor.shape[1] if tensor.sums else tensor.columns) * tensor.shape[2]
     begin = 0 if tensor.sums else tensor.border.top * row + tensor.border.left * tensor.shape[2]

@@ -1,8 +1,9 @@
-/* Codes and weights as pictures, a pixel each. Zero is the paper's colour; the larger a code the stronger its colour. */
+/* Codes and weights as pictures, a pixel each. Zero has the quietest colour; the larger a code the stronger its own. */
 
 const VECTOR_ROW = 64; // codes of a vector side by side
-const SHOWN_WEIGHTS = 8192; // kernels with more show where weights flipped
-const MAP = [256, 64]; // the most columns and rows of that map
+const SHOWN_WEIGHTS = 4096; // kernels with more show where weights flipped
+const MAP = [88, 32]; // the most columns and rows of that map
+const PICTURE = [352, 168]; // the most pixels of a picture on the page, where it need not be smaller than its codes
 
 /** The colours of the page's scheme. */
 function palette() {
@@ -11,7 +12,8 @@ function palette() {
     const text = style.getPropertyValue(name).trim();
     return [1, 3, 5].map((i) => parseInt(text.slice(i, i + 2), 16));
   };
-  return Object.fromEntries(["zero", "positive", "negative", "flip", "gap"].map((name) => [name, colour(`--${name}`)]));
+  const names = ["zero", "positive", "negative", "flip", "past", "gap"];
+  return Object.fromEntries(names.map((name) => [name, colour(`--${name}`)]));
 }
 
 const mix = (from, to, share) => from.map((part, i) => Math.round(part + share * (to[i] - part)));
@@ -26,7 +28,7 @@ function shade(colours, code, largest) {
 function paint(canvas, width, height, colour) {
   canvas.width = width;
   canvas.height = height;
-  canvas.style.width = `${width * Math.max(1, Math.floor(416 / width))}px`;
+  canvas.style.width = `${width * Math.max(1, Math.floor(Math.min(PICTURE[0] / width, PICTURE[1] / height)))}px`;
   const image = new ImageData(width, height);
   for (let i = 0; i < width * height; ++i) {
     image.data.set([...colour(i % width, Math.floor(i / width)), 255], 4 * i);
@@ -75,15 +77,18 @@ function activationAt({ shape: [height, width, channels] }, x, y) {
   return { index: (ty * width + tx) * channels + channel, text: `channel ${channel}, row ${ty}, column ${tx}` };
 }
 
-/** A kernel: its weights, those that flipped in the last step in the colour of flips; large ones as a map of flips. */
-function paintKernel(canvas, kernel, codes, before) {
+/**
+ * A kernel: its weights, those in the colour of flips that differ from the codes before the last step. Large ones as a map
+ * of these, and of what differs from the exported codes.
+ */
+function paintKernel(canvas, kernel, codes, before, exported) {
   const colours = palette();
   const filters = kernel.shape.at(-1);
   const inputs = codes.length / filters;
   const largest = Math.max(1, 2 ** (kernel.width - 1) - 1);
   const colour = (i) => (codes[i] === before[i] ? shade(colours, codes[i], largest) : colours.flip);
   if (codes.length > SHOWN_WEIGHTS) {
-    paintMap(canvas, codes, before, inputs, filters, colours);
+    paintMap(canvas, [inputs, filters], changes(codes, before, filters), changes(codes, exported, filters), colours);
   } else if (kernel.shape.length === 4) {
     const [height, width, channels] = kernel.shape;
     paintTiles(canvas, [height, width, channels * filters], colours, (y, x, tile) =>
@@ -94,16 +99,21 @@ function paintKernel(canvas, kernel, codes, before) {
   }
 }
 
-function paintMap(canvas, codes, before, inputs, filters, colours) {
-  const [columns, rows] = [Math.min(MAP[0], inputs), Math.min(MAP[1], filters)];
-  const flips = new Uint32Array(columns * rows);
+/** Input and filter of every weight that differs. */
+function changes(codes, others, filters) {
+  const found = [];
   for (let i = 0; i < codes.length; ++i) {
-    if (codes[i] === before[i]) continue;
-    const x = Math.floor((Math.floor(i / filters) * columns) / inputs);
-    flips[Math.floor(((i % filters) * rows) / filters) * columns + x] += 1;
+    if (codes[i] !== others[i]) found.push([Math.floor(i / filters), i % filters]);
   }
-  paint(canvas, columns, rows, (x, y) => {
-    const count = flips[y * columns + x];
-    return count === 0 ? colours.zero : mix(colours.zero, colours.flip, Math.min(1, 0.5 + count / 4));
-  });
+  return found;
+}
+
+function paintMap(canvas, [inputs, filters], last, all, colours) {
+  const [columns, rows] = [Math.min(MAP[0], inputs), Math.min(MAP[1], filters)];
+  const cell = ([input, filter]) =>
+    Math.floor((filter * rows) / filters) * columns + Math.floor((input * columns) / inputs);
+  const cells = new Array(columns * rows).fill(colours.zero);
+  for (const change of all) cells[cell(change)] = colours.past;
+  for (const change of last) cells[cell(change)] = colours.flip;
+  paint(canvas, columns, rows, (x, y) => cells[y * columns + x]);
 }
