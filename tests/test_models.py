@@ -361,6 +361,7 @@ def test_wrong_bits():
         models.build("mlp", "2-8-8", (8, 8, 1), 10)
 
 
+@pytest.mark.slow
 def test_saved_model_loads_in_a_fresh_process(tmp_path):
     """After `import wage_tf` alone, without custom_objects: the same scores and next step, bit for bit."""
     model = models.build("lenet5", {"conv2": "4-6-12-8", "*": "2-8-8-8"}, (16, 16, 1), 10, 0.0625)

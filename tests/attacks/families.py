@@ -19,11 +19,11 @@ FAMILIES = {
     "kills": Kills,
 }
 SHARES = {
-    "readers": 6508,
+    "readers": 6541,
     "words": 1300,
     "arrays": 1000,
     "rpc": 1120,
-    "commands": 60,
-    "environments": 8,
-    "kills": 4,
+    "commands": 30,
+    "environments": 6,
+    "kills": 3,
 }

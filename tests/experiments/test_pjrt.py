@@ -202,6 +202,7 @@ class TestNumbers:
         assert np.array_equal(pjrt_run.from_codes(codes, exponent), values, equal_nan=values.dtype == np.float32)
 
 
+@pytest.mark.slow
 class TestMistakes:
     @pytest.fixture
     def copy(self, coloured_pack, tmp_path):

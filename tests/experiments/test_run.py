@@ -16,6 +16,8 @@ from experiments import run, spec
 from support.runs import wait_for
 from wage_tf.runs import checkpoints
 
+pytestmark = pytest.mark.slow
+
 ROOT = Path(__file__).resolve().parent.parent.parent
 TINY = str(Path(__file__).with_name("tiny.toml"))
 
@@ -85,7 +87,6 @@ def test_a_run_of_more_epochs_is_not_recorded_as_a_shorter_one(done, tmp_path, c
     assert not (tmp_path / "results").exists()
 
 
-@pytest.mark.slow
 def test_stopped_then_killed_it_goes_on_to_the_same_figures(done, tmp_path, capfd):
     directory = tmp_path / "runs/tiny/plain-s0"
     stop = threading.Thread(target=interrupt_after_a_checkpoint, args=(directory,))
@@ -141,7 +142,6 @@ def test_a_run_that_another_process_has_is_left_to_it(tmp_path, capsys):
     assert not (tmp_path / "results").exists()
 
 
-@pytest.mark.slow
 def test_a_divergence_is_a_result(tmp_path, monkeypatch):
     assert run.main(arguments(tmp_path, "diverging")) == 0
     found = record(tmp_path, "diverging-s0")

@@ -89,7 +89,7 @@ def assert_shown(tab, outputs, graph):
     """Scores and activations are the engine's, on the page and in the network's memory."""
     scores = outputs[graph.nodes[-1].name].codes[0]
     assert [int(text) for text in tab.page.locator("#scores .code").all_inner_texts()] == scores.tolist()
-    assert tab.page.inner_text("#verdict") == f"The network says {scores.argmax()}, with code {scores.max()}."
+    assert tab.page.inner_text("#verdict") == f"It says {scores.argmax()}, with code {scores.max()}."
     shown = tab.page.evaluate("wage.network.plan.activations.map((t) => [t.name, [...wage.network.values(t)]])")
     assert [name for name, _ in shown] == tab.page.locator("#activations b").all_inner_texts()
     assert len(shown) == 5

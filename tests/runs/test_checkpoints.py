@@ -10,7 +10,9 @@ import os
 import signal
 import subprocess
 import sys
+import zipfile
 
+import keras
 import numpy as np
 import pytest
 
@@ -58,6 +60,26 @@ def test_a_state_survives_the_way_through_bytes():
 def test_a_right_digest_over_wrong_contents(counters):
     with pytest.raises(DamagedCheckpoint, match="no checkpoint"):
         checkpoints.from_bytes(packed(counters))
+
+
+@pytest.mark.parametrize("member", [b"\x93NUMPY\x01\x00\x04\x00{(: ", b"\x93NUMPY\x01\x00", b"no array"])
+def test_a_right_digest_over_what_is_no_array(member):
+    content = io.BytesIO(packed(COUNTERS)[32:])
+    with zipfile.ZipFile(content, "a") as archive:
+        archive.writestr("model0.npy", member)
+    whole = hashlib.sha256(content.getvalue()).digest() + content.getvalue()
+    model = keras.Sequential([keras.Input((1,)), keras.layers.Dense(1, use_bias=False)])
+    model.compile("sgd", "mse")
+    with pytest.raises(DamagedCheckpoint):
+        checkpoints.from_bytes(whole).restore(model)
+
+
+@pytest.mark.parametrize("kind", ["U3", "complex64", "float64", "bool"])
+def test_weights_of_another_type_are_another_networks(kind):
+    model = keras.Sequential([keras.Input((1,)), keras.layers.Dense(1, use_bias=False)])
+    model.compile("sgd", "mse")
+    with pytest.raises(DamagedCheckpoint, match="another network's weights"):
+        State(1, (), 1.0, [np.zeros((1, 1), kind)], [], []).restore(model)
 
 
 def test_a_right_digest_over_something_else():

@@ -83,7 +83,7 @@ class Tab:
 
     def examples(self, shape):
         """Images and labels of the drawn examples."""
-        found = self.page.evaluate("wage.page.examples.map(({ pixels, label }) => [Array.from(pixels), label])")
+        found = self.page.evaluate("wage.page.examples.all.map(({ pixels, label }) => [Array.from(pixels), label])")
         images = np.array([pixels for pixels, _ in found], np.uint8)
         return images.reshape(-1, *shape), np.array([label for _, label in found])
 

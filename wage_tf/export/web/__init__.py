@@ -25,7 +25,7 @@ BATCH = 16
 """The most drawn images that one step of the page learns from."""
 
 _FOLDER = Path(__file__).parent
-_SCRIPTS = ("network.js", "drawing.js", "pictures.js", "page.js")
+_SCRIPTS = ("network.js", "parts.js", "drawing.js", "pictures.js", "examples.js", "weights.js", "page.js")
 _SIDES = range(8, 65)
 _CHANNELS = (1, 3)
 _MOST_CLASSES = 100
@@ -66,7 +66,6 @@ def page(graph: Graph, card: Card, module: bytes) -> bytes:
         "weights": f"{sum(kernel.codes.size for kernel in graph.kernels.values()):,}",
         "score_value": f"c / {2**graph.output.fraction}",
         "module_size": f"{len(module) / 1000:.0f}",
-        "page_size": f"{(4 * (len(packed) + len(module)) // 3 + len(script)) / 1e6:.1f} MB",
         "version": wage_tf.__version__,
         "style": style,
         "style_hash": _hash(style),
@@ -76,7 +75,9 @@ def page(graph: Graph, card: Card, module: bytes) -> bytes:
         "module": base64.b64encode(module).decode(),
         "image": base64.b64encode(packed).decode(),
     }
-    return string.Template((_FOLDER / "page.html").read_text()).substitute(fields).encode(errors="replace")
+    frame = string.Template((_FOLDER / "page.html").read_text())
+    size = sum(map(len, (frame.template, *fields.values())))
+    return frame.substitute(fields, page_size=f"{size / 1000:,.0f} kB").encode(errors="replace")
 
 
 def _check(graph: Graph) -> None:

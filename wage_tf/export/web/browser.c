@@ -20,8 +20,8 @@ static int64_t code_of(const wage_rule *rule, int64_t stored) {
     return wage_clip(wage_round_shift(stored, rule->code_shift), rule->code_limit);
 }
 
-/* Makes a network ready that was laid out elsewhere: its tables do not know the address of the kernels, and of weights that
- * are trained only the stored numbers came. */
+/* Makes a network ready that was laid out elsewhere: its tables do not know the address of the kernels, and of weights
+ * that are trained only the stored numbers came. */
 void wage_start(wage_net *net, const wage_state *state) {
     wage_node *nodes = (wage_node *)(uintptr_t)net->nodes;
     net->kernels = net->wide ? &wage_portable_wide : &wage_portable;

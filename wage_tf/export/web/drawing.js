@@ -15,7 +15,7 @@ class Drawing {
     this.cursor = cursor;
     this.changed = changed;
     this.pixels = new Uint8Array(this.height * this.width * this.channels);
-    this.radius = Math.max(0.5, Math.min(this.height, this.width) / 24);
+    this.radius = Math.max(0.75, Math.min(this.height, this.width) / 24);
     this.pen = { x: this.width >> 1, y: this.height >> 1, down: false };
     canvas.width = this.width;
     canvas.height = this.height;

@@ -1,26 +1,20 @@
 /* The page: what is drawn goes into the network, what comes out is shown, and a label makes it learn. */
 
 const RATES = [-3, -2, -1, 0, 1, 2, 3, 4]; // log2
-const COUNT = new Intl.NumberFormat("en");
-const $ = (id) => document.getElementById(id);
 
 class Page {
   constructor(network, labels) {
     this.network = network;
     this.labels = labels;
     this.fraction = network.plan.scores.fraction;
-    this.kernels = network.plan.parameters.filter((parameter) => parameter.codes);
-    this.weights = this.kernels.reduce((sum, kernel) => sum + product(kernel.shape), 0);
+    this.weights = new Weights(network);
+    this.examples = new Examples(network, labels, (example) => this.#bringBack(example));
     this.drawing = new Drawing($("image"), $("cursor"), network.plan.shape, (finished) => this.#changed(finished));
-    this.examples = [];
     this.current = null; // the example that the drawing is
     this.earlier = null; // its scores before the last step
-    this.history = [];
-    this.#remember();
     this.#build();
     this.#listen();
     this.#look(true);
-    this.#showWeights();
   }
 
   // What is there from the start
@@ -31,11 +25,14 @@ class Page {
     const grey = channels === 1;
     $("image").setAttribute("aria-label", `The image, ${width} by ${height} pixels, ${grey ? "grey" : "colour"}`);
     $("image").classList.toggle("fixed", !grey);
+    $("image").setAttribute("role", grey ? "application" : "img");
+    if (!grey) $("image").removeAttribute("tabindex");
     $("centre").hidden = !grey;
-    $("image-help").textContent = grey
-      ? `${width} by ${height} pixels, as the network sees them. Draw, or drop, paste or open an image. With keys: arrows ` +
-        "move the pen, the space bar puts it down and lifts it, Delete clears."
-      : `${width} by ${height} pixels, as the network sees them. Drop, paste or open an image.`;
+    const help = grey
+      ? "Draw, or drop, paste or open an image. With keys: arrows move the pen, the space bar puts it down and lifts it, " +
+        "Delete clears."
+      : "Drop, paste or open an image.";
+    $("image-help").textContent = `${width} by ${height} pixels, as the network sees them. ${help}`;
     this.rows = this.labels.map((label) => {
       const row = $("scores").appendChild(element("li"));
       row.append(element("span", "name", label), element("span", "bar"), element("span", "code"));
@@ -54,12 +51,11 @@ class Page {
       $("rate").append(new Option(text, rate, rate === 0, rate === 0));
     }
     this.activations = plan.activations.map((tensor) => this.#activationFigure(tensor));
-    this.pictures = this.kernels.map((kernel) => figure($("weights"), kernel.name.split("/")[0]));
   }
 
   #activationFigure(tensor) {
     const shown = figure($("activations"), tensor.name);
-    const [height, width] = tensor.shape;
+    const size = (tensor.shape[0] * tensor.shape[1] > 1 ? tensor.shape : tensor.shape.slice(2)).join(" × ");
     const reading = shown.figure.appendChild(element("output"));
     shown.canvas.addEventListener("pointermove", (event) => {
       const box = shown.canvas.getBoundingClientRect();
@@ -69,8 +65,8 @@ class Page {
       reading.textContent = at === null ? "" : `${at.text}: code ${this.network.values(tensor)[at.index]}`;
     });
     shown.canvas.addEventListener("pointerleave", () => (reading.textContent = ""));
-    shown.range = `${width > 1 || height > 1 ? tensor.shape.join(" × ") : tensor.shape[2]}, codes ${tensor.signed ? -tensor.largest : 0} to ${tensor.largest}`;
-    return { tensor, ...shown };
+    const range = `${size}, codes ${tensor.signed ? -tensor.largest : 0} to ${tensor.largest}`;
+    return { tensor, range, ...shown };
   }
 
   #listen() {
@@ -97,12 +93,16 @@ class Page {
     $("learn").addEventListener("change", () => this.#ready());
     $("learn").addEventListener("submit", (event) => {
       event.preventDefault();
-      this.learn();
+      try {
+        this.learn();
+      } catch (error) {
+        $("outcome").textContent = `No step: ${error.message}.`;
+      }
     });
     $("restore").addEventListener("click", () => this.#restore());
     matchMedia("(prefers-color-scheme: dark)").addEventListener("change", () => {
       this.#look(false);
-      this.#showWeights();
+      this.weights.show();
     });
   }
 
@@ -145,16 +145,16 @@ class Page {
       row.classList.toggle("best", index === best && !this.drawing.isEmpty);
       row.children[2].textContent = scores[index];
     });
-    for (const { tensor, canvas, caption, range } of this.activations) {
+    for (const { tensor, canvas, lines, range } of this.activations) {
       const values = this.network.values(tensor);
       paintActivation(canvas, values, tensor);
       const zeros = values.reduce((count, value) => count + (value === 0), 0);
-      caption.textContent = ` ${range}; ${Math.round((100 * zeros) / values.length)}% are zero`;
+      lines[0].textContent = `${range}; ${Math.round((100 * zeros) / values.length)}% are zero`;
     }
     if (finished) {
       $("verdict").textContent = this.drawing.isEmpty
         ? "Nothing drawn yet."
-        : `The network says ${this.labels[best]}, with code ${scores[best]}.`;
+        : `It says ${this.labels[best]}, with code ${scores[best]}.`;
     }
     this.#showTimes();
     this.#ready();
@@ -178,9 +178,11 @@ class Page {
   /** One training step on the drawing, or on it and the examples before it. */
   learn() {
     const label = Number(this.#chosen().value);
-    if (this.current === null || this.current.label !== label) this.#keep(label);
-    const batch = $("replay").checked ? this.examples : [this.current];
-    this.#remember();
+    if (this.current?.label !== label) {
+      this.current = this.examples.add(this.drawing.pixels, label, this.current);
+    }
+    const batch = $("replay").checked ? this.examples.all : [this.current];
+    this.weights.remember();
     const began = performance.now();
     const scores = this.network.learn(
       batch.map(({ pixels }) => pixels),
@@ -190,108 +192,30 @@ class Page {
     this.stepTime = performance.now() - began;
     this.stepImages = batch.length;
     this.earlier = scores[batch.indexOf(this.current)];
-    this.#judge();
+    this.examples.judge();
     this.#look(true);
-    const flips = this.#showWeights();
+    const flips = this.weights.show();
     $("restore").disabled = false;
     $("outcome").textContent =
       `Step ${this.network.step}, on ${batch.length} ${batch.length === 1 ? "image" : "images"}: ` +
-      `${COUNT.format(flips)} of ${COUNT.format(this.weights)} weights flipped. ` +
-      `Before it this was ${this.labels[largest(this.earlier)]}, now it is ${this.labels[this.current.answer]}.`;
-  }
-
-  #keep(label) {
-    this.examples = this.examples.filter((example) => example !== this.current);
-    this.current = { pixels: this.drawing.pixels.slice(), label };
-    this.examples = [...this.examples, this.current].slice(-this.network.plan.batch);
-  }
-
-  /** The network's answers to all examples, and their error. */
-  #judge() {
-    const scores = this.network.infer(this.examples.map(({ pixels }) => pixels));
-    scores.forEach((codes, index) => (this.examples[index].answer = largest(codes)));
-    const wrong = this.examples.filter(({ answer, label }) => answer !== label).length;
-    this.history.push(wrong / this.examples.length);
-    this.#showExamples(wrong);
+      `${COUNT.format(flips)} of ${COUNT.format(this.weights.count)} weights flipped. ` +
+      compared(this.labels[largest(this.earlier)], this.labels[this.current.answer]);
   }
 
   #restore() {
     this.network.restore();
-    this.history = [];
-    this.examples = [];
-    this.current = null;
-    this.earlier = this.exported = null;
-    this.#remember();
-    this.#showExamples(0);
+    this.examples.forget();
+    this.weights.begin();
+    this.current = this.earlier = null;
     this.#look(true);
-    this.#showWeights();
     $("restore").disabled = true;
     $("outcome").textContent = "The exported weights are back; the drawn examples are gone.";
   }
 
-  #remember() {
-    this.before = this.kernels.map(({ name }) => this.network.codes(name));
-    this.exported ??= this.before;
-  }
-
-  // What is shown of it
-
-  #showExamples(wrong) {
-    const count = this.examples.length;
-    $("error").textContent = count ? `: ${wrong} of ${count} wrong, ${Math.round((100 * wrong) / count)}%` : "";
-    $("examples").replaceChildren(
-      ...this.examples.map((example) => {
-        const { pixels, label, answer } = example;
-        const item = element("li");
-        const button = item.appendChild(Object.assign(element("button"), { type: "button" }));
-        const canvas = button.appendChild(element("canvas"));
-        const [height, width, channels] = this.network.plan.shape;
-        Object.assign(canvas, { width, height });
-        paintPixels(canvas, pixels, channels);
-        const text = answer === label ? `${this.labels[label]} ✓` : `${this.labels[label]} ✗ ${this.labels[answer]}`;
-        button.append(element("span", "", text));
-        button.classList.toggle("wrong", answer !== label);
-        button.setAttribute("aria-label", `Bring back ${this.labels[label]}, taken for ${this.labels[answer]}`);
-        button.addEventListener("click", () => {
-          this.drawing.set(pixels);
-          this.current = example;
-          document.querySelector(`input[name="label"][value="${label}"]`).checked = true;
-        });
-        return item;
-      }),
-    );
-    this.#showHistory();
-  }
-
-  #showHistory() {
-    const steps = this.history.slice(-60);
-    const svg = $("history");
-    svg.toggleAttribute("hidden", steps.length === 0);
-    svg.setAttribute("viewBox", "0 0 60 12");
-    svg.setAttribute("preserveAspectRatio", "none");
-    svg.replaceChildren(
-      ...steps.flatMap((share, index) => {
-        const [whole, wrong] = [rectangle(index, 0, 12), rectangle(index, 12 - 12 * share, 12 * share)];
-        wrong.classList.add("wrong");
-        return [whole, wrong];
-      }),
-    );
-  }
-
-  /** Pictures and counts of all kernels; returns how many weights flipped in the last step. */
-  #showWeights() {
-    let all = 0;
-    this.kernels.forEach((kernel, index) => {
-      const codes = this.network.codes(kernel.name);
-      const { canvas, caption } = this.pictures[index];
-      const flips = differing(codes, this.before[index]);
-      all += flips;
-      paintKernel(canvas, kernel, codes, this.before[index], this.exported[index]);
-      caption.textContent =
-        ` ${kernel.shape.join(" × ")}, ${kernel.width} bits: ${signs(codes)}; ` +
-        `${COUNT.format(flips)} flipped in the last step, ${COUNT.format(differing(codes, this.exported[index]))} since the export`;
-    });
-    return all;
+  #bringBack(example) {
+    this.drawing.set(example.pixels);
+    this.current = example;
+    document.querySelector(`input[name="label"][value="${example.label}"]`).checked = true;
   }
 
   #showTimes() {
@@ -300,36 +224,8 @@ class Page {
   }
 }
 
-function element(tag, name = "", text = "") {
-  return Object.assign(document.createElement(tag), { className: name, textContent: text });
-}
-
-function rectangle(x, y, height) {
-  const made = document.createElementNS("http://www.w3.org/2000/svg", "rect");
-  for (const [name, value] of Object.entries({ x, y, width: 0.8, height })) made.setAttribute(name, value);
-  return made;
-}
-
-function figure(parent, name) {
-  const made = parent.appendChild(element("figure"));
-  const head = made.appendChild(element("figcaption"));
-  head.append(element("b", "", name));
-  const caption = head.appendChild(element("span"));
-  const canvas = made.appendChild(element("canvas"));
-  return { figure: made, caption, canvas };
-}
-
-function largest(codes) {
-  return codes.indexOf(Math.max(...codes));
-}
-
-function differing(codes, others) {
-  return codes.reduce((count, code, i) => count + (code !== others[i]), 0);
-}
-
-function signs(codes) {
-  const counts = [-1, 0, 1].map((sign) => codes.reduce((count, code) => count + (Math.sign(code) === sign), 0));
-  return counts.map((count, i) => `${COUNT.format(count)} ${["below zero", "zero", "above"][i]}`).join(", ");
+function compared(before, now) {
+  return before === now ? `It says ${now}, as before.` : `It said ${before} before and says ${now} now.`;
 }
 
 function bytes(id) {

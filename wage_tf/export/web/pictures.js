@@ -1,4 +1,4 @@
-/* Codes and weights as pictures, a pixel each. Zero is the paper's colour; the larger a code the stronger its colour. */
+/* Codes and weights as pictures, a pixel each. Zero has the quietest colour; the larger a code the stronger its own. */
 
 const VECTOR_ROW = 64; // codes of a vector side by side
 const SHOWN_WEIGHTS = 4096; // kernels with more show where weights flipped
@@ -12,7 +12,8 @@ function palette() {
     const text = style.getPropertyValue(name).trim();
     return [1, 3, 5].map((i) => parseInt(text.slice(i, i + 2), 16));
   };
-  return Object.fromEntries(["zero", "positive", "negative", "flip", "past", "gap"].map((name) => [name, colour(`--${name}`)]));
+  const names = ["zero", "positive", "negative", "flip", "past", "gap"];
+  return Object.fromEntries(names.map((name) => [name, colour(`--${name}`)]));
 }
 
 const mix = (from, to, share) => from.map((part, i) => Math.round(part + share * (to[i] - part)));
