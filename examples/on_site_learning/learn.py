@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import argparse
 import time
+from collections.abc import Iterator
 from pathlib import Path
 
 import keras
@@ -21,12 +22,13 @@ from wage_tf.export import Card, Training, write_c
 from wage_tf.export.c_layout import Layout
 from wage_tf.export.c_needs import needs_of
 
-BATCH, EPOCHS, LOG2_RATE = 8, 10, -1
+BATCH, EPOCHS, LOG2_RATE = 8, 10, 3
 OLD = {"mnist": range(8), "fashion_mnist": range(5)}
 """The classes that the network learns before it leaves for the device."""
 
 
 def main() -> None:
+    """Trains, exports, and lets the device learn."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--dataset", choices=OLD, default="mnist")
     parser.add_argument("--data-dir", help="where TensorFlow Datasets keeps its files")
@@ -78,7 +80,7 @@ def few_of(data: tuple[np.ndarray, np.ndarray], classes: np.ndarray, count: int,
     return images[places], labels[places]
 
 
-def batches(new: tuple, kept: tuple, rng: np.random.Generator):
+def batches(new: tuple, kept: tuple, rng: np.random.Generator) -> Iterator[tuple[np.ndarray, np.ndarray]]:
     """Batches of new images and kept ones, one half each."""
     half = BATCH // 2
     for _ in range(EPOCHS):

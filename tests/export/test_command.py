@@ -131,3 +131,32 @@ def test_a_damaged_or_missing_model_is_one_line(tmp_path, capsys):
     assert "is damaged or not a Keras model" in one_line(capsys, [str(tmp_path / "run"), "--to", "packed"])
     path.unlink()
     assert "has no model.keras" in one_line(capsys, [str(tmp_path / "run"), "--to", "packed"])
+
+
+def test_a_network_that_goes_on_learning(run, tmp_path, capsys):
+    folder, _ = run
+    device = ["--to", "c", "--train", "--batch-size", "4", "--train-from", "fc2", "--out", str(tmp_path / "c")]
+    assert main([str(folder), *device, "--ram", "65536", "--flash", "262144"]) == 0
+    printed = capsys.readouterr().out
+    for word in ("flash: ", "RAM: ", "stack", "MACs: ", "a training step of 4"):
+        assert word in printed
+    header = (tmp_path / "c" / "wage_net.h").read_text()
+    assert "#define WAGE_BATCH 4 " in header
+    assert {path.name for path in (tmp_path / "c").iterdir()} == {
+        *("wage_net.h", "wage_net.c", "wage_train.h", "wage_train.c", "wage_integers.h", "main.c", "Makefile")
+    }
+
+
+@pytest.mark.parametrize(
+    ("arguments", "words"),
+    [
+        (["--to", "c", "--train", "--ram", "4096"], "bytes of RAM are needed"),
+        (["--to", "c", "--train", "--train-from", "conv9"], "received 'conv9'"),
+        (["--to", "c", "--train", "--batch-size", "0"], "batch: 1 to 32768 images; received 0"),
+        (["--to", "c", "--batch-size", "2"], "belong to --train"),
+        (["--to", "packed", "--train"], "belong to --to c"),
+    ],
+)
+def test_a_device_that_cannot_is_one_line(run, tmp_path, capsys, arguments, words):
+    assert words in one_line(capsys, [str(run[0]), *arguments, "--out", str(tmp_path / "none")])
+    assert not (tmp_path / "none").exists()

@@ -11,7 +11,7 @@ from wage_tf.integer.graph import Graph
 from wage_tf.integer.nodes import Rescale
 
 _CODE, _TRAINING_CODE = 3072, 4608
-_STACK, _TRAINING_STACK = 512, 1280
+_STACK, _TRAINING_STACK = 640, 1280
 _STEP_BYTES, _LAYER_BYTES, _CODES = 112, 112, 256
 _STATE = 8
 
