@@ -4,7 +4,7 @@ BIN = $(VENV)/bin
 
 ATTACKS ?= 20000
 
-.PHONY: attack venv demo test test-fast lint bench results docs wasm
+.PHONY: attack device-test venv demo test test-fast lint bench results docs wasm
 venv: $(VENV)/.installed
 $(VENV)/.installed: setup.py wage_tf/native/build.py $(wildcard wage_tf/native/src/*)
 	$(PYTHON) -m venv $(VENV)
@@ -38,6 +38,10 @@ wasm:
 		-Wl,--no-entry,--stack-first,--strip-all \
 		-Wl,--export=wage_start,--export=wage_infer,--export=wage_train_step,--export=__heap_base \
 		-o $(WASM) $(RUNTIME)/wage_net.c $(RUNTIME)/wage_portable.c wage_tf/export/web/browser.c
+
+# Needs gcc-arm-none-eabi, gcc-riscv64-unknown-elf, qemu-system-arm and qemu-system-misc (Debian's names).
+device-test: venv
+	PYTHONPATH=.:tests $(BIN)/python -m devices
 
 bench: venv
 	$(BIN)/python -m benchmarks

@@ -7,6 +7,7 @@ from setuptools import find_packages, setup
 
 _ROOT = Path(__file__).parent
 _LITERT = ["ai-edge-litert>=2.1"]
+_ONNX = ["onnx>=1.17", "onnxruntime>=1.20"]
 _PJRT = ["jax>=0.10"]
 _DOCS = ["mkdocs>=1.6", "mkdocs-material>=9.6", "mkdocstrings[python]>=1.0", "latex2mathml>=3.77"]
 
@@ -32,6 +33,7 @@ setup(
         "wage_tf.native": ["src/*"],
         "wage_tf.export": ["src/*"],
         "wage_tf.export.web": ["*.html", "*.css", "*.js", "*.c", "*.wasm"],
+        "wage_tf.zoo": ["*.json", "*.wage.xz"],
     },
     cffi_modules=["wage_tf/native/build.py:ffibuilder"],
     options={"bdist_wheel": {"py_limited_api": "cp311"}},
@@ -53,18 +55,22 @@ setup(
     ],
     extras_require={
         "litert": _LITERT,
+        "onnx": _ONNX,
         "pjrt": _PJRT,
         "docs": _DOCS,
-        "all": [*_LITERT, *_PJRT],
+        "all": [*_LITERT, *_ONNX, *_PJRT],
         "test": [
             *_LITERT,
+            *_ONNX,
             *_PJRT,
             *_DOCS,
+            "hypothesis>=6.100",
+            "ipykernel>=6.29",
+            "mypy>=1.15",
+            "nbclient>=0.10",
+            "playwright>=1.50",
             "pytest>=8.0",
             "pytest-xdist>=3.6",
-            "hypothesis>=6.100",
-            "mypy>=1.15",
-            "playwright>=1.50",
             "ruff>=0.9",
         ],
     },

@@ -2,7 +2,8 @@
 """How fast is a training step of the native engine beside the same network in float32 Keras?
 
     python -m benchmarks.native_step --model vgg7 --widths 0.25,1 --batch-sizes 32,128
-    python -m benchmarks.native_step --layers --model vgg7 --widths 1 --batch-sizes 32
+    python -m benchmarks.native_step --isa avx2 --model vgg7
+    python -m benchmarks.native_step --layers --model vgg7 --batch-sizes 32
 
 Both variants live in one process and take turns, step by step; the ratio is the median of the ratios of neighbouring
 steps, so that a machine whose speed drifts slows both alike. `--layers` times every pass of every layer on one thread,
@@ -12,6 +13,7 @@ in CPU time, beside the peak of the CPU's integer dot products on registers (dot
 from __future__ import annotations
 
 import argparse
+import os
 import statistics
 import subprocess
 import tempfile
@@ -24,14 +26,20 @@ import numpy as np
 
 import models
 from benchmarks import record
-from benchmarks.train_step import batch_of, numbers
+from benchmarks.train_step import numbers
 from wage_tf import integer, native
 from wage_tf.losses import SumSquaredError
 from wage_tf.native.network import Network
 from wage_tf.native.passes import passes
 from wage_tf.optimizers import IntegerSGD
 
-_SHAPES = {"lenet5": (28, 28, 1), "vgg7": (32, 32, 3), "resnet20": (32, 32, 3)}
+_SHAPES = {
+    "ds_cnn": (49, 10, 1),
+    "lenet5": (28, 28, 1),
+    "mobilenet": (96, 96, 3),
+    "resnet20": (32, 32, 3),
+    "vgg7": (32, 32, 3),
+}
 _ROUNDS_OF_A_PASS = 7
 LINE = (
     "{model} x{width:g} batch {batch}: float32 Keras {float32_ms:.1f} ms, native {native_ms:.1f} ms, {speed:.2f} times "
@@ -48,8 +56,11 @@ def main() -> None:
     parser.add_argument("--rounds", type=int, default=20)
     parser.add_argument("--seconds", type=float, default=60, help="per size; three rounds are made in any case")
     parser.add_argument("--layers", action="store_true", help="every layer's passes instead of whole steps")
+    parser.add_argument("--isa", help="the most of both engines' instruction sets, such as avx2 (default: the CPU's)")
     record.add_argument(parser)
     args = parser.parse_args()
+    if args.isa:
+        os.environ |= {"WAGE_ISA": args.isa, "ONEDNN_MAX_CPU_ISA": args.isa.upper()}
     figures = {}
     print(f"instruction set {native.instruction_set()}")
     for width in args.widths:
@@ -106,7 +117,8 @@ def measured(model: str, width: float, batch: int, rounds: int, budget: float) -
 
 def batch_for(model: str, batch: int) -> tuple[np.ndarray, np.ndarray]:
     """Random images of the network's size and labels."""
-    return batch_of("lenet5" if model == "lenet5" else "vgg7", batch)
+    generator = np.random.default_rng(0)
+    return generator.integers(0, 256, (batch, *_SHAPES[model]), np.uint8), generator.integers(0, 10, batch)
 
 
 def layer_lines(model: str, width: float, batch: int) -> list[str]:

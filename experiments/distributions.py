@@ -6,10 +6,10 @@ from pathlib import Path
 
 import keras
 
-from wage_tf import datasets, ops
+from wage_tf import ops
+from wage_tf.cli import sources
 from wage_tf.probe import Measurement, Probe
 from wage_tf.runs import training
-from wage_tf.runs.directory import RunDirectory
 
 _IMAGES = 128
 
@@ -22,9 +22,8 @@ def of_run(directory: Path, data_dir: str | None = None) -> dict[str, object]:
         and whether the tensor is `on_grid`; `scalars`: by the same kind of name a number. Errors and gradients before
         their quantizers are given in the units that they have behind them.
     """
-    run = RunDirectory(directory)
-    config, trained = run.read_config(), run.load_model()
-    dataset = datasets.load(config.dataset, data_dir or config.data_dir, config.limit, config.image_size)
+    config, trained = sources.load(str(directory))
+    config, dataset = sources.data_of(config, None, data_dir, None)
     model = training.prepare(config, dataset)
     model.set_weights(trained.get_weights())
     batch = dataset.probe_batch(_IMAGES, config.augmentation)

@@ -78,6 +78,7 @@ class TestHistograms:
         np.testing.assert_array_equal(rows[:, :2].mean(axis=1), np.arange(-127, 128) / 128)
 
 
+@pytest.mark.slow
 class TestProbe:
     @pytest.mark.parametrize("bits", ["2-8-8-8", "4-4-10-6", "1-8-8-8"])
     def test_counts_are_those_of_the_tensors(self, bits, batch):
@@ -179,6 +180,7 @@ class Subclassed(keras.Model):
         return self.error(self.scores(self.two(hidden)))
 
 
+@pytest.mark.slow
 class TestSubclassedModels:
     def test_histograms_of_every_layer_and_call(self, batch, tmp_path):
         model = compiled(Subclassed())

@@ -12,6 +12,7 @@ from wage_tf.layers import QActivation, QConv2D, QDense, QError, QRescaling
 from wage_tf.losses import SumSquaredError
 from wage_tf.optimizers import IntegerSGD
 
+pytestmark = pytest.mark.slow
 LABELS = np.arange(40) % 10
 IMAGES = np.random.default_rng(0).integers(0, 256, (10, 8, 8, 1)).astype(np.uint8)[LABELS]
 TARGETS = np.eye(10, dtype=np.float32)[LABELS]

@@ -282,12 +282,13 @@ def test_the_autoencoder_takes_images_too():
 @pytest.mark.slow
 def test_the_examples_of_the_guide_run():
     examples = re.findall(r"```python\n(.*?)```", (ROOT / "docs" / "networks.md").read_text(), re.DOTALL)
-    assert len(examples) == 3
+    assert len(examples) == 4
     names = {}
     exec("\n".join(examples), names)
     assert names["comparison"].equal
     assert {names["model"].get_layer(f"fc{place}").bits.w for place in range(1, 11)} == {8}
     assert names["scores"].shape == (64,)
+    assert names["one_dimensional"].output_shape == (None, 10)
 
 
 def test_only_kernels_train():
@@ -360,6 +361,7 @@ def test_wrong_bits():
         models.build("mlp", "2-8-8", (8, 8, 1), 10)
 
 
+@pytest.mark.slow
 def test_saved_model_loads_in_a_fresh_process(tmp_path):
     """After `import wage_tf` alone, without custom_objects: the same scores and next step, bit for bit."""
     model = models.build("lenet5", {"conv2": "4-6-12-8", "*": "2-8-8-8"}, (16, 16, 1), 10, 0.0625)

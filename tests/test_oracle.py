@@ -68,8 +68,8 @@ def batches_of(name, digits, count):
 
 
 RUNS = [("mlp", pattern) for pattern in PATTERNS]
-RUNS += [("lenet5", pattern) for pattern in ("2-8-8-8", "8-8-12-4", "2-4-6-8")]
-RUNS += [("vgg7", pattern) for pattern in ("2-8-8-8", "1-8-8-8")]
+RUNS += [pytest.param("lenet5", p, marks=pytest.mark.slow) for p in ("2-8-8-8", "8-8-12-4", "2-4-6-8")]
+RUNS += [pytest.param("vgg7", pattern, marks=pytest.mark.slow) for pattern in ("2-8-8-8", "1-8-8-8")]
 
 
 @pytest.mark.parametrize(("name", "pattern"), RUNS)

@@ -33,7 +33,8 @@ for line in sys.stdin.read().splitlines():
     except SystemExit as end:
         if end.code:
             raise
-import wage_tf, wage_tf.models
+import wage_tf, wage_tf.models, wage_tf.zoo
+print(*(wage_tf.zoo.load(name).count_params() for name in wage_tf.zoo.names()))
 print(wage_tf.models.names, wage_tf.models.__file__, wage_tf.__file__)
 """
 
@@ -97,6 +98,10 @@ def test_help_is_of_the_script_and_without_tensorflow(installed, script):
     assert done.returncode == 0
     assert f"usage: {script} " in done.stdout
     assert "tensorflow" not in done.stderr
+
+
+def test_the_pretrained_networks_are_in_the_package(printed):
+    assert "581408" in printed.splitlines()[-2].split()
 
 
 def test_the_scripts_train_search_export_and_verify(installed, printed):

@@ -11,7 +11,7 @@ from wage_tf.bits import BitWidths
 if not is_ours():
     import os as _os
 
-    from wage_tf import export, integer
+    from wage_tf import export, integer, zoo
 
     _os.environ.setdefault("KERAS_BACKEND", "tensorflow")
     try:
@@ -66,4 +66,5 @@ __all__ = [
     "recipes",
     "summary",
     "verify",
+    "zoo",
 ]

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import contextlib
+import csv
 import errno
 import glob
+import io
 import json
 import os
 import tempfile
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 
 from wage_tf.errors import UserError
@@ -123,6 +125,16 @@ def write_all(contents: Mapping[Path, bytes]) -> None:
 def write_json(path: Path, value: object) -> None:
     """Writes `value` to `path` as indented JSON, atomically."""
     write_bytes(path, (json.dumps(value, indent=2) + "\n").encode())
+
+
+def write_csv(path: Path, rows: Sequence[Mapping[str, object]]) -> None:
+    """Writes one line a row below the names of the first one's entries, atomically; an empty file without rows."""
+    text = io.StringIO(newline="")
+    if rows:
+        writer = csv.DictWriter(text, list(rows[0]), lineterminator="\n")
+        writer.writeheader()
+        writer.writerows(rows)
+    write_bytes(path, text.getvalue().encode())
 
 
 def _umask() -> int:

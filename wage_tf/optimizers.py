@@ -32,8 +32,8 @@ class IntegerSGD(keras.optimizers.Optimizer):
 
     Args:
         learning_rate: η, a power of two or a `keras.optimizers.schedules.LearningRateSchedule` of powers of two.
-            A rate that is not one, or too small to move weights by the size of their gradients, gets a warning, here
-            and where a callback sets it. With k_G = f it is the learning rate of plain SGD.
+            The first rate that is not one, or too small to move weights by the size of their gradients, gets a warning,
+            here or where a callback sets it. With k_G = f it is the learning rate of plain SGD.
         bits: k_G of every quantized kernel: a width, None or "f" for float32, or a pattern whose G is taken; or a
             mapping from the variables' paths to widths, for layers that differ.
         seed: Integer; None draws one from Python's generator (`keras.utils.set_random_seed`).
@@ -78,6 +78,7 @@ class IntegerSGD(keras.optimizers.Optimizer):
             _share(option, self, self.float_optimizer)
         self._gradient_bits: list[int | None] = []
         self._positions: list[int] = []
+        self._warned: set[str] = set()
         self._warn_of(learning_rate)
 
     @property
@@ -155,25 +156,26 @@ class IntegerSGD(keras.optimizers.Optimizer):
         return {**super().get_config(), **config, "float_optimizer": float_optimizer}
 
     def _warn_of(self, learning_rate: float | keras.optimizers.schedules.LearningRateSchedule) -> None:
-        """Warns of the first rate that Q_G cannot use as it is meant."""
-        if self.bits is None:
-            return
-        for rate in _rates(learning_rate):
-            if not _is_power_of_two(rate):
-                warnings.warn(
-                    f"learning_rate: Q_G wants a power of two (8, 1, 0.125), a shift in hardware; received {rate}; "
-                    "with ReduceLROnPlateau give factor=0.5 or 0.125",
-                    stacklevel=3,
-                )
-                return
-            if rate * math.sqrt(2) < 2.0**-self.random_width:
-                warnings.warn(
-                    f"learning_rate: no weight moves by the size of its gradient, since η·√2 is below "
-                    f"2^-{self.random_width}, the resolution of the random numbers: take a larger η or random_width; "
-                    f"received {rate}",
-                    stacklevel=3,
-                )
-                return
+        """Warns once of a rate that is no power of two, and once of rates that are all too small."""
+        rates = [] if self.bits is None else _rates(learning_rate)
+        other = next((rate for rate in rates if not _is_power_of_two(rate)), None)
+        if other is not None:
+            self._warn_once(
+                "learning_rate: Q_G wants a power of two (8, 1, 0.125), a shift in hardware; received "
+                f"{float(f'{other:.6g}')}; with ReduceLROnPlateau give factor=0.5 or 0.125"
+            )
+        elif rates and max(rates) * math.sqrt(2) < 2.0**-self.random_width:
+            self._warn_once(
+                "learning_rate: no weight moves by the size of its gradient, since η·√2 is below "
+                f"2^-{self.random_width}, the resolution of the random numbers: take a larger η or random_width; "
+                f"received {max(rates)}"
+            )
+
+    def _warn_once(self, text: str) -> None:
+        kind = text.partition("received")[0]
+        if kind not in self._warned:
+            self._warned.add(kind)
+            warnings.warn(text, stacklevel=5)
 
     def _in_order(self) -> list[keras.Variable]:
         """Returns the variables that the optimizer was built with."""

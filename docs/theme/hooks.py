@@ -8,7 +8,10 @@ from __future__ import annotations
 import ast
 import functools
 import json
+import os
 import re
+import subprocess
+import sys
 from pathlib import Path
 
 import griffe
@@ -24,7 +27,14 @@ PACKAGE = "wage_tf"
 REPOSITORY = "https://github.com/wage-tf/wage_tf"
 _REFERENCE = "reference"
 _GENERATED = {"README.md": "index.md", "CONTRIBUTING.md": "contributing.md", "CHANGELOG.md": "changelog.md"}
+_COMMANDS = {
+    "wage-train": ("python train.py", "wage_tf.cli.train"),
+    "wage-tune": ("python tuner.py", "wage_tf.cli.tune"),
+    "wage-export": ("python -m wage_tf.export", "wage_tf.export"),
+    "wage-verify": ("python -m wage_tf.integer verify", "wage_tf.cli.verify"),
+}
 _LINK = re.compile(r"(\]\()([^)\s#]+)(#[^)]*)?(\))")
+_NAMED = re.compile(r"\[(?:docs/)?(\w+\.md)\]\((\1(?:#[\w-]+)?)\)")
 _MATH = re.compile(r'<(span|div) class="arithmatex">\s*\\([(\[])(.*?)\\[)\]]\s*</\1>', re.DOTALL)
 
 
@@ -32,7 +42,8 @@ def on_config(config: MkDocsConfig) -> MkDocsConfig:
     """Puts the pages of the reference into the navigation."""
     for section in config.nav:
         if section.get("Reference") == f"{_REFERENCE}/":
-            section["Reference"] = [{_title(page): f"{_REFERENCE}/{page}.md"} for page in _public_names()]
+            modules = [{_title(page): f"{_REFERENCE}/{page}.md"} for page in _public_names()]
+            section["Reference"] = [{"Commands": f"{_REFERENCE}/commands.md"}, *modules]
     return config
 
 
@@ -43,16 +54,30 @@ def on_files(files: Files, config: MkDocsConfig) -> Files:
         files.append(File.generated(config, page, content=_relinked((ROOT / source).read_text())))
     for page, names in _public_names().items():
         files.append(File.generated(config, f"{_REFERENCE}/{page}.md", content=_reference_page(page, names)))
+    files.append(File.generated(config, f"{_REFERENCE}/commands.md", content=_commands_page()))
     for path in sorted((ROOT / "tutorials").glob("*.ipynb")):
         text = _notebook_page(json.loads(path.read_text()), path)
         files.append(File.generated(config, f"tutorials/{path.stem}.md", content=text))
     return files
 
 
+def on_page_markdown(markdown: str, page: Page, config: MkDocsConfig, files: Files) -> str:
+    """Links that say a file's name say the page's title."""
+    del page, files
+
+    def titled(match: re.Match) -> str:
+        path = Path(config.docs_dir) / match[1]
+        return f"[{path.read_text().splitlines()[0].lstrip('# ')}]({match[2]})" if path.exists() else match[0]
+
+    return _NAMED.sub(titled, markdown)
+
+
 def on_page_content(html: str, page: Page, config: MkDocsConfig, files: Files) -> str:
     """Equations as MathML, which browsers draw by themselves."""
     del page, config, files
-    return _MATH.sub(lambda match: convert(_unescaped(match[3]), "block" if match[2] == "[" else "inline"), html)
+    return _MATH.sub(
+        lambda match: convert(_unescaped(match[3]), display="block" if match[2] == "[" else "inline"), html
+    )
 
 
 def on_post_build(config: MkDocsConfig) -> None:
@@ -150,6 +175,22 @@ def _reference_page(page: str, names: list[str]) -> str:
     head = f"# {_title(page)}\n\n::: {page}\n    options:\n      members: false\n      show_root_heading: false\n"
     head += "      show_root_toc_entry: false\n"
     return "\n".join([head, *(f"::: {name}\n" for name in names)])
+
+
+def _commands_page() -> str:
+    """What every command says with --help."""
+    parts = ["# Commands"]
+    for name, (script, module) in _COMMANDS.items():
+        help_text = subprocess.run(
+            [sys.executable, "-m", module, "--help"],
+            cwd=ROOT,
+            env={**os.environ, "COLUMNS": "100"},
+            capture_output=True,
+            text=True,
+            check=True,
+        ).stdout
+        parts.append(f"## {name}\n\nIn a clone `{script}`.\n\n```text\n{help_text}```")
+    return "\n\n".join(parts)
 
 
 # The tutorials

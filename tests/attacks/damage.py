@@ -1,26 +1,17 @@
-"""Files that are cut, changed in a bit, overwritten, swapped or made up, and the commands that read them."""
+"""Files that are cut, changed in a bit, overwritten, swapped, made up, or changed inside with fitting checksums."""
 
 from __future__ import annotations
 
+import hashlib
+import io
 import json
 import os
 import random
-import shutil
+import struct
+import zipfile
 from collections.abc import Callable
-from functools import cached_property
 from pathlib import Path
 
-import numpy as np
-from PIL import Image
-
-from attacks.judging import Finding, answer
-from wage_tf.cli import export, train, tune, verify
-from wage_tf.errors import UserError
-from wage_tf.export import read_packed
-
-TINY = ("--model", "mlp", "--width", "0.05", "--histogram-freq", "0", "--epochs", "2")
-SEARCH = ("--model", "mlp", "--width", "0.25", "--limit", "500", "--learning-rates", "8", "--epochs", "1")
-SEARCH += ("--weights", "2,8")
 HOSTILE = (
     b"",
     b"\0" * 4096,
@@ -35,16 +26,27 @@ HOSTILE = (
     b"\xff\xfe\x00",
     b"PK\x05\x06" + bytes(18),
     b"\x89HDF\r\n\x1a\n",
+    b"\x93NUMPY\x01\x00\x46\x00{'descr': '<f8', 'fortran_order': False, 'shape': (99999999999999,)}\n",
     b"%!PS-Adobe-3.0 EPSF-3.0\n%%BoundingBox: 0 0 8 8\n",
     b"P6 8 8 65535\n" + bytes(384),
     b"WAGE-INT\x02\x00\xff\xff\xff\xff",
-    b" " * (1 << 22),
+    b" " * (1 << 20),
 )
 VALUES = (
     None,
     True,
     -1,
+    0,
+    1,
+    3,
+    15,
+    31,
+    255,
+    2**31 - 1,
+    2**31,
+    2**63,
     2**70,
+    0.5,
     1e308,
     "",
     "\0",
@@ -54,111 +56,25 @@ VALUES = (
     [],
     {},
     [[]],
+    [1, 1],
+    [0],
+    [2**31 - 1] * 4,
     "gs://a/b",
 )
-
-
-class Damage:
-    """Attacks on copies of a finished run, a search, a packed file and a folder of images.
-
-    Args:
-        folder: Where they are made, once, and copied.
-    """
-
-    def __init__(self, folder: Path):
-        self.folder = folder
-        self.targets: dict[str, Callable[[Path, random.Random], None]] = {
-            "run": self._use_run,
-            "search": self._use_search,
-            "packed": self._use_packed,
-            "images": self._use_images,
-        }
-
-    def attack(self, rng: random.Random, say: Callable[[str], None]) -> None:
-        """Damages one file of one target and runs a command that reads it."""
-        name = rng.choice(list(self.targets))
-        copy, victim = self.folder / "copy", self.folder / "victim"
-        shutil.rmtree(copy, ignore_errors=True)
-        shutil.copytree(self.whole / name, copy)
-        file = rng.choice(
-            sorted(path for path in copy.rglob("*") if path.is_file() and "tensorboard" not in path.parts)
-        )
-        say(f"{name}: {damage(file, rng)} {file.relative_to(copy)}")
-        self.targets[name](copy, rng)
-        if victim.read_text() != "the user's":
-            raise Finding(f"{victim} outside of the target was changed")
-
-    @cached_property
-    def whole(self) -> Path:
-        """What is attacked, before any damage."""
-        path = self.folder / "whole"
-        path.mkdir()
-        (self.folder / "victim").write_text("the user's")
-        for part, class_name, number in ((p, c, n) for p in ("train", "test") for c in "ab" for n in range(6)):
-            image = path / "images" / part / class_name / f"{number}.{('png', 'bmp', 'jpg')[number % 3]}"
-            image.parent.mkdir(parents=True, exist_ok=True)
-            pixels = np.random.default_rng(number).integers(0, 256, (8, 8), np.uint8)
-            Image.fromarray(pixels).save(image)
-        images = ("--dataset", path / "images")
-        for command, words in (
-            (train.main, [*TINY, *images, "--run-dir", path / "run"]),
-            (tune.main, [*SEARCH, "--run-dir", path / "search"]),
-            (export.main, [path / "run", "--to", "packed", "--out", path / "packed" / "model.wage"]),
-        ):
-            (path / "packed").mkdir(exist_ok=True)
-            if code := answer(command, *words):
-                raise RuntimeError(f"the whole target cannot be made, exit code {code}: {words}")
-        return path
-
-    def _use_run(self, copy: Path, rng: random.Random) -> None:
-        train_again = (train.main, *TINY, "--dataset", self.whole / "images", "--run-dir", copy, "--resume")
-        commands = [(train.main, "--evaluate", copy), (verify.main, copy, "--steps", 1), train_again]
-        commands.append((export.main, copy, "--to", rng.choice(("packed", "c")), "--out", self.folder / "exported"))
-        shutil.rmtree(self.folder / "exported", ignore_errors=True)
-        (self.folder / "exported").unlink(missing_ok=True)
-        answer(*rng.choice(commands))
-
-    def _use_search(self, copy: Path, rng: random.Random) -> None:
-        again = (tune.main, *SEARCH, "--run-dir", copy, "--resume")
-        new = self.folder / "new-run"
-        shutil.rmtree(new, ignore_errors=True)
-        found = (
-            train.main,
-            *TINY,
-            "--limit",
-            64,
-            "--bits-from",
-            rng.choice([copy, copy / "best.json"]),
-            "--run-dir",
-            new,
-        )
-        answer(*rng.choice([again, found]))
-
-    def _use_packed(self, copy: Path, rng: random.Random) -> None:
-        try:
-            read_packed(copy / "model.wage")
-        except UserError as error:
-            if "\n" in str(error):
-                raise Finding(f"an error of several lines: {error}") from error
-
-    def _use_images(self, copy: Path, rng: random.Random) -> None:
-        new = self.folder / "new-run"
-        shutil.rmtree(new, ignore_errors=True)
-        sizes = [(), ("--image-size", 8), ("--image-size", 2**31 - 1)]
-        answer(train.main, *TINY, "--dataset", copy, "--run-dir", new, *rng.choice(sizes))
+KINDS = ("bit", "cut", "garbage", "hostile", "gone", "folder", "link", "inside", "inside", "inside", "inside")
 
 
 def damage(file: Path, rng: random.Random) -> str:
     """Damages a file, and says how."""
     content = file.read_bytes()
     place = rng.randrange(len(content) or 1)
-    kind = rng.choice(("bit", "cut", "garbage", "hostile", "gone", "folder", "link", "value"))
+    kind = rng.choice(KINDS)
     if kind == "bit" and content:
-        file.write_bytes(content[:place] + bytes([content[place] ^ 1 << rng.randrange(8)]) + content[place + 1 :])
+        file.write_bytes(_changed_bit(content, rng))
     elif kind == "cut":
         file.write_bytes(content[:place])
     elif kind == "garbage":
-        file.write_bytes(content[:place] + rng.randbytes(rng.randrange(1, 64)) + content[place + rng.randrange(64) :])
+        file.write_bytes(_with_garbage(content, rng))
     elif kind == "hostile":
         file.write_bytes(rng.choice(HOSTILE))
     elif kind == "folder":
@@ -167,28 +83,97 @@ def damage(file: Path, rng: random.Random) -> str:
     elif kind == "link":
         file.unlink()
         os.symlink(rng.choice(("/dev/null", file, "/etc/passwd", "nowhere")), file)
-    elif kind == "value" and file.suffix == ".json":
-        return _change_value(file, content, rng)
+    elif kind == "inside" and file.suffix in _INSIDE and content:
+        changed, what = _INSIDE[file.suffix](content, rng)
+        file.write_bytes(changed)
+        return f"{what} in"
     else:
         file.unlink()
-        return "gone:"
-    return f"{kind} at {place}:"
+        return "gone"
+    return f"{kind} at {place} of"
 
 
-def _change_value(file: Path, content: bytes, rng: random.Random) -> str:
+def _changed_bit(content: bytes, rng: random.Random) -> bytes:
+    place = rng.randrange(len(content) or 1)
+    return content[:place] + bytes([content[place] ^ 1 << rng.randrange(8)]) + content[place + 1 :]
+
+
+def _with_garbage(content: bytes, rng: random.Random) -> bytes:
+    place = rng.randrange(len(content) or 1)
+    return content[:place] + rng.randbytes(rng.randrange(1, 64)) + content[place + rng.randrange(64) :]
+
+
+def _changed_json(content: bytes, rng: random.Random) -> tuple[bytes, str]:
+    """One value of a JSON text is another, or gone, or twice there."""
     value = json.loads(content)
-    parents = []
+    places = []
 
     def collect(node: object) -> None:
         for key, child in node.items() if isinstance(node, dict) else enumerate(node):
-            parents.append((node, key))
+            places.append((node, key))
             if isinstance(child, dict | list):
                 collect(child)
 
-    collect(value)
-    if parents:
-        node, key = rng.choice(parents)
+    if isinstance(value, dict | list):
+        collect(value)
+    if not places:
+        return content, "nothing"
+    node, key = rng.choice(places)
+    kind = rng.choice(("value", "value", "number", "swap", "gone"))
+    if kind == "number" and type(node[key]) in (int, float):
+        node[key] = rng.choice((-1, 1)) + node[key] if rng.random() < 0.5 else node[key] * rng.choice((-1, 2, 1000))
+    elif kind == "swap":
+        other, other_key = rng.choice(places)
+        node[key], other[other_key] = json.loads(json.dumps([other[other_key], node[key]]))
+    elif kind == "gone":
+        del node[key]
+        return json.dumps(value).encode(), f"no {key!r}"
+    else:
         node[key] = rng.choice(VALUES)
-        file.write_text(json.dumps(value))
-        return f"{key} is {str(node[key])[:20]!r}:"
-    return "unchanged:"
+    return json.dumps(value).encode(), f"{key} is {str(node[key])[:20]!r}"
+
+
+def _changed_packed(content: bytes, rng: random.Random) -> tuple[bytes, str]:
+    """Another header or other arrays in a packed model, whose digest fits."""
+    length = struct.unpack_from("<I", content, 10)[0]
+    header, arrays, what = content[14 : 14 + length], content[14 + length : -32], "other arrays"
+    if rng.random() < 0.9:
+        header, what = _changed_json(header, rng)
+    else:
+        arrays = rng.choice((_changed_bit, _with_garbage))(arrays, rng)
+    body = content[:10] + struct.pack("<I", len(header)) + header + arrays
+    return body + hashlib.sha256(body).digest(), what
+
+
+def _changed_checkpoint(content: bytes, rng: random.Random) -> tuple[bytes, str]:
+    """Another archive in a checkpoint, whose digest fits."""
+    archive, what = rng.choice(((_changed_zip(content[32:], rng)), (_changed_bit(content[32:], rng), "a bit")))
+    return hashlib.sha256(archive).digest() + archive, what
+
+
+def _changed_zip(content: bytes, rng: random.Random) -> tuple[bytes, str]:
+    """Another member in a zip archive, whose checksums fit."""
+    changed = io.BytesIO()
+    with zipfile.ZipFile(io.BytesIO(content)) as before, zipfile.ZipFile(changed, "w") as after:
+        members = {name: before.read(name) for name in before.namelist()}
+        name = rng.choice(sorted(members))
+        what = f"another {name}"
+        if name.endswith(".json") and rng.random() < 0.8:
+            members[name], what = _changed_json(members[name], rng)
+        elif rng.random() < 0.1:
+            del members[name]
+        else:
+            members[name] = rng.choice((_changed_bit, _with_garbage, lambda *_: rng.choice(HOSTILE)))(
+                members[name], rng
+            )
+        for member, text in members.items():
+            after.writestr(member, text)
+    return changed.getvalue(), what
+
+
+_INSIDE: dict[str, Callable[[bytes, random.Random], tuple[bytes, str]]] = {
+    ".json": _changed_json,
+    ".wage": _changed_packed,
+    ".ckpt": _changed_checkpoint,
+    ".keras": _changed_zip,
+}

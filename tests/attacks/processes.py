@@ -10,7 +10,6 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable
-from functools import cached_property
 from pathlib import Path
 
 from attacks.judging import Finding, check
@@ -46,23 +45,33 @@ class Kills:
     def __init__(self, folder: Path):
         self.folder = folder
 
-    @cached_property
-    def whole(self) -> Path:
+    def whole(self, engine: str) -> Path:
         """The run that is never killed."""
-        code, out, err = _run(self.folder, "train.py", *TRAINING, "--run-dir", "whole")
-        if code != 0:
-            raise Finding(f"the whole run ends with {code}: {out}{err}")
-        return self.folder / "whole"
+        if not (self.folder / engine).exists():
+            code, out, err = _run(self.folder, "train.py", *TRAINING, "--engine", engine, "--run-dir", engine)
+            if code != 0:
+                raise Finding(f"the whole run ends with {code}: {out}{err}")
+        return self.folder / engine
 
     def attack(self, rng: random.Random, say: Callable[[str], None]) -> None:
         """Kills a training at random moments, then resumes it to its end."""
-        whole = self.whole
+        engine = rng.choice(("keras", "integer"))
+        whole = self.whole(engine)
         shutil.rmtree(self.folder / "run", ignore_errors=True)
-        command = [sys.executable, str(ROOT / "train.py"), *TRAINING, "--run-dir", "run", "--resume"]
+        command = [
+            sys.executable,
+            str(ROOT / "train.py"),
+            *TRAINING,
+            "--engine",
+            engine,
+            "--run-dir",
+            "run",
+            "--resume",
+        ]
         for _ in range(rng.randrange(1, 4)):
             signum = rng.choice((signal.SIGKILL, signal.SIGKILL, signal.SIGTERM, signal.SIGINT))
             seconds = rng.uniform(0, 15)
-            say(f"{signum.name} after {seconds:.2f} s")
+            say(f"engine {engine}, {signum.name} after {seconds:.2f} s")
             with open(self.folder / "out", "wb") as out:
                 process = subprocess.Popen(command, cwd=self.folder, stdout=out, stderr=out)
             time.sleep(seconds)

@@ -69,3 +69,30 @@ def test_multiworker_says_that_its_port_is_open_to_all(monkeypatch, capsys):
     with pytest.raises(SystemExit):
         train.main(["--help"])
     assert "SECURITY" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize(
+    ("command", "words"), [(train.main, []), (export.main, ["run", "--to", "c"]), (verify.main, ["run"])]
+)
+def test_a_word_of_a_wrong_argument_cannot_steer_the_terminal(command, words, capsys):
+    with pytest.raises(SystemExit, match="2"):
+        command([*words, "--nothing=a\x1b[31m\nb"])
+    (line,) = capsys.readouterr().err.splitlines()
+    assert "a\\x1b[31m b" in line
+
+
+@pytest.mark.parametrize(
+    ("command", "words"),
+    [
+        (train.main, ["--evaluate", "\0"]),
+        (train.main, ["--from", "\0"]),
+        (train.main, ["--bits-from", "\0"]),
+        (export.main, ["\0", "--to", "c"]),
+        (export.main, ["run", "--to", "c", "--out", "\0"]),
+        (verify.main, ["\0"]),
+    ],
+)
+def test_a_path_with_a_nul_is_one_line(command, words, capsys):
+    with pytest.raises(SystemExit, match="2"):
+        command(words)
+    assert "a name or path is wanted, received '\\x00'" in capsys.readouterr().err

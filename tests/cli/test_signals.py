@@ -12,11 +12,12 @@ from pathlib import Path
 
 import pytest
 
+from support.runs import wait_for
+
 ROOT = Path(__file__).resolve().parents[2]
 TINY = ["--model", "mlp", "--width", "0.05", "--limit", "320", "--epochs", "100000", "--histogram-freq", "0"]
 MANY = ",".join(map(str, range(2, 17)))
 ENDLESS = {"train.py": TINY, "tuner.py": [*TINY, "--weights", MANY, "--activations", MANY]}
-READY_SECONDS = 60
 COMMAND = """
 import io, os, signal, sys
 from wage_tf.cli import exits
@@ -55,11 +56,7 @@ def started(script, folder):
         text=True,
     )
     handled = 1 << (signal.SIGTERM - 1)
-    deadline = time.monotonic() + READY_SECONDS
-    while not handled & int(_status(process.pid, "SigCgt"), 16):
-        assert process.poll() is None, process.communicate()
-        assert time.monotonic() < deadline
-        time.sleep(0.005)
+    wait_for(lambda: handled & int(_status(process.pid, "SigCgt"), 16), process)
     return process
 
 
@@ -94,7 +91,7 @@ def test_a_signal_at_any_moment_is_heard(script, signals, tmp_path):
         moment = moments.uniform(0, longest)
         time.sleep(moment)
         process.send_signal(signum)
-        out, err = process.communicate(timeout=120)
+        out, err = process.communicate(timeout=600)
         assert process.returncode == 128 + signum, (moment, out, err)
         before_its_start = (out, err) == ("", "")
         assert before_its_start or f"stopped by {signal.Signals(signum).name}; go on with: python {script}" in out

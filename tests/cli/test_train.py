@@ -151,7 +151,7 @@ class TestResume:
         folder = tmp_path / "run" / "checkpoints"
         wait_for(lambda: folder.is_dir() and checkpoints.paths(folder), process)
         process.send_signal(signal.SIGINT)
-        out, err = process.communicate(timeout=120)
+        out, err = process.communicate(timeout=600)
         assert process.returncode == 130, (out, err)
         assert "Traceback" not in err
         assert "--run-dir run --checkpoint-steps 1 --resume" in out
@@ -177,16 +177,16 @@ class TestResume:
 
     @pytest.mark.parametrize("damage", ["cut", "flip", "empty"])
     def test_a_damaged_checkpoint_is_named_and_the_one_before_it_used(self, damage, finished, tmp_path, capsys):
-        arguments = [*TINY, "--run-dir", str(tmp_path / "run")]
-        assert train.main([*arguments, "--epochs", "2"]) == 0
-        newest = checkpoints.paths(tmp_path / "run" / "checkpoints")[-1]
+        run = shutil.copytree(finished, tmp_path / "run")
+        newest = checkpoints.paths(run / "checkpoints")[-1]
         content = bytearray(newest.read_bytes())
         if damage == "flip":
             content[len(content) // 2] ^= 1
         newest.write_bytes({"cut": content[: len(content) // 2], "flip": content, "empty": b""}[damage])
-        assert train.main([*arguments, "--epochs", "3", "--resume"]) == 0
+        (run / "model.keras").unlink()
+        assert train.main([*TINY, "--epochs", "3", "--run-dir", str(run), "--resume"]) == 0
         assert f"checkpoint {newest} is damaged" in capsys.readouterr().err
-        assert_same_run(finished, tmp_path / "run")
+        assert_same_run(finished, run)
 
     @pytest.mark.parametrize(
         "lost", [["model.keras", "results.json"], ["model.keras"], ["results.json", "metrics.csv"]]
@@ -330,6 +330,16 @@ class TestBadInput:
         assert train.main([*TINY, "--run-dir", str(tmp_path)]) == 2
         assert "is not empty and holds no run" in capsys.readouterr().err
         assert [path.name for path in tmp_path.iterdir()] == ["thesis.tex"]
+
+    @pytest.mark.parametrize("name", ["checkpoints", "tensorboard", "metrics.csv"])
+    def test_overwrite_removes_nothing_where_a_link_leads_out_of_the_run(self, name, finished, tmp_path, capsys):
+        folder, elsewhere = shutil.copytree(finished, tmp_path / "run"), tmp_path / "elsewhere"
+        (folder / name).rename(elsewhere)
+        (folder / name).symlink_to(elsewhere)
+        before = {path: path.read_bytes() for path in tmp_path.rglob("*") if path.is_file()}
+        assert train.main([*TINY, "--epochs", "1", "--run-dir", str(folder), "--overwrite"]) == 2
+        assert f"--overwrite: {folder / name} is not a file of the run" in capsys.readouterr().err
+        assert {path: path.read_bytes() for path in tmp_path.rglob("*") if path.is_file()} == before
 
     @pytest.mark.parametrize("config", ['{"my": "project"}', None])
     def test_overwrite_removes_nothing_where_there_is_more_than_a_run(self, config, finished, tmp_path, capsys):

@@ -27,20 +27,22 @@ def assert_close(actual, wanted, tolerance):
     np.testing.assert_allclose(actual, wanted, rtol=0, atol=tolerance * np.abs(wanted).max())
 
 
+@pytest.mark.parametrize("fold", [True, False])
 @pytest.mark.parametrize("name", NETWORKS)
-def test_float_widths_give_the_models_own_scores(name):
+def test_float_widths_give_the_models_own_scores(name, fold):
     model = network(name)
     images = pixels(model)
-    converted = wage_tf.quantize_model(model, "f-f-f-f", images=images)
+    converted = wage_tf.quantize_model(model, "f-f-f-f", images=images, fold=fold)
     assert_close(scores(converted, images), scores(model, images), 1e-4)
 
 
+@pytest.mark.parametrize("fold", [True, False])
 @pytest.mark.parametrize("name", NETWORKS)
-def test_at_16_bits_every_scale_is_taken_back(name):
+def test_at_16_bits_every_scale_is_taken_back(name, fold):
     """The grids are in place: exponents, α and biases must fit each other, or scores would be off by powers of two."""
     model = network(name)
     images = pixels(model)
-    converted = wage_tf.quantize_model(model, "16-16-16-16", images=images)
+    converted = wage_tf.quantize_model(model, "16-16-16-16", images=images, fold=fold)
     assert any(layer.alpha != 1 for layer in converted.layers if hasattr(layer, "alpha"))
     assert_close(scores(converted, images), scores(model, images), 0.01)
 

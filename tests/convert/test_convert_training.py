@@ -9,6 +9,7 @@ from support.float_networks import network, pixels
 from wage_tf import convert
 from wage_tf.datasets import Dataset
 from wage_tf.errors import UserError
+from wage_tf.layers import FloatBias, QActivation, QDense, QError, QRescaling
 from wage_tf.losses import SumSquaredError
 from wage_tf.metrics import ErrorRate
 from wage_tf.optimizers import IntegerSGD
@@ -29,19 +30,26 @@ def perceptron():
 
 
 def errors_of_digits(images, labels, seed):
-    """Test errors in percent: the float network's, that of its 8 bits at once and of its 2 bits after three epochs."""
+    """Test errors in percent: the float network's, that of its 8 bits at once and of its 2 bits after three epochs.
+
+    The last is that of 2 bits with batch normalization and the last bias left in, after three epochs.
+    """
     keras.utils.set_random_seed(seed)
     order = np.random.default_rng(0).permutation(len(images))
     train, test = order[:1400], order[1400:]
     model = perceptron()
     model.compile("adam", "categorical_crossentropy", metrics=[ErrorRate()])
     model.fit(images[train], labels[train], batch_size=32, epochs=12, verbose=0)
-    wide, narrow = (wage_tf.quantize_model(model, bits, images=images[train]) for bits in ("8-8-8-8", "2-8-8-8"))
+    wide, narrow, left_in = (
+        wage_tf.quantize_model(model, bits, images=images[train], fold=fold)
+        for bits, fold in (("8-8-8-8", True), ("2-8-8-8", True), ("2-8-8-8", False))
+    )
     rate = keras.optimizers.schedules.PiecewiseConstantDecay([88], [1.0, 0.25])
-    for converted in (wide, narrow):
+    for converted in (wide, narrow, left_in):
         converted.compile(IntegerSGD(rate, seed=0), convert.loss_for(model), metrics=[ErrorRate()])
-    narrow.fit(images[train], labels[train], batch_size=32, epochs=3, verbose=0)
-    networks = (model, wide, narrow)
+    for converted in (narrow, left_in):
+        converted.fit(images[train], labels[train], batch_size=32, epochs=3, verbose=0)
+    networks = (model, wide, narrow, left_in)
     return [network.evaluate(images[test], labels[test], verbose=0, return_dict=True)["error"] for network in networks]
 
 
@@ -49,10 +57,36 @@ def errors_of_digits(images, labels, seed):
 def test_three_epochs_at_2_bits_reach_the_float_networks_error_and_8_bits_have_it_at_once(digits):
     """On average over three networks: an image more or less of the 397 is a quarter of a percent."""
     errors = np.array([errors_of_digits(*digits, seed) for seed in (2018, 1, 2)])
-    floats, wide, narrow = errors.T
+    floats, wide, narrow, left_in = errors.T
     assert floats.max() < 4
     assert (wide <= floats + 0.5).all()
     assert narrow.mean() <= floats.mean() + 0.5
+    assert left_in.mean() <= floats.mean() + 1
+
+
+@pytest.mark.slow
+def test_bias_and_batch_normalization_in_float_reach_a_float_networks_error(digits):
+    """The same network composed of wage_tf's layers, from fresh weights: 12 epochs as the float one's."""
+    images, labels = digits
+    order = np.random.default_rng(0).permutation(len(images))
+    train, test = order[:1400], order[1400:]
+    floats = perceptron()
+    floats.compile("adam", "categorical_crossentropy", metrics=[ErrorRate()])
+    model = keras.Sequential([keras.Input((8, 8, 1), dtype="uint8"), QRescaling(1 / 256), layers.Flatten()])
+    for _ in range(2):
+        model.add(QDense(256))
+        model.add(layers.BatchNormalization(momentum=0.9, gamma_initializer=keras.initializers.Constant(0.5)))
+        model.add(QActivation())
+    for layer in (QDense(10), FloatBias(), QError()):
+        model.add(layer)
+    rate = keras.optimizers.schedules.PiecewiseConstantDecay([264, 396], [8.0, 2.0, 0.5])
+    model.compile(IntegerSGD(rate, seed=0), SumSquaredError(), metrics=[ErrorRate()])
+    errors = []
+    for each in (floats, model):
+        each.fit(images[train], labels[train], batch_size=32, epochs=12, verbose=0)
+        errors.append(each.evaluate(images[test], labels[test], verbose=0, return_dict=True)["error"])
+    assert errors[0] < 4
+    assert errors[1] <= errors[0] + 1
 
 
 @pytest.mark.parametrize("bits", ["2-8-8-8", "8-8-8-8", "2-8-f-f"])

@@ -323,6 +323,6 @@ class TestFolder:
             datasets.load(tmp_path / "nowhere")
 
     def test_too_much_for_memory(self, images, monkeypatch):
-        monkeypatch.setattr(folder, "_physical_memory", lambda: 1000)
+        monkeypatch.setattr(folder.machine, "memory", lambda: 1000)
         with pytest.raises(UserError, match=r"8 images of 4x6x3 need .* GiB of memory"):
             datasets.load(images)

@@ -13,6 +13,7 @@ import pytest
 import tensorflow as tf
 
 from support.batches import assert_same, epoch, take
+from support.prepared import prepare_small
 from wage_tf import datasets
 from wage_tf.datasets import Augmentation, sources, splits
 from wage_tf.errors import UserError
@@ -46,17 +47,6 @@ class TestMnist:
         limited = datasets.load("mnist", data_dir=tfds_data_dir, limit=700)
         assert limited.train_size == 700
         assert_same([limited.probe_batch(700)], [mnist.probe_batch(700)])
-
-
-def prepare_small(name, data_dir, examples, splits_sizes):
-    """Writes a small stand-in of a TFDS data set by its own builder, several files a split."""
-    import tensorflow_datasets as tfds
-
-    builder = tfds.builder(name, data_dir=data_dir)
-    generators = {split: examples(size) for split, size in splits_sizes.items()}
-    with mock.patch.object(type(builder), "_split_generators", return_value=generators):
-        builder.download_and_prepare(download_config=tfds.download.DownloadConfig(num_shards=3))
-    return data_dir
 
 
 @pytest.fixture(scope="module")

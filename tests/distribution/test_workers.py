@@ -7,7 +7,7 @@ import time
 
 import pytest
 
-from support.runs import assert_same_run
+from support.runs import assert_same_run, wait_for
 from support.workers import output, start_workers
 from wage_tf.cli import train
 from wage_tf.runs import checkpoints
@@ -24,12 +24,7 @@ def kill(victim, folder):
     """Two workers, one of which is killed at work: the other's exit code, and the seconds until it ended."""
     workers = start_workers(*SETTINGS, NEVER_ENDS, "--run-dir", "run", cwd=folder)
     try:
-        deadline = time.monotonic() + 400
-        while not list(folder.glob("run/checkpoints/step-*.ckpt")):
-            for index, worker in enumerate(workers):
-                assert worker.poll() is None, output(folder, index)
-            assert time.monotonic() < deadline
-            time.sleep(0.01)
+        wait_for(lambda: list(folder.glob("run/checkpoints/step-*.ckpt")), *workers, seconds=400)
         workers[victim].kill()
         started = time.monotonic()
         code = workers[1 - victim].wait(timeout=300)

@@ -21,10 +21,12 @@ def run(tmp_path_factory):
 
 
 @pytest.mark.parametrize(
-    ("to", "suffix"), [("litert", ".tflite"), ("packed", ".wage"), ("c", "-c/wage_net.c"), ("web", ".html")]
+    ("to", "suffix"),
+    [("litert", ".tflite"), ("packed", ".wage"), ("c", "-c/wage_net.c"), ("onnx", ".onnx"), ("web", ".html")],
 )
 def test_each_form_is_made_beside_the_run(run, capsys, to, suffix):
     pytest.importorskip("ai_edge_litert")
+    pytest.importorskip("onnx")
     folder, _ = run
     assert main([str(folder), "--to", to]) == 0
     path = folder.parent / (folder.name + suffix)
@@ -60,7 +62,7 @@ def one_line(capsys, arguments):
 
 def test_bad_input_is_one_line_and_leaves_nothing(run, tmp_path, capsys):
     folder, _ = run
-    assert "invalid choice: 'onnx'" in one_line(capsys, [str(folder), "--to", "onnx"])
+    assert "invalid choice: 'caffe'" in one_line(capsys, [str(folder), "--to", "caffe"])
     assert "holds no run" in one_line(capsys, [str(tmp_path), "--to", "c"])
     assert "only a packed file" in one_line(capsys, [str(folder), "--to", "c", "--accumulators"])
     for to in ("packed", "litert", "web"):
@@ -75,7 +77,7 @@ def stop(signum):
     return lambda handle: os.kill(os.getpid(), signum)
 
 
-@pytest.mark.parametrize("to", ["litert", "packed", "c", "web"])
+@pytest.mark.parametrize("to", ["litert", "packed", "c", "onnx", "web"])
 def test_sigterm_leaves_nothing(run, tmp_path, monkeypatch, to):
     before = signal.getsignal(signal.SIGTERM)
     monkeypatch.setattr(os, "fsync", stop(signal.SIGTERM))
@@ -100,9 +102,10 @@ def test_what_a_killed_export_left_is_removed_by_the_next(run, tmp_path, monkeyp
 
 def test_a_sequential_is_exported_in_every_form(tmp_path):
     pytest.importorskip("ai_edge_litert")
+    pytest.importorskip("onnx")
     chain = [keras.Input((28, 28, 1), dtype="uint8"), layers.QRescaling(1 / 128, -1.0), keras.layers.Flatten()]
     model = write_run(tmp_path / "run", model=keras.Sequential([*chain, layers.QDense(10), layers.QError()]))
-    for to in ("litert", "packed", "c"):
+    for to in ("litert", "packed", "c", "onnx"):
         assert main([str(tmp_path / "run"), "--to", to, "--out", str(tmp_path / to)]) == 0
     graph, card = export.read_packed(tmp_path / "packed")
     assert card.preprocessing == "raw uint8 pixels x, inside as x * 0.0078125 -1 rounded half to even"
@@ -120,7 +123,7 @@ def test_a_layer_without_a_node_is_named(tmp_path, capsys):
 
 
 def test_a_damaged_or_missing_model_is_one_line(tmp_path, capsys):
-    """tests/test_commands.py tries every kind of damage."""
+    """tests/runs/test_model_file.py tries every kind of damage."""
     write_run(tmp_path / "run")
     path = tmp_path / "run" / "model.keras"
     content = path.read_bytes()
@@ -128,3 +131,32 @@ def test_a_damaged_or_missing_model_is_one_line(tmp_path, capsys):
     assert "is damaged or not a Keras model" in one_line(capsys, [str(tmp_path / "run"), "--to", "packed"])
     path.unlink()
     assert "has no model.keras" in one_line(capsys, [str(tmp_path / "run"), "--to", "packed"])
+
+
+def test_a_network_that_goes_on_learning(run, tmp_path, capsys):
+    folder, _ = run
+    device = ["--to", "c", "--train", "--batch-size", "4", "--train-from", "fc2", "--out", str(tmp_path / "c")]
+    assert main([str(folder), *device, "--ram", "65536", "--flash", "262144"]) == 0
+    printed = capsys.readouterr().out
+    for word in ("flash: ", "RAM: ", "stack", "MACs: ", "a training step of 4"):
+        assert word in printed
+    header = (tmp_path / "c" / "wage_net.h").read_text()
+    assert "#define WAGE_BATCH 4 " in header
+    assert {path.name for path in (tmp_path / "c").iterdir()} == {
+        *("wage_net.h", "wage_net.c", "wage_train.h", "wage_train.c", "wage_integers.h", "main.c", "Makefile")
+    }
+
+
+@pytest.mark.parametrize(
+    ("arguments", "words"),
+    [
+        (["--to", "c", "--train", "--ram", "4096"], "bytes of RAM are needed"),
+        (["--to", "c", "--train", "--train-from", "conv9"], "received 'conv9'"),
+        (["--to", "c", "--train", "--batch-size", "0"], "batch: 1 to 32768 images; received 0"),
+        (["--to", "c", "--batch-size", "2"], "belong to --train"),
+        (["--to", "packed", "--train"], "belong to --to c"),
+    ],
+)
+def test_a_device_that_cannot_is_one_line(run, tmp_path, capsys, arguments, words):
+    assert words in one_line(capsys, [str(run[0]), *arguments, "--out", str(tmp_path / "none")])
+    assert not (tmp_path / "none").exists()

@@ -53,6 +53,7 @@ def assert_infers_alike(model, graph, images):
     assert (scores * 2.0**graph.output.fraction == integer.infer(graph, images)).all()
 
 
+@pytest.mark.slow
 def test_lenet5_trains_100_steps_alike_on_mnist():
     images, labels = real_images("mnist", "train[:3200]")
     model = build("lenet5", "2-8-8-8", (28, 28, 1), 0.5)

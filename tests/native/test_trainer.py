@@ -235,6 +235,14 @@ def test_targets_that_are_not_one_hot_are_refused():
         integer.fit(build(), (random_images(SHAPE, 4), targets), verbose=0)
 
 
+@pytest.mark.parametrize("images", [np.uint8(7).reshape(()), 5, None, [[0]]])
+def test_what_is_no_batch_of_images_is_refused(images):
+    trainer = integer.Trainer(build())
+    for call in (trainer.scores, lambda images: trainer.train_on_batch(images, np.zeros(1, np.int64))):
+        with pytest.raises(UserError, match="images: uint8 of shape"):
+            call(images)
+
+
 def test_without_the_extension_one_line_says_so(monkeypatch):
     monkeypatch.setattr(native, "_extension", lambda: None)
     assert not native.available()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import io
 import json
@@ -9,12 +10,14 @@ import os
 import signal
 import subprocess
 import sys
-import time
+import zipfile
 
+import keras
 import numpy as np
 import pytest
 
 import train
+from support.runs import wait_for
 from wage_tf import files
 from wage_tf.errors import UserError
 from wage_tf.runs import checkpoints
@@ -59,6 +62,26 @@ def test_a_right_digest_over_wrong_contents(counters):
         checkpoints.from_bytes(packed(counters))
 
 
+@pytest.mark.parametrize("member", [b"\x93NUMPY\x01\x00\x04\x00{(: ", b"\x93NUMPY\x01\x00", b"no array"])
+def test_a_right_digest_over_what_is_no_array(member):
+    content = io.BytesIO(packed(COUNTERS)[32:])
+    with zipfile.ZipFile(content, "a") as archive:
+        archive.writestr("model0.npy", member)
+    whole = hashlib.sha256(content.getvalue()).digest() + content.getvalue()
+    model = keras.Sequential([keras.Input((1,)), keras.layers.Dense(1, use_bias=False)])
+    model.compile("sgd", "mse")
+    with pytest.raises(DamagedCheckpoint):
+        checkpoints.from_bytes(whole).restore(model)
+
+
+@pytest.mark.parametrize("kind", ["U3", "complex64", "float64", "bool"])
+def test_weights_of_another_type_are_another_networks(kind):
+    model = keras.Sequential([keras.Input((1,)), keras.layers.Dense(1, use_bias=False)])
+    model.compile("sgd", "mse")
+    with pytest.raises(DamagedCheckpoint, match="another network's weights"):
+        State(1, (), 1.0, [np.zeros((1, 1), kind)], [], []).restore(model)
+
+
 def test_a_right_digest_over_something_else():
     content = b"PK\x03\x04 is not all of a zip"
     with pytest.raises(DamagedCheckpoint, match="no checkpoint"):
@@ -101,11 +124,9 @@ def test_a_run_that_another_process_uses(tmp_path, capsys):
     finally:
         os.kill(holder.pid, signal.SIGKILL)
         holder.wait()
-    deadline = time.monotonic() + 5
-    while time.monotonic() < deadline:
-        try:
-            with files.locked(run):
-                return
-        except UserError:
-            time.sleep(0.05)
-    raise AssertionError("a killed process left its lock behind")
+    wait_for(lambda: is_free(run))
+
+
+def is_free(run):
+    with contextlib.suppress(UserError), files.locked(run):
+        return True

@@ -11,6 +11,7 @@ import pytest
 from support.written_runs import write_run
 from wage_tf.errors import UserError
 from wage_tf.runs.directory import RunDirectory
+from wage_tf.runs.model_file import load_model
 
 
 @pytest.fixture(scope="module")
@@ -40,6 +41,7 @@ def member(content, path, name):
     return info.header_offset + 30 + names[0] + 256 * names[1] + names[2] + 256 * names[3], info.file_size
 
 
+@pytest.mark.slow
 def test_a_flipped_bit_is_one_clear_error_or_changes_nothing(run, restored):
     """400 places anywhere and 50 in the zip's own headers, where some bits (times, attributes) mean nothing."""
     model, (folder, content) = run[1], restored
@@ -68,6 +70,20 @@ def test_a_flip_in_the_weights_is_found_before_keras_reads_them(restored, monkey
     (folder / "model.keras").write_bytes(flipped(content, start + size // 2, 3))
     monkeypatch.setattr(keras.saving, "load_model", lambda *args, **kwargs: "read")
     with pytest.raises(UserError, match=r"is damaged .*model\.weights\.h5"):
+        RunDirectory(folder).load_model()
+
+
+def test_a_file_that_is_not_there_is_not_called_damaged(tmp_path):
+    with pytest.raises(UserError, match=r"there is no model file .*net\.keras: give a \.keras file"):
+        load_model(tmp_path / "net.keras")
+
+
+def test_a_configuration_of_many_megabytes_is_refused_before_it_is_read(restored, monkeypatch):
+    folder, _ = restored
+    with zipfile.ZipFile(folder / "model.keras", "w", zipfile.ZIP_DEFLATED) as archive:
+        archive.writestr("config.json", b" " * (65 * 2**20))
+    monkeypatch.setattr(zipfile.ZipFile, "testzip", lambda self: pytest.fail("it was read"))
+    with pytest.raises(UserError, match="its configuration is larger than"):
         RunDirectory(folder).load_model()
 
 

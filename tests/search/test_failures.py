@@ -27,6 +27,9 @@ def test_a_network_without_classes_is_not_searched(tmp_path, capsys):
     assert not (tmp_path / "run").exists()
 
 
+pytestmark = pytest.mark.slow
+
+
 def test_an_error_that_nothing_keeps_is_said(tmp_path, capsys):
     assert search(tmp_path / "run", "--max-error", "0.001") == 1
     out, err = capsys.readouterr()

@@ -124,6 +124,15 @@ def test_a_damaged_state_is_named(tmp_path, file, content):
         make(tmp_path, "random", 2)
 
 
+def test_a_folder_in_the_place_of_the_state_is_named(tmp_path):
+    steps(make(tmp_path, "random", 2))
+    path = tmp_path / "oracle" / "oracle.json"
+    path.unlink()
+    path.mkdir()
+    with pytest.raises(UserError, match=f"{path} is damaged.*--run-dir"):
+        make(tmp_path, "random", 2)
+
+
 @pytest.mark.parametrize(("errors", "max_trials"), [(("6",), None), (("6",), 40), (("6", "8"), 40), (("6", "8"), 20)])
 def test_hyperband_in_a_small_space_ends_where_it_was_planned_to(tmp_path, errors, max_trials):
     """The first bracket of 9 epochs takes nine new patterns, the second five, the third three."""

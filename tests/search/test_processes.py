@@ -20,7 +20,8 @@ import keras_tuner
 import pytest
 from keras_tuner.src import protos
 
-from support.searches import TINY, processes_of, read_csv, start, wait_until, worker_in_trial
+from support.runs import wait_for
+from support.searches import TINY, processes_of, read_csv, start, worker_in_trial
 from wage_tf.cli import tune
 from wage_tf.errors import UserError
 from wage_tf.search import heartbeat, processes
@@ -63,14 +64,14 @@ def ended(chief, run_dir, signum):
     """Sends a signal to a chief and returns what it wrote; no process of the search is left."""
     chief.send_signal(signum)
     output, _ = chief.communicate()
-    wait_until(lambda: not processes_of(run_dir))
+    wait_for(lambda: not processes_of(run_dir))
     assert chief.returncode == (128 + signum if signum != signal.SIGKILL else -signum), output
     return output
 
 
 def stop_this_process(run_dir, signum):
     """Sends a signal to this process as soon as a worker has been started; for a thread."""
-    wait_until(lambda: processes_of(run_dir))
+    wait_for(lambda: processes_of(run_dir))
     os.kill(os.getpid(), signum)
 
 
@@ -79,9 +80,9 @@ def test_a_search_outlives_a_stopped_worker_and_three_ways_to_stop_it(run_dir, c
     widths = ",".join(map(str, range(2, 17)))
     arguments = ["--weights", widths, "--activations", widths, "--epochs", "2", "--run-dir", str(run_dir)]
     chief = start(*arguments, "--workers", "1", patience=20)
-    trial, worker = wait_until(lambda: worker_in_trial(run_dir))
+    trial, worker = wait_for(lambda: worker_in_trial(run_dir))
     os.kill(worker, signal.SIGSTOP)
-    wait_until(lambda: f"trial_{trial}" in records(run_dir))
+    wait_for(lambda: f"trial_{trial}" in records(run_dir))
     output = ended(chief, run_dir, signal.SIGINT)
     assert "worker0: no sign of life for 20 seconds" in output
     assert "--resume" in output
@@ -96,7 +97,7 @@ def test_a_search_outlives_a_stopped_worker_and_three_ways_to_stop_it(run_dir, c
     assert records(run_dir) == found
 
     chief = start(*arguments, "--workers", "2", "--resume")
-    wait_until(lambda: len(records(run_dir)) > len(found))
+    wait_for(lambda: len(records(run_dir)) > len(found))
     ended(chief, run_dir, signal.SIGKILL)
     last_words = (run_dir / "workers" / "worker0.log").read_text().strip().splitlines()[-1]
     assert CHIEF_IS_LOST.search(last_words)
@@ -127,7 +128,7 @@ def supervised(program, oracle, folder, until, lines=None):
     workers = Workers([sys.executable, "-c", program], 1, folder, lambda *trial: given_up.append(trial), lines.append)
     workers.start("127.0.0.1", 1, SECRET)
     try:
-        wait_until(lambda: workers.supervise(oracle) or until(given_up))
+        wait_for(lambda: workers.supervise(oracle) or until(given_up))
     finally:
         workers.stop()
     return given_up
@@ -226,7 +227,7 @@ def test_chief_and_workers_by_environment_and_a_chief_that_is_lost(run_dir, port
     arguments = ["--weights", "2,8", "--activations", "4,8", "--epochs", "1", "--run-dir", str(run_dir)]
     chief = start(*arguments, KERASTUNER_TUNER_ID="chief", **address)
     worker = start(*arguments, patience=3, KERASTUNER_TUNER_ID="worker0", **address)
-    wait_until(lambda: records(run_dir))
+    wait_for(lambda: records(run_dir))
     chief.kill()
     killed = time.monotonic()
     output, _ = worker.communicate()

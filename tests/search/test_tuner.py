@@ -18,7 +18,8 @@ pytestmark = pytest.mark.slow
 
 BAYESIAN = ["--oracle", "bayesian", "--max-trials", "4"]
 MOST_ERROR = 35
-PER_LAYER = ["--weights", "2,8", "--activations", "4,8", "--per-layer", "weights,activations"]
+FOUR_PATTERNS = ["--weights", "2,8", "--activations", "4,8"]
+PER_LAYER = [*FOUR_PATTERNS, "--per-layer", "weights,activations"]
 
 
 def without_times(run_dir):
@@ -39,6 +40,14 @@ def constrained(tmp_path_factory):
     run_dir = tmp_path_factory.mktemp("search") / "run"
     asked = ["--weights", "2,8", "--executions", "2", "--max-error", str(MOST_ERROR), "--histogram-freq", "1"]
     return run_dir, search(run_dir, *asked)
+
+
+@pytest.fixture(scope="module")
+def whole(tmp_path_factory):
+    """A finished search of the first two of four patterns, both models kept."""
+    run_dir = tmp_path_factory.mktemp("search") / "run"
+    assert search(run_dir, *FOUR_PATTERNS, "--max-trials", "2", "--keep", "all") == 0
+    return run_dir
 
 
 def test_a_search_leaves_its_results(found):
@@ -143,11 +152,9 @@ def test_the_same_seed_gives_the_same_search(found, tmp_path):
     assert without_times(tmp_path / "again") == without_times(found[0])
 
 
-def test_one_worker_runs_the_same_search(tmp_path):
-    arguments = ["--weights", "2,8", "--oracle", "random", "--max-trials", "2"]
-    assert search(tmp_path / "alone", *arguments) == 0
-    assert search(tmp_path / "worker", *arguments, "--workers", "1") == 0
-    assert without_times(tmp_path / "alone") == without_times(tmp_path / "worker")
+def test_one_worker_runs_the_same_search(whole, tmp_path):
+    assert search(tmp_path / "worker", *FOUR_PATTERNS, "--max-trials", "2", "--workers", "1") == 0
+    assert without_times(tmp_path / "worker") == without_times(whole)
 
 
 def test_hyperband_continues_its_best_trials(tmp_path):
@@ -167,19 +174,17 @@ def models_in(run_dir):
     return {path.parent.name for path in run_dir.glob("oracle/*/model.keras")}
 
 
-def test_a_longer_search_is_the_whole_one_and_keeps_the_models_of_the_front(tmp_path):
+def test_a_longer_search_is_the_whole_one_and_keeps_the_models_of_the_front(whole, tmp_path):
     """Both patterns cost the same, so one alone is on the front; with --keep all both models stay."""
-    arguments = ["--weights", "2,8", "--activations", "4,8"]
-    assert search(tmp_path / "run", *arguments, "--max-trials", "1") == 0
+    assert search(tmp_path / "run", *FOUR_PATTERNS, "--max-trials", "1") == 0
     first = without_times(tmp_path / "run")
-    assert search(tmp_path / "run", *arguments, "--max-trials", "2", "--resume") == 0
+    assert search(tmp_path / "run", *FOUR_PATTERNS, "--max-trials", "2", "--resume") == 0
     rows = without_times(tmp_path / "run")
     assert rows[:1] == first
-    assert search(tmp_path / "whole", *arguments, "--max-trials", "2", "--keep", "all") == 0
-    assert rows == without_times(tmp_path / "whole")
+    assert rows == without_times(whole)
     (best,) = read_csv(tmp_path / "run" / "pareto.csv")
     assert models_in(tmp_path / "run") == {f"trial_{best['trial']}"}
-    assert models_in(tmp_path / "whole") == {"trial_0", "trial_1"}
+    assert models_in(whole) == {"trial_0", "trial_1"}
 
 
 def test_a_search_on_real_images(tmp_path, tfds_data_dir):

@@ -50,6 +50,8 @@ class Drawing:
                     (
                         keras.layers.Identity(),
                         keras.layers.MaxPooling2D(2, strides=1),
+                        keras.layers.MaxPooling2D((1, 2), padding="same"),
+                        keras.layers.Reshape((x.shape[2], x.shape[1], x.shape[3])),
                         keras.layers.AveragePooling2D(2),
                         keras.layers.AveragePooling2D((1, 2), strides=1),
                         keras.layers.ZeroPadding2D(((0, 1), (1, 0))),

@@ -1,4 +1,4 @@
-"""Waits for a run's process, and compares finished runs: metrics, results and every saved weight."""
+"""Waits for what a process does, and compares finished runs: metrics, results and every saved weight."""
 
 from __future__ import annotations
 
@@ -11,12 +11,15 @@ import h5py
 import numpy as np
 
 
-def wait_for(condition, process, seconds=240):
+def wait_for(condition, *processes, seconds=600):
+    """Polls until a condition holds, and returns its value; none of the processes may have ended by then."""
     deadline = time.monotonic() + seconds
-    while not condition():
-        assert process.poll() is None, process.communicate()
-        assert time.monotonic() < deadline
-        time.sleep(0.01)
+    while not (value := condition()):
+        for process in processes:
+            assert process.poll() is None, process.communicate()
+        assert time.monotonic() < deadline, "waited in vain"
+        time.sleep(0.02)
+    return value
 
 
 def saved_weights(run_dir):

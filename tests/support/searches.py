@@ -7,8 +7,6 @@ import json
 import os
 import subprocess
 import sys
-import time
-from collections.abc import Callable
 from pathlib import Path
 
 from wage_tf.bits import NetworkBits
@@ -17,7 +15,6 @@ from wage_tf.search.records import TrialRecord
 
 ROOT = Path(__file__).resolve().parent.parent.parent
 TINY = ["--model", "mlp", "--width", "0.25", "--limit", "1000", "--learning-rates", "8"]
-PATIENCE_SECONDS = 240
 _IMPATIENT = """
 import sys
 from wage_tf.search import heartbeat, processes
@@ -56,16 +53,6 @@ def start(*arguments: str, patience: int | None = None, **environment: str) -> s
         stderr=subprocess.STDOUT,
         text=True,
     )
-
-
-def wait_until(condition: Callable[[], object]) -> object:
-    """Polls until `condition` holds, and returns its value."""
-    deadline = time.monotonic() + PATIENCE_SECONDS
-    while time.monotonic() < deadline:
-        if value := condition():
-            return value
-        time.sleep(0.05)
-    raise AssertionError("waited in vain")
 
 
 def processes_of(run_dir: Path) -> dict[int, bytes]:

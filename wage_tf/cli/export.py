@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from wage_tf.cli import exits, startup
-from wage_tf.cli.parsers import OneLineParser, add_verbose
+from wage_tf.cli.parsers import OneLineParser, add_verbose, text
 from wage_tf.errors import UserError
 
 if TYPE_CHECKING:
@@ -34,9 +34,13 @@ def main(argv: Sequence[str] | None = None) -> int:
         description="Exports a trained model.",
         epilog=_EPILOG,
     )
-    parser.add_argument("source", metavar="RUN_DIR|MODEL", help="a directory that train.py wrote, or a .keras file")
-    parser.add_argument("--to", required=True, choices=("litert", "packed", "c", "web"), help="what to make")
-    parser.add_argument("--out", metavar="PATH", help="the file, for c the folder (default: beside the source)")
+    parser.add_argument(
+        "source", type=text, metavar="RUN_DIR|MODEL", help="a directory that train.py wrote, or a .keras file"
+    )
+    parser.add_argument("--to", required=True, choices=("litert", "packed", "c", "web", "onnx"), help="what to make")
+    parser.add_argument(
+        "--out", type=text, metavar="PATH", help="the file, for c the folder (default: beside the source)"
+    )
     parser.add_argument("--accumulators", action="store_true", help="packed: keep the stored weights for training")
     device = parser.add_argument_group("a device (c)")
     device.add_argument("--train", action="store_true", help="the network goes on learning there")
@@ -69,9 +73,8 @@ def _run(args: argparse.Namespace, signals: Signals) -> int:
     if args.train or args.ram or args.flash:
         print(require_fit(freeze(model), training, args.ram, args.flash))
     labels = sources.labels_of(config)
-    print(
-        export_model(model, path, args.to, name=name, labels=labels, accumulators=args.accumulators, training=training)
-    )
+    options = {"accumulators": args.accumulators, "training": training}
+    print(export_model(model, path, args.to, name=name, labels=labels, **options))
     return 0
 
 

@@ -10,7 +10,7 @@ from typing import Any, NoReturn, TypeVar
 
 from wage_tf import schedules
 from wage_tf.bits import NetworkBits
-from wage_tf.cli.exits import USER_ERROR
+from wage_tf.cli.exits import USER_ERROR, one_line
 from wage_tf.errors import UserError
 from wage_tf.schedules import Schedule
 
@@ -28,7 +28,7 @@ class OneLineParser(argparse.ArgumentParser):
         super().__init__(formatter_class=argparse.RawDescriptionHelpFormatter, **kwargs)
 
     def error(self, message: str) -> NoReturn:
-        self.exit(USER_ERROR, f"{self.prog}: error: {message} (see --help)\n")
+        self.exit(USER_ERROR, one_line(f"{self.prog}: error: {message} (see --help)") + "\n")
 
 
 def add_data(parser: argparse._ActionsContainer, dataset: str = "as for train.py", default: str | None = None) -> None:
@@ -85,7 +85,7 @@ def random_width(text: str) -> int:
     return _number(text, _INTEGER, int, lambda value: 1 <= value <= 24, "an integer from 1 to 24")
 
 
-def width(text: str) -> int:
+def bit_width(text: str) -> int:
     """A bit width of a grid."""
     return _number(text, _INTEGER, int, lambda value: 1 <= value <= 16, "an integer from 1 to 16")
 

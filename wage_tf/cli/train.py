@@ -214,16 +214,13 @@ def fit(
 
 def evaluate(path: str, data_dir: str | None = None) -> None:
     """Prints the test error of a finished run's model; `data_dir` takes the place of the run's own."""
-    from wage_tf import datasets, losses
+    from wage_tf import losses
+    from wage_tf.cli import sources
     from wage_tf.errors import UserError
     from wage_tf.runs import training
-    from wage_tf.runs.directory import RunDirectory
 
-    run = RunDirectory(path)
-    config = run.read_config()
-    model = run.load_model()
-    dataset = datasets.load(config.dataset, data_dir or config.data_dir, config.limit, config.image_size)
-    config.check_data(dataset)
+    config, model = sources.load(path)
+    config, dataset = sources.data_of(config, None, data_dir, None)
     if not dataset.test_size:
         raise UserError(f"{config.dataset} has no test images to evaluate on")
     model.compile(loss=losses.NAMED[config.loss](), metrics=[training.metric_of(config)])

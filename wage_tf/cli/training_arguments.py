@@ -65,6 +65,7 @@ def _add_network(result: argparse.ArgumentParser) -> None:
     )
     widths.add_argument(
         "--bits-from",
+        type=parsers.text,
         metavar="PATH",
         help="a search's best.json or run directory (tuner.py): its widths, data, network and eta where not given here",
     )
@@ -79,6 +80,7 @@ def _add_network(result: argparse.ArgumentParser) -> None:
     network.add_argument(
         "--from",
         dest="source",
+        type=parsers.text,
         metavar="MODEL.keras",
         help="a Keras model of your own, converted to these widths (docs/convert.md)",
     )
@@ -99,7 +101,10 @@ def _add_network(result: argparse.ArgumentParser) -> None:
         "--factor", type=positive_float, metavar="X", help="of the fan-in limit: 1 in the authors' code, 2 in the paper"
     )
     method.add_argument(
-        "--clip-bits", type=parsers.width, metavar="K", help="grid to which stored weights are clipped (default: W's)"
+        "--clip-bits",
+        type=parsers.bit_width,
+        metavar="K",
+        help="grid to which stored weights are clipped (default: W's)",
     )
     method.add_argument(
         "--clip-outputs",
@@ -183,6 +188,7 @@ def _add_run(result: argparse.ArgumentParser) -> None:
     )
     run.add_argument(
         "--evaluate",
+        type=parsers.text,
         metavar="RUN_DIR",
         help="only print the test error of a finished run's model; --data-dir names another place of its data",
     )

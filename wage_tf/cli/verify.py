@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from wage_tf.cli import exits, startup
-from wage_tf.cli.parsers import OneLineParser, add_data, add_verbose, positive_int
+from wage_tf.cli.parsers import OneLineParser, add_data, add_verbose, positive_int, text
 
 if TYPE_CHECKING:
     from wage_tf.runs.signals import Signals
@@ -40,7 +40,9 @@ def main_of_module(argv: Sequence[str] | None = None) -> int:
 
 
 def _add_arguments(verify: argparse.ArgumentParser) -> None:
-    verify.add_argument("source", metavar="RUN_DIR|MODEL", help="a directory that train.py wrote, or a .keras file")
+    verify.add_argument(
+        "source", type=text, metavar="RUN_DIR|MODEL", help="a directory that train.py wrote, or a .keras file"
+    )
     data = verify.add_argument_group("data", "default: the run's; a .keras file needs --dataset")
     add_data(data)
     data.add_argument(

@@ -18,6 +18,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 
+from wage_tf import machine
 from wage_tf.datasets.pipeline import Dataset
 from wage_tf.errors import UserError
 
@@ -177,13 +178,9 @@ def _parallel(function: Callable[[Any], Any], items: Sequence[Any]) -> list[Any]
 
 def _check_memory(root: Path, count: int, shape: tuple[int, int, int]) -> None:
     """Raises if the images, which exist twice for a moment while they become tensors, exceed the memory."""
-    needed, memory = 2 * count * math.prod(shape), _physical_memory()
+    needed, memory = 2 * count * math.prod(shape), machine.memory()
     if needed > memory:
         raise UserError(
             f"{root}: {count} images of {'x'.join(map(str, shape))} need {needed / 2**30:.1f} GiB of memory,"
             f" this machine has {memory / 2**30:.1f} GiB: give a smaller image_size or limit"
         )
-
-
-def _physical_memory() -> int:
-    return os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")

@@ -46,17 +46,15 @@ def check_same_arguments(devices: Devices, config: RunConfig) -> None:
     Raises:
         UserError: On every worker, if the configuration of one is not the chief's.
     """
-    own = config.as_json()
-    chiefs = json.loads(devices.from_chief(json.dumps(own).encode()))
+    chiefs = RunConfig.model_validate_json(devices.from_chief(json.dumps(config.as_json()).encode()))
 
     def compare() -> None:
-        for name, value in chiefs.items():
-            if own[name] != value and name != "data_dir":
-                flag = name.replace("_", "-")
-                raise UserError(
-                    f"worker {devices.worker} was started with {flag} {own[name]}, the chief with {value}: "
-                    "give all workers the same arguments"
-                )
+        if differs := config.first_difference(chiefs, ("data_dir",)):
+            name, own, value = differs
+            raise UserError(
+                f"worker {devices.worker} was started with {name} {own}, the chief with {value}: "
+                "give all workers the same arguments"
+            )
 
     on_every_worker(devices, compare, "another worker was started with other arguments than the chief's")
 

@@ -1,4 +1,4 @@
-"""Deployable artefacts of an integer graph: a packed file, C99 source, an int8 LiteRT model, a web page.
+"""Deployable artefacts of an integer graph: a packed file, C99 source, an int8 LiteRT or ONNX model, a web page.
 
 `write_*` take a graph, and with it `read_packed` needs no TensorFlow; `export_model` takes a Keras model.
 """
@@ -12,6 +12,7 @@ from wage_tf.export.c_block import with_block
 from wage_tf.export.c_tail import Training
 from wage_tf.export.card import Card
 from wage_tf.export.litert import write_litert
+from wage_tf.export.onnx import write_onnx
 from wage_tf.export.packed import read_packed, write_packed
 from wage_tf.export.web import write_web
 
@@ -30,6 +31,7 @@ __all__ = [
     "with_block",
     "write_c",
     "write_litert",
+    "write_onnx",
     "write_packed",
     "write_web",
 ]

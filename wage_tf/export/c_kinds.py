@@ -57,11 +57,11 @@ _TRAINING = {
     "origin": "n * step->out_h * step->out_w * step->out_c + ",
     "in": "in + n * step->in_h * step->in_w * step->in_c",
     "winner": ", winner = 0",
-    "winners": ", winner[4] = {0}",
+    "winners": ", winner[8] = {0}",
     "keep": "\n                            winner = i * step->pool_w + j;",
-    "keeps": "\n                                winner[f] = i * step->pool_w + j;",
+    "keeps": "\n                                winner[at] = i * step->pool_w + (across == 2 ? 0 : j + (k >> 2));",
     "gate": "\n                if (gates != NULL)\n                    gates[place] = gate(step, largest, winner);",
-    "gates": "\n                    if (gates != NULL) gates[place] = gate(step, sum, winner[f]);",
+    "gates": "\n                    if (gates != NULL) gates[place] = gate(step, sum, winner[k]);",
 }
 _GATE = """\
 /* What the way back has to know of a sum and its place in the pooling's window. */
@@ -182,8 +182,7 @@ def _product(stage: Stage, source: Source) -> None:
     weighted = [weights, node.kernel.width, bias, scale, other, groups]
     step = _step(stage, source, weighted, window, shapes, stage.pool, stored)
     if is_in_fours(stage, source.memory):
-        pairs = textwrap.indent(",\n".join(map(_pair, range(256))), " " * 4)
-        source.functions["ternary"] = TERNARY_SUMS.substitute(pairs=pairs)
+        source.functions["ternary"] = TERNARY_SUMS.substitute(pairs=numbers(map(_pair, range(16))))
         source.functions["filters"] = STORED_FILTERS if source.layers else PACKED_FILTERS
         function = source.function(TERNARY, "ternary", stage, **parts)
     else:
@@ -240,10 +239,10 @@ def _code_table(node: Product, source: Source) -> str:
     return name
 
 
-def _pair(byte: int) -> str:
-    """What four codes of two bits are as two words of two halves."""
-    first, second, third, fourth = ((byte >> 2 * i & 3 ^ 2) - 2 for i in range(4))
-    return f"{{{first + second * 65536}, {third + fourth * 65536}}}"
+def _pair(bits: int) -> int:
+    """What two codes of two bits are as the halves of a word."""
+    low, high = ((bits >> shift & 3 ^ 2) - 2 for shift in (0, 2))
+    return low + high * 65536
 
 
 def _max_pool(stage: Stage, source: Source) -> None:

@@ -11,8 +11,8 @@ from wage_tf.integer.graph import Graph
 from wage_tf.integer.nodes import Rescale
 
 _CODE, _TRAINING_CODE = 3072, 4608
-_STACK, _TRAINING_STACK = 512, 1280
-_STEP_BYTES, _LAYER_BYTES, _PAIRS, _CODES = 112, 112, 2048, 256
+_STACK, _TRAINING_STACK = 640, 1280
+_STEP_BYTES, _LAYER_BYTES, _CODES = 112, 112, 256
 _STATE = 8
 
 
@@ -65,7 +65,7 @@ def needs_of(layout: Layout) -> Needs:
     """What a layout needs."""
     products, layers = len(layout.network.products), layout.layers
     tables = 256 * sum(isinstance(stage.node, Rescale) for stage in layout.network.stages)
-    code = _CODE + _PAIRS + tables + products * _STEP_BYTES
+    code = _CODE + tables + products * _STEP_BYTES
     if layers:
         code += _TRAINING_CODE + _CODES + len(layers) * _LAYER_BYTES
     return Needs(

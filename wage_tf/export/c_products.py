@@ -97,10 +97,16 @@ $images        for (y = 0; y < step->out_h; y++) {
 """)
 
 TERNARY_SUMS = Template("""\
-/* The four codes of a byte as two words: the lower half of each is one filter's, the upper the next one's. */
-static const int32_t pairs[256][2] = {
+/* The two codes of four bits as one word: its lower half is one filter's, the upper the next one's. */
+static const int32_t pairs[16] = {
 $pairs
 };
+
+#if defined(__GNUC__)
+#define ALONE __attribute__((__noinline__))
+#else
+#define ALONE
+#endif
 
 enum { AT_ONCE = 256 /* products of codes up to 127 whose sums stay within 16 bits */ };
 
@@ -112,45 +118,79 @@ static void spill(int32_t word, int32_t *sums)
     sums[1] += (word - low) / 65536;
 }
 
-/* Adds the products of a run of codes with the weights of four filters. */
-static void add_run(const code8 *codes, const uint8_t *weights, int32_t count, int32_t *sums)
+/* Adds the products of a run of codes with the weights of four filters. It stands alone to have all registers. */
+static ALONE void add_run(const code8 *codes, const uint8_t *weights, int32_t count, int32_t *sums)
 {
-    while (count > 0) {
+    for (; count > 0; count -= AT_ONCE) {
         const code8 *end = codes + (count < AT_ONCE ? count : AT_ONCE);
         int32_t first = 0, second = 0;
-        count -= AT_ONCE;
         do {
+            const uint32_t byte = *weights++;
             const int32_t code = *codes++;
-            const int32_t *pair = pairs[*weights++];
-            first += code * pair[0];
-            second += code * pair[1];
+            first += code * pairs[byte & 15];
+            second += code * pairs[byte >> 4];
         } while (codes != end);
         spill(first, sums);
         spill(second, sums + 2);
     }
 }
 
-/* The sums of four filters at one place. */
-static void four_sums(const struct step *step, const uint8_t *weights, const code8 *in, int32_t y, int32_t x,
-                      int32_t *sums)
+/* The same for two runs, the second `apart` behind the first, which share the weights. */
+static ALONE void add_two_runs(const code8 *codes, int32_t apart, const uint8_t *weights, int32_t count, int32_t *sums)
 {
-    const int32_t top = y * step->stride_h - step->pad_h, left = x * step->stride_w - step->pad_w;
-    const int32_t first = left < 0 ? (step->dilation_w - 1 - left) / step->dilation_w : 0;
+    for (; count > 0; count -= AT_ONCE) {
+        const code8 *end = codes + (count < AT_ONCE ? count : AT_ONCE);
+        int32_t first = 0, second = 0, third = 0, fourth = 0;
+        do {
+            const uint32_t byte = *weights++;
+            const int32_t low = pairs[byte & 15], high = pairs[byte >> 4], other = codes[apart], code = *codes++;
+            first += code * low;
+            second += code * high;
+            third += other * low;
+            fourth += other * high;
+        } while (codes != end);
+        spill(first, sums);
+        spill(second, sums + 2);
+        spill(third, sums + 4);
+        spill(fourth, sums + 6);
+    }
+}
+
+/* The columns of a window, from *first to before *past, that lie on the image. */
+static void clip_window(const struct step *step, int32_t x, int32_t *first, int32_t *past)
+{
+    const int32_t left = x * step->stride_w - step->pad_w;
     const int32_t room = (step->in_w - left + step->dilation_w - 1) / step->dilation_w;
-    const int32_t past = room < step->window_w ? room : step->window_w;
-    const int32_t taps = step->dilation_w == 1 ? past - first : 1; /* those that are one run of codes */
-    int32_t i, j;
-    sums[0] = sums[1] = sums[2] = sums[3] = 0;
+    *first = left < 0 ? (step->dilation_w - 1 - left) / step->dilation_w : 0;
+    *past = room < step->window_w ? room : step->window_w;
+}
+
+/* The sums of four filters at a place and, where `count` is 2 and its window is clipped alike, at the next one of the
+ * row. Returns for how many places. */
+static int32_t four_sums(const struct step *step, const uint8_t *weights, const code8 *in, int32_t y, int32_t x,
+                         int32_t count, int32_t *sums)
+{
+    int32_t first, past, other_first, other_past, taps, i, j;
+    clip_window(step, x, &first, &past);
+    clip_window(step, x + 1, &other_first, &other_past);
+    if (first != other_first || past != other_past)
+        count = 1;
+    taps = step->dilation_w == 1 ? past - first : 1; /* those that are one run of codes */
+    for (i = 0; i < 8; i++)
+        sums[i] = 0;
     for (i = 0; i < step->window_h; i++) {
-        const int32_t row = top + i * step->dilation_h;
-        if (row < 0 || row >= step->in_h)
-            continue;
-        for (j = first; j < past; j += taps) {
-            const int32_t column = left + j * step->dilation_w;
-            add_run(in + (row * step->in_w + column) * step->in_c, weights + (i * step->window_w + j) * step->in_c,
-                    taps * step->in_c, sums);
+        const int32_t row = y * step->stride_h - step->pad_h + i * step->dilation_h;
+        for (j = first; j < past && row >= 0 && row < step->in_h; j += taps) {
+            const int32_t column = x * step->stride_w - step->pad_w + j * step->dilation_w;
+            const code8 *codes = in + (row * step->in_w + column) * step->in_c;
+            const uint8_t *run = weights + (i * step->window_w + j) * step->in_c;
+            if (count == 1)
+                add_run(codes, run, taps * step->in_c, sums);
+            else
+                add_two_runs(codes, step->stride_w * step->in_c, run, taps * step->in_c, sums);
         }
     }
+    return count;
 }
 """)
 
@@ -186,27 +226,37 @@ static const uint8_t *four_filters(wage_network *network, const struct step *ste
 TERNARY = Template("""\
 static void $name(wage_network *network, const struct step *step, const code8 *in$parameter, $target *out$arguments)
 {
-    int32_t first, y, x, i, j, f$counters;
+    const int32_t across = step->pool_w == 1 ? 2 : 1; /* outputs that are made together */
+    int32_t first, y, x, i, j, k$counters;
     for (first = 0; first < step->out_c; first += 4) {
         const uint8_t *weights = four_filters(network, step, first, step->window_h * step->window_w * step->in_c);
         const int32_t filters = step->out_c - first < 4 ? step->out_c - first : 4;
 $images        for (y = 0; y < step->out_h; y++) {
-            for (x = 0; x < step->out_w; x++) {
-                int32_t best[4] = {INT32_MIN, INT32_MIN, INT32_MIN, INT32_MIN}$winners;
+            for (x = 0; x < step->out_w; x += across) {
+                const int32_t outputs = step->out_w - x < across ? 1 : across, columns = outputs * step->pool_w;
+                int32_t best[8]$winners;
+                for (k = 0; k < 8; k++)
+                    best[k] = INT32_MIN;
                 for (i = 0; i < step->pool_h; i++) {
-                    for (j = 0; j < step->pool_w; j++) {
-                        int32_t sums[4];
-                        four_sums(step, weights, $in, y * step->pool_h + i, x * step->pool_w + j, sums);
-                        for (f = 0; f < 4; f++) {
-                            if (sums[f] > best[f]) {
-                                best[f] = sums[f];$keeps
+                    int32_t sums[8], count;
+                    for (j = 0; j < columns; j += count) {
+                        count = four_sums(step, weights, $in, y * step->pool_h + i, x * step->pool_w + j,
+                                          columns - j < 2 ? 1 : 2, sums);
+                        for (k = 0; k < 4 * count; k++) {
+                            const int32_t at = across == 2 ? 4 * j + k : k & 3;
+                            if (sums[k] > best[at]) {
+                                best[at] = sums[k];$keeps
                             }
                         }
                     }
                 }
-                for (f = 0; f < filters; f++) {
-                    const int32_t filter = first + f, place = $origin(y * step->out_w + x) * step->out_c + filter;
-                    const int32_t sum = best[f] * step->scale + (step->bias != NULL ? step->bias[filter] : 0)$addition;
+                for (k = 0; k < 4 * outputs; k++) {
+                    const int32_t filter = first + (k & 3), pixel = y * step->out_w + x + (k >> 2);
+                    const int32_t place = ${origin}pixel * step->out_c + filter;
+                    int32_t sum;
+                    if ((k & 3) >= filters)
+                        continue;
+                    sum = best[k] * step->scale + (step->bias != NULL ? step->bias[filter] : 0)$addition;
                     out[place] = ($target)rounded(sum, step->relu, step->shift, step->limit);$gates
                 }
             }

@@ -16,6 +16,7 @@ from wage_tf.export.c_layout import Layout
 from wage_tf.export.c_tail import Training
 from wage_tf.export.card import Card
 from wage_tf.export.litert import write_litert
+from wage_tf.export.onnx import write_onnx
 from wage_tf.export.packed import write_packed
 from wage_tf.export.web import write_web
 from wage_tf.integer.freezing import read
@@ -28,6 +29,7 @@ FORMS: dict[str, tuple[str, Callable[..., int]]] = {
     "packed": (".wage", write_packed),
     "c": ("-c", write_c),
     "web": (".html", write_web),
+    "onnx": (".onnx", write_onnx),
 }
 """The suffix and the writer of every form."""
 
@@ -75,7 +77,7 @@ def export_model(
     Args:
         model: A model that `integer.freeze` takes.
         path: The file, for C the folder.
-        to: "litert", "packed", "c" or "web".
+        to: "litert", "packed", "c", "web" or "onnx".
         name: What the file says the network is called; None for the model's name.
         labels: Names of the classes, in the order of the scores.
         accumulators: Keep the stored weights in a packed file, so that training can go on.

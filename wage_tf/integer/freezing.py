@@ -94,7 +94,10 @@ def _call(place: Place, calls: list[Call]) -> Call:
     reader = READERS.get(type(layer))
     if reader is None:
         kinds = ", ".join(kind.__name__ for kind in READERS)
-        raise UserError(f"layer {name}: {type(layer).__name__} has no integer node; the kinds supported are {kinds}")
+        raise UserError(
+            f"layer {name}: {type(layer).__name__} has no integer node; the kinds supported are {kinds}"
+            " (wage_tf.quantize_model converts an ordinary Keras model)"
+        )
     if any(call.layer is layer for call in calls):
         raise UserError(f"layer {name}: used in two places; an integer graph takes each layer once")
     return Call(layer, name, place.inputs, tuple(reader(place)))

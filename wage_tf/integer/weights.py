@@ -8,6 +8,7 @@ import numpy as np
 from wage_tf.constraints import ClipToGrid, ClipToRange
 from wage_tf.errors import UserError
 from wage_tf.integer.arithmetic import code_dtype, fraction_bits, largest_code
+from wage_tf.integer.graph import Graph
 from wage_tf.integer.nodes import Bias, Kernel
 from wage_tf.integer.tensors import Shape
 from wage_tf.quantizers import BIAS_LIMIT
@@ -103,3 +104,12 @@ def _accumulators(variable: keras.Variable, fraction: int, limit: int) -> np.nda
     except UserError:
         return None
     return stored.astype(code_dtype(limit)) if np.abs(stored).max() <= limit else None
+
+
+def assign(model: keras.Model, graph: Graph) -> None:
+    """Writes the stored weights of a graph into the model that it was frozen from, or one built alike."""
+    variables = model.trainable_variables
+    for parameter in graph.parameters.values():
+        if parameter.variable is not None and parameter.accumulators is not None:
+            values = parameter.accumulators.astype(np.float32) * np.float32(2.0**-parameter.fraction)
+            variables[parameter.variable].assign(values)

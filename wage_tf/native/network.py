@@ -3,12 +3,11 @@
 from __future__ import annotations
 
 import dataclasses
-import os
 from typing import Any
 
 import numpy as np
 
-from wage_tf import native
+from wage_tf import machine, native
 from wage_tf.errors import UserError
 from wage_tf.integer.arithmetic import LARGEST_LOG2_ETA, code_dtype, fraction_bits, largest_code
 from wage_tf.integer.graph import Graph, float_operands
@@ -62,7 +61,7 @@ class Network:
         self.ffi, self._lib = extension.ffi, extension.lib
         self.isa = native.instruction_set(isa)
         self.batch = arguments.count("batch", batch, _LARGEST_BATCH)
-        self.threads = arguments.count("threads", threads or len(os.sched_getaffinity(0)), 256)
+        self.threads = arguments.count("threads", threads or machine.cpus(), 256)
         self.training = training
         if training and (floats := float_operands(graph)):
             raise UserError(f"integer training: not all operands are integers: {'; '.join(floats)}")
@@ -310,11 +309,10 @@ class Network:
 
     def _affordable(self, size: int) -> int:
         """The size, where the machine has that much memory at all."""
-        machine = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
-        if size > machine:
+        if size > machine.memory():
             raise UserError(
                 f"native engine: a batch of {self.batch} needs {size // 10**6} MB of memory; "
-                f"this machine has {machine // 10**6}"
+                f"this machine has {machine.memory() // 10**6}"
             )
         return size
 

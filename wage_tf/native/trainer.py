@@ -12,6 +12,7 @@ import tensorflow as tf
 from wage_tf.errors import UserError
 from wage_tf.integer.freezing import freeze
 from wage_tf.integer.graph import Graph
+from wage_tf.integer.weights import assign
 from wage_tf.losses import SumSquaredError
 from wage_tf.native.network import Network
 from wage_tf.optimizers import IntegerSGD, gradient_bits
@@ -82,8 +83,9 @@ class Trainer:
 
     def scores(self, images: np.ndarray) -> np.ndarray:
         """Scores of one batch with the weights as they are now, float64 [batch, classes]."""
-        if self._inference is None or len(images) > self._inference.batch:
-            self._inference = Network(self.graph(), max(len(images), _EVALUATION_BATCH), threads=self._threads)
+        size = _count(images)
+        if self._inference is None or size > self._inference.batch:
+            self._inference = Network(self.graph(), max(size, _EVALUATION_BATCH), threads=self._threads)
         elif self._changed:
             self._inference.load(self.graph())
         self._changed = False
@@ -97,15 +99,11 @@ class Trainer:
         """Writes the stored weights into the Keras model."""
         if self._network is None:
             return
-        variables = self.model.trainable_variables
-        for parameter in self._network.graph().parameters.values():
-            if parameter.variable is not None:
-                values = parameter.accumulators.astype(np.float32) * np.float32(2.0**-parameter.fraction)
-                variables[parameter.variable].assign(values)
+        assign(self.model, self._network.graph())
 
     def _trained(self, images: np.ndarray) -> Network:
         """The network, made anew where a batch is larger than those before."""
-        size = len(images) if isinstance(images, np.ndarray) else 1
+        size = _count(images)
         if self._network is None or size > self._network.batch:
             self._network = Network(self.graph(), max(size, 1), training=True, threads=self._threads)
         return self._network
@@ -273,6 +271,11 @@ def _check_compiled(model: keras.Model) -> None:
             f"integer training: IntegerSGD's bits are those of the layers, {gradient_bits(model)}; "
             f"received {optimizer.bits}"
         )
+
+
+def _count(images: np.ndarray) -> int:
+    """Number of images; 1 for what is none, which the network refuses."""
+    return len(images) if isinstance(images, np.ndarray) and images.ndim else 1
 
 
 def _kind(thing: object) -> str:

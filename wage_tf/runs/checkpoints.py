@@ -11,7 +11,6 @@ import dataclasses
 import hashlib
 import io
 import json
-import zipfile
 from collections.abc import Callable
 from pathlib import Path
 
@@ -104,7 +103,8 @@ def from_bytes(content: bytes) -> State:
     """Reads what `to_bytes` made.
 
     Raises:
-        DamagedCheckpoint: If the digest does not fit the rest, or that is no checkpoint.
+        DamagedCheckpoint: If the digest does not fit the rest, or that is no checkpoint: zip, NumPy and JSON have
+            errors of their own for that, so every exception counts as damage here.
     """
     payload = content[_DIGEST_BYTES:]
     if hashlib.sha256(payload).digest() != content[:_DIGEST_BYTES]:
@@ -112,8 +112,8 @@ def from_bytes(content: bytes) -> State:
     try:
         with np.load(io.BytesIO(payload)) as arrays:
             counters = _Counters.model_validate_json(str(arrays["counters"]))
-            parts = {part: [arrays[name] for name in _numbered(arrays.files, part)] for part in _PARTS}
-    except (ValueError, KeyError, OSError, zipfile.BadZipFile) as error:
+            parts = {part: [np.asarray(arrays[name]) for name in _numbered(arrays.files, part)] for part in _PARTS}
+    except Exception as error:
         raise DamagedCheckpoint(f"its contents are no checkpoint ({type(error).__name__})") from error
     return State(counters.step, counters.rows, counters.seconds, **parts)
 
@@ -168,7 +168,8 @@ def _numbered(names: list[str], part: str) -> list[str]:
 
 
 def _assign(variables: list[keras.Variable], values: list[np.ndarray]) -> None:
-    if [tuple(variable.shape) for variable in variables] != [value.shape for value in values]:
+    kinds = [(tuple(variable.shape), variable.dtype) for variable in variables]
+    if kinds != [(value.shape, value.dtype.name) for value in values]:
         raise DamagedCheckpoint(
             "the checkpoint holds another network's weights: remove the run's checkpoints, or start a new run"
         )

@@ -32,7 +32,6 @@ from wage_tf.schedules import Schedule
 
 DEFAULT_BITS = NetworkBits.parse("2-8-8-8")
 MAY_CHANGE_ON_RESUME = ("data_dir", "engine", "epochs", "checkpoint_steps", "histogram_freq")
-_MAY_BE_UNKNOWN = ("data",)
 _OF_RECIPE = ("model", "batch_size", "epochs", "schedule", "loss", "augmentation", "clip_outputs")
 
 
@@ -168,15 +167,6 @@ class RunConfig(Document):
             chosen: Names of the fields that the user decides.
         """
         return self.model_copy(update={name: getattr(earlier, name) for name in _OF_RECIPE if name not in chosen})
-
-    def difference_from(self, other: RunConfig) -> tuple[str, Any, Any] | None:
-        """The first setting that decides the training and differs: its name, its value here and in `other`."""
-        mine, others = self.as_json(), other.as_json()
-        for name, value in mine.items():
-            unknown = name in _MAY_BE_UNKNOWN and None in (value, others[name])
-            if name not in MAY_CHANGE_ON_RESUME and value != others[name] and not unknown:
-                return name, value, others[name]
-        return None
 
 
 def resolve(data: Data, recipe: Recipe, **chosen: Any) -> RunConfig:

@@ -7,9 +7,7 @@ results.json  the figures at the end         tensorboard/   scalars, histograms,
 
 from __future__ import annotations
 
-import csv
 import importlib.metadata
-import io
 import platform
 import shutil
 from collections.abc import Sequence
@@ -19,7 +17,7 @@ import keras
 
 from wage_tf import files
 from wage_tf.errors import UserError
-from wage_tf.runs.config import RunConfig
+from wage_tf.runs.config import MAY_CHANGE_ON_RESUME, RunConfig
 from wage_tf.runs.documents import Bits, Document, Natural, Words
 from wage_tf.runs.model_file import load_model
 
@@ -96,13 +94,8 @@ class RunDirectory:
             raise UserError(
                 f"run directory {self.path} already holds a run: continue it with --resume, or give another --run-dir"
             )
-        try:
-            self.path.mkdir(parents=True, exist_ok=True)
-            if any(not files.is_unfinished(path) for path in self.path.iterdir()):
-                raise UserError(f"run directory {self.path} is not empty and holds no run: give another --run-dir")
-            self.write_config(config)
-        except OSError as error:
-            raise UserError(f"run directory {self.path} cannot be written: {error.strerror}") from error
+        make_empty(self.path, "run")
+        self.write_config(config)
 
     def read_config(self) -> RunConfig:
         """Reads the configuration.
@@ -165,22 +158,16 @@ class RunDirectory:
                     f"--resume: {config.dataset} is not the data that the run in {self.path} was started with: "
                     f"{difference}: restore it, or give another --run-dir"
                 )
-        differs = config.difference_from(earlier)
-        if differs is not None:
+        if differs := config.first_difference(earlier, ("data", *MAY_CHANGE_ON_RESUME)):
             name, now, before = differs
             raise UserError(
-                f"--resume: the run in {self.path} was started with {name.replace('_', '-')} {before}, now it is "
-                f"{now}: give the same arguments, or another --run-dir"
+                f"--resume: the run in {self.path} was started with {name} {before}, now it is {now}: "
+                "give the same arguments, or another --run-dir"
             )
 
     def write_metrics(self, rows: Sequence[Row]) -> None:
         """Writes one row per epoch; floats as Python prints them, so that they read back exactly."""
-        text = io.StringIO(newline="")
-        if rows:
-            writer = csv.DictWriter(text, list(rows[0]), lineterminator="\n")
-            writer.writeheader()
-            writer.writerows(rows)
-        files.write_bytes(self._metrics, text.getvalue().encode())
+        files.write_csv(self._metrics, rows)
 
     def write_results(self, results: Results) -> None:
         """Writes the figures of a finished run."""
@@ -196,6 +183,20 @@ class RunDirectory:
             return Results.read(self._results, "remove it to have it written again")
         except FileNotFoundError:
             return None
+
+
+def make_empty(path: Path, kind: str) -> None:
+    """Makes the directory of a new run or search, `kind`; only what a killed process left unfinished may be in it.
+
+    Raises:
+        UserError: If it holds other files, or cannot be written.
+    """
+    try:
+        path.mkdir(parents=True, exist_ok=True)
+        if any(not files.is_unfinished(file) for file in path.iterdir()):
+            raise UserError(f"run directory {path} is not empty and holds no {kind}: give another --run-dir")
+    except OSError as error:
+        raise UserError(f"run directory {path} cannot be written: {error.strerror}") from error
 
 
 def summarize(config: RunConfig, rows: Sequence[Row], seconds: float) -> Results:

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Collection
 from pathlib import Path
-from typing import Annotated, Self, TypeVar
+from typing import Annotated, Any, Self, TypeVar
 
 import pydantic
 from pydantic import AfterValidator, BeforeValidator, Field, InstanceOf, PlainSerializer, StringConstraints
@@ -46,6 +47,14 @@ class Document(pydantic.BaseModel):
     def as_json(self) -> dict[str, object]:
         """The document as JSON gives it back: lists for tuples, text for patterns and schedules."""
         return self.model_dump(mode="json")
+
+    def first_difference(self, other: Self, ignored: Collection[str]) -> tuple[str, Any, Any] | None:
+        """The first entry that differs: its name as a flag has it, its value here and in `other`; None if none does."""
+        others = other.as_json()
+        for name, value in self.as_json().items():
+            if name not in ignored and value != others[name]:
+                return name.replace("_", "-"), value, others[name]
+        return None
 
     def write(self, path: Path) -> None:
         """Writes the document whole or not at all."""

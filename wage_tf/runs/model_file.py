@@ -16,9 +16,11 @@ def load_model(path: str | os.PathLike) -> keras.Model:
     """Loads a `.keras` file in safe mode, uncompiled, all of its checksums verified first.
 
     Raises:
-        UserError: If the file is damaged or not a Keras model: zip, JSON, HDF5, Keras and the layers' own constructors
-            have errors of their own for that, so every exception counts as damage here.
+        UserError: If there is no file, or it is damaged or not a Keras model: zip, JSON, HDF5, Keras and the layers'
+            own constructors have errors of their own for that, so every exception counts as damage here.
     """
+    if not os.path.exists(path):
+        raise UserError(f"there is no model file {path}: give a .keras file")
     try:
         with zipfile.ZipFile(path) as archive:
             texts = [entry for entry in archive.infolist() if entry.filename.endswith(".json")]

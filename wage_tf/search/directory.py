@@ -22,6 +22,7 @@ from wage_tf.datasets.recipe import Recipe
 from wage_tf.errors import UserError
 from wage_tf.runs import documents
 from wage_tf.runs.config import Data, RunConfig, resolve
+from wage_tf.runs.directory import make_empty
 from wage_tf.runs.documents import Count, Document, Natural, PositiveFloat, Rate, Text, WidthMultiplier, Words
 from wage_tf.search import oracles
 from wage_tf.search.records import TrialNumber, TrialRecord
@@ -142,14 +143,9 @@ class SearchDirectory:
                 f"run directory {self.path} already holds a search: continue it with --resume, "
                 "or give another --run-dir"
             )
-        try:
-            self.path.mkdir(parents=True, exist_ok=True)
-            if any(not files.is_unfinished(path) for path in self.path.iterdir()):
-                raise UserError(f"run directory {self.path} is not empty and holds no search: give another --run-dir")
-            self.oracle.mkdir()
-            config.write(self._config)
-        except OSError as error:
-            raise UserError(f"run directory {self.path} cannot be written: {error.strerror}") from error
+        make_empty(self.path, "search")
+        self.oracle.mkdir()
+        config.write(self._config)
 
     def read_config(self) -> SearchConfig:
         """Reads what was asked, lists for tuples.
@@ -175,13 +171,12 @@ class SearchDirectory:
                 f"{config.dataset} is not the data that the search in {self.path} was started with: {difference}: "
                 "restore it, or give another --run-dir"
             )
-        before = earlier.as_json()
-        for name, value in config.as_json().items():
-            if name not in _MAY_CHANGE_ON_RESUME and value != before[name]:
-                raise UserError(
-                    f"the search in {self.path} was started with {name.replace('_', '-')} {before[name]}, "
-                    f"now it is {value}: give the same arguments, or another --run-dir"
-                )
+        if differs := config.first_difference(earlier, _MAY_CHANGE_ON_RESUME):
+            name, now, before = differs
+            raise UserError(
+                f"the search in {self.path} was started with {name} {before}, now it is {now}: "
+                "give the same arguments, or another --run-dir"
+            )
 
     def trial(self, trial_id: str) -> Path:
         """The folder of a trial."""

@@ -21,6 +21,7 @@ from typing import TYPE_CHECKING, Any, Self
 import grpc
 import keras_tuner
 import numpy as np
+import tensorflow as tf
 from keras_tuner.engine.base_tuner import BaseTuner
 from keras_tuner.engine.trial import Trial, TrialStatus
 from keras_tuner.src import protos
@@ -281,7 +282,7 @@ def _naming_damage(path: Path) -> Iterator[None]:
     """Turns what reading a file of KerasTuner's raises where its content is damaged into a UserError."""
     try:
         yield
-    except (ValueError, TypeError, KeyError, AttributeError, RuntimeError) as error:
+    except (ValueError, TypeError, KeyError, AttributeError, RuntimeError, tf.errors.OpError) as error:
         cause = error.__cause__ or error
         reason = f"{type(cause).__name__}: {cause}".partition("\n")[0]
         raise UserError(f"{path} is damaged ({reason}): restore it, or start anew in another --run-dir") from error

@@ -17,6 +17,7 @@ from typing import NamedTuple
 import grpc
 import keras_tuner
 
+from wage_tf import machine
 from wage_tf.errors import Failure, UserError
 from wage_tf.search import heartbeat, secret
 from wage_tf.search.heartbeat import Listener
@@ -78,7 +79,7 @@ class Workers:
     def start(self, address: str, port: int, shared: str) -> None:
         """Starts all workers of the chief at an address, with the secret that they share with it."""
         self.logs.mkdir(exist_ok=True)
-        cores = str(max(1, _cores() // max(1, len(self.names))))
+        cores = str(max(1, machine.cpus() // max(1, len(self.names))))
         threads = ("TF_NUM_INTRAOP_THREADS", "TF_NUM_INTEROP_THREADS", "OMP_NUM_THREADS")
         self._environment = {
             **os.environ,
@@ -272,10 +273,6 @@ def _answers(address: str, port: int, seconds: float) -> bool:
         except grpc.FutureTimeoutError:
             return False
     return True
-
-
-def _cores() -> int:
-    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
 def _cause(code: int) -> str:

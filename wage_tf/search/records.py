@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import csv
-import io
 import statistics
 from collections.abc import Sequence
 from pathlib import Path
@@ -78,16 +76,11 @@ def write_table(path: Path, records: Sequence[TrialRecord], test_errors: dict[st
         records: The trials.
         test_errors: Test error of trials by number; gives a column where it is not None.
     """
-    text = io.StringIO(newline="")
     rows = [_row(record) for record in records]
     if test_errors is not None:
         for record, row in zip(records, rows, strict=True):
             row["test_error"] = _number(test_errors.get(record.trial), 4)
-    if rows:
-        writer = csv.DictWriter(text, list(rows[0]), lineterminator="\n")
-        writer.writeheader()
-        writer.writerows(rows)
-    files.write_bytes(path, text.getvalue().encode())
+    files.write_csv(path, rows)
 
 
 def _row(record: TrialRecord) -> dict[str, object]:

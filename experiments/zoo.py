@@ -1,0 +1,162 @@
+"""The pretrained networks of `wage_tf.zoo`: `python -m experiments.zoo train|add|measure|export|page`.
+
+`train NAME` trains one by its entry in `NETWORKS` and packs it; `add NAME RUN_DIR` packs a run that has ended;
+`measure` counts the errors of all on their test images again, and ends with exit code 1 where a card says otherwise;
+`export FOLDER` writes each in every form; `page` writes docs/zoo.md. A new network is one entry here.
+"""
+
+from __future__ import annotations
+
+import argparse
+import hashlib
+import json
+import lzma
+import subprocess
+import sys
+from pathlib import Path
+from typing import NamedTuple
+
+import keras
+
+from experiments import provenance
+from wage_tf import costs, datasets, files, integer, zoo
+from wage_tf.export import Card
+from wage_tf.export.model import FORMS, export_model
+from wage_tf.export.packed import to_bytes
+from wage_tf.losses import SumSquaredError
+from wage_tf.metrics import ErrorRate
+from wage_tf.runs.directory import RunDirectory
+
+FOLDER = Path(zoo.__file__).parent
+PAGE = provenance.ROOT / "docs" / "zoo.md"
+_TEST_BATCH = 500
+
+
+class Network(NamedTuple):
+    """The arguments of train.py that train a network, and the licence of its data."""
+
+    arguments: str
+    data_licence: str
+
+
+_TEN = "--engine integer --epochs 10 --schedule 8@0,1@7,0.125@9 --seed 0"
+_TWENTY = "--engine integer --epochs 20 --schedule 8@0,1@14,0.125@17 --seed 0"
+_MNIST = "MNIST by Y. LeCun, C. Cortes and C. J. C. Burges, CC BY-SA 3.0"
+_FASHION = "Fashion-MNIST by Zalando SE, MIT"
+
+NETWORKS = {
+    "lenet5-fashion_mnist": Network(f"--dataset fashion_mnist --model lenet5 {_TWENTY}", _FASHION),
+    "lenet5-mnist": Network(f"--dataset mnist --model lenet5 {_TWENTY}", _MNIST),
+    "mlp-mnist": Network(f"--dataset mnist --model mlp {_TEN}", _MNIST),
+}
+
+
+def train(name: str) -> None:
+    """Trains a network and packs it."""
+    run = provenance.ROOT / "runs" / "zoo" / name
+    command = [sys.executable, "train.py", *NETWORKS[name].arguments.split(), "--run-dir", str(run), "--resume"]
+    subprocess.run(command, cwd=provenance.ROOT, check=True)
+    add(name, run, provenance.commit())
+
+
+def add(name: str, path: Path, commit: str | None) -> None:
+    """Packs the model of a run that has ended, with its card."""
+    run = RunDirectory(path)
+    config, results, model = run.read_config(), run.read_results(), run.load_model()
+    graph, cost = integer.freeze(model), costs.model_costs(model).total
+    about = Card(name, str(config.bits), "", config.data.classes)
+    content = lzma.compress(to_bytes(graph, about, accumulators=True), preset=9 | lzma.PRESET_EXTREME)
+    card = {
+        "name": name,
+        "network": config.model,
+        "bits": str(config.bits),
+        "dataset": config.dataset,
+        "labels": list(config.data.classes),
+        "test_error": round(results.test_error, 4),
+        "epochs": results.epochs,
+        "command": f"python train.py {NETWORKS[name].arguments}",
+        "seed": config.seed,
+        "commit": commit,
+        "weights": cost.parameters,
+        "size": len(to_bytes(graph, about)),
+        "macs": cost.macs,
+        "energy": round(cost.energy_inference, 4),
+        "licence": f"weights: Apache-2.0; data: {NETWORKS[name].data_licence}",
+        "sha256": hashlib.sha256(content).hexdigest(),
+    }
+    document = {"card": card, "model": keras.saving.serialize_keras_object(model)}
+    text = json.dumps(document, indent=1, ensure_ascii=False) + "\n"
+    files.write_all({FOLDER / f"{name}.wage.xz": content, FOLDER / f"{name}.json": text.encode()})
+    print(f"{name}: {len(content):,} bytes compressed, test error {card['test_error']}%")
+
+
+def measured_error(name: str, data_dir: str | None = None) -> float:
+    """Percent of the data's test images that a network of the zoo gets wrong."""
+    model = zoo.load(name)
+    model.compile(loss=SumSquaredError(), metrics=[ErrorRate()])
+    test = datasets.load(zoo.card(name).dataset, data_dir=data_dir).test_batches(_TEST_BATCH)
+    return round(model.evaluate(test, verbose=0, return_dict=True)["error"], 4)
+
+
+def measure() -> int:
+    """Prints the measured errors beside those of the cards; 1 where they differ."""
+    differ = False
+    for name in zoo.names():
+        found, said = measured_error(name), zoo.card(name).test_error
+        differ |= found != said
+        print(f"{name:<24}measured {found:.2f}%   card {said:.2f}%   {'equal' if found == said else 'DIFFERENT'}")
+    return int(differ)
+
+
+def export(folder: Path) -> None:
+    """Writes every network in every form."""
+    folder.mkdir(parents=True, exist_ok=True)
+    for name in zoo.names():
+        model, labels = zoo.load(name), zoo.card(name).labels
+        for form, (suffix, _) in FORMS.items():
+            print(export_model(model, folder / f"{name}{suffix}", form, name=name, labels=labels))
+
+
+def page() -> str:
+    """The table of docs/zoo.md."""
+    head = "| name | data | bits | weights | packed | MACs | energy | test error | epochs |"
+    lines = [head, "| --- " * 9 + "|"]
+    for name in zoo.names():
+        card = zoo.card(name)
+        lines.append(
+            f"| `{name}` | {card.dataset} | {card.bits} | {costs.human(card.weights)} | {card.size / 1000:,.0f} kB | "
+            f"{costs.human(card.macs)} | {card.energy:.3g} µJ | {card.test_error:.2f}% | {card.epochs} |"
+        )
+    return "\n".join(lines)
+
+
+def main(arguments: list[str] | None = None) -> int:
+    """The command line."""
+    parser = argparse.ArgumentParser(prog="python -m experiments.zoo", description=__doc__)
+    commands = parser.add_subparsers(dest="command", required=True)
+    commands.add_parser("train").add_argument("name", choices=NETWORKS)
+    adding = commands.add_parser("add")
+    adding.add_argument("name", choices=NETWORKS)
+    adding.add_argument("run", type=Path)
+    adding.add_argument("--commit", help="of the code that trained the run", default=provenance.commit())
+    commands.add_parser("measure")
+    commands.add_parser("export").add_argument("folder", type=Path)
+    commands.add_parser("page")
+    args = parser.parse_args(arguments)
+    if args.command == "measure":
+        return measure()
+    if args.command == "train":
+        train(args.name)
+    elif args.command == "add":
+        add(args.name, args.run, args.commit)
+    elif args.command == "export":
+        export(args.folder)
+    else:
+        before, _, rest = PAGE.read_text().partition("<!-- table -->\n")
+        _, _, after = rest.partition("<!-- end -->\n")
+        PAGE.write_text(f"{before}<!-- table -->\n{page()}\n<!-- end -->\n{after}")
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,1 @@
+"""Exported networks on emulated devices: `make device-test`."""

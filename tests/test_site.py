@@ -1,0 +1,64 @@
+"""What the site's hooks make of the repository's files, and that their check of the reference can fail."""
+
+from __future__ import annotations
+
+import importlib.util
+from pathlib import Path
+
+import pytest
+
+HOOKS = Path(__file__).parents[1] / "docs" / "theme" / "hooks.py"
+
+
+@pytest.fixture(scope="module")
+def hooks():
+    spec = importlib.util.spec_from_file_location("hooks", HOOKS)
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module
+
+
+def test_every_public_module_has_a_page(hooks):
+    pages = hooks._public_names()
+    assert {"wage_tf", "wage_tf.layers", "wage_tf.integer", "wage_tf.export", "wage_tf.zoo", "models"} <= pages.keys()
+    assert "wage_tf.quantize_model" in pages["wage_tf"]
+    assert "wage_tf.layers.QConv2D" in pages["wage_tf.layers"]
+    assert "wage_tf.integer.Trainer" in pages["wage_tf.integer"]
+    assert "wage_tf.ops.quantize" in pages["wage_tf.ops"]
+
+
+def test_a_name_without_a_docstring_or_a_place_is_missed(hooks):
+    head, contents = '<h2 id="wage_tf.f">f</h2>', '<div class="doc doc-contents ">'
+    assert hooks._stands_in(f"{head}{contents}<p>Says it.</p></div>", "wage_tf.f")
+    assert not hooks._stands_in(f"{head}{contents}</div>", "wage_tf.f")
+    assert not hooks._stands_in(f'{head}{contents}<p class="doc-class-bases">Bases</p></div>', "wage_tf.f")
+    assert not hooks._stands_in(f"{head}{contents}<p>Says it.</p></div>", "wage_tf.g")
+
+
+def test_links_of_the_readme_lead_to_pages_or_to_the_repository(hooks):
+    text = "[a](docs/search.md#x) ![b](docs/images/c.png) [d](CONTRIBUTING.md) [e](setup.py) [f](https://keras.io)"
+    assert hooks._relinked(text) == (
+        f"[a](search.md#x) ![b](images/c.png) [d](contributing.md) [e]({hooks.REPOSITORY}/blob/main/setup.py) "
+        "[f](https://keras.io)"
+    )
+
+
+def test_equations_become_mathml(hooks):
+    html = hooks.on_page_content(r'<p><span class="arithmatex">\(a &lt; b\)</span></p>', None, None, None)
+    assert html.startswith("<p><math")
+    assert "arithmatex" not in html
+    assert '<math xmlns="http://www.w3.org/1998/Math/MathML" display="inline">' in html
+    assert "<mo>&#x0003C;</mo>" in html
+
+
+def test_a_notebook_is_a_page_with_its_outputs(hooks):
+    cells = [
+        {"cell_type": "markdown", "source": ["# Title\n", "text"]},
+        {"cell_type": "code", "source": ["print(1)"], "outputs": [{"output_type": "stream", "text": ["1\n"]}]},
+        {"cell_type": "code", "source": ["plot()"], "outputs": [{"data": {"image/png": "QUJD\n"}}]},
+    ]
+    page = hooks._notebook_page({"cells": cells}, Path("tutorials/x.ipynb"))
+    assert page.startswith("# Title\ntext\n\n[This page as a notebook]")
+    assert "```python\nprint(1)\n```" in page
+    assert "```text\n1\n```" in page
+    assert "![](data:image/png;base64,QUJD)" in page
