@@ -178,7 +178,7 @@ def test_every_form_is_made_from_a_packed_file_without_tensorflow(run, tmp_path)
     for form in forms:
         assert main([str(folder), "--to", form, "--out", str(tmp_path / f"keras.{form}")]) == 0
     packed = tmp_path / "source.wage"
-    packed.write_bytes((tmp_path / "keras.packed").read_bytes())
+    assert main([str(folder), "--to", "packed", "--out", str(packed), "--accumulators"]) == 0
     arguments = [str(packed), str(tmp_path / "packed."), *forms]
     done = subprocess.run(
         [sys.executable, "-c", WITHOUT_TENSORFLOW, *arguments], capture_output=True, text=True, check=False
