@@ -3,9 +3,9 @@
 
     python -m benchmarks.deployed_equality RUN_DIR
 
-LiteRT runs on every test image, the integer engine (from the packed file) and the C code, compiled with address and
-undefined-behaviour sanitizers, on the first 1,000. Scores are compared as integer codes, exactly. With --json it also
-runs `python -m wage_tf.integer verify` and keeps its verdict. Exit code: 0 if all is equal, 1 if not.
+LiteRT and ONNX Runtime run on every test image, the integer engine (from the packed file) and the C code, compiled
+with address and undefined-behaviour sanitizers, on the first 1,000. Scores are compared as integer codes, exactly. With
+--json it also runs `python -m wage_tf.integer verify` and keeps its verdict. Exit code: 0 if all is equal, 1 if not.
 """
 
 from __future__ import annotations
@@ -38,6 +38,14 @@ def litert_scores(path: Path, images: np.ndarray) -> np.ndarray:
     """Runs a `.tflite` image by image."""
     run = litert(path)
     return np.concatenate([run(image[None]).astype(np.int64) for image in images])
+
+
+def onnx_scores(path: Path, images: np.ndarray) -> np.ndarray:
+    """Runs an `.onnx` on all images at once."""
+    from onnxruntime import InferenceSession
+
+    session = InferenceSession(path, providers=["CPUExecutionProvider"])
+    return session.run(["scores"], {"image": images})[0].astype(np.int64)
 
 
 def c_scores(folder: Path, images: np.ndarray, outputs: int) -> np.ndarray:
@@ -79,10 +87,11 @@ def _compare(args: argparse.Namespace, signals: Signals) -> int:
     fraction = integer.freeze(model).output.fraction
     figures = {}
     with tempfile.TemporaryDirectory() as name:
-        forms = {to: export_model(model, Path(name) / to, to) for to in ("litert", "packed", "c")}
+        forms = {to: export_model(model, Path(name) / to, to) for to in ("litert", "onnx", "packed", "c")}
         graph, _ = read_packed(forms["packed"].path)
         found = {
             "litert": litert_scores(forms["litert"].path, images),
+            "onnx": onnx_scores(forms["onnx"].path, images),
             "packed": integer.infer(graph, images[:_FEWER]),
             "c": c_scores(forms["c"].path, images[:_FEWER], keras_scores.shape[1]),
         }

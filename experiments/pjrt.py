@@ -47,7 +47,7 @@ def pack(args: argparse.Namespace) -> int:
     parsers.parse_values(args)
     config, dataset, _ = train.configuration_of(args)
     _check_fits(dataset)
-    data_files = _shared_data(args.data, dataset) if args.data else None
+    data_files = _shared_data(args.images_of, dataset) if args.images_of else None
     out = _new_directory(args.out)
     manifest = _write_programs(out, config, dataset)
     manifest.update(
@@ -238,7 +238,8 @@ def parser() -> argparse.ArgumentParser:
     packing.set_defaults(**vars(train.parser().parse_args([])))
     packing.set_defaults(command=pack, checkpoint_steps=0, histogram_freq=0)
     packing.add_argument("--out", required=True, metavar="DIR", help="where the pack goes: a new or empty directory")
-    packing.add_argument("--data", metavar="PACK", help="leave out the images: they are those of this other pack")
+    leave_out = "leave out the images: they are those of this other pack"
+    packing.add_argument("--data", dest="images_of", metavar="PACK", help=leave_out)
     add_training(packing)
     packing.add_argument(
         "--check-steps",

@@ -1,8 +1,8 @@
-"""The pretrained networks of `wage_tf.zoo`: `python -m experiments.zoo train|add|measure|page`.
+"""The pretrained networks of `wage_tf.zoo`: `python -m experiments.zoo train|add|measure|export|page`.
 
 `train NAME` trains one by its entry in `NETWORKS` and packs it; `add NAME RUN_DIR` packs a run that has ended;
 `measure` counts the errors of all on their test images again, and ends with exit code 1 where a card says otherwise;
-`page` writes docs/zoo.md. A new network is one entry here.
+`export FOLDER` writes each in every form; `page` writes docs/zoo.md. A new network is one entry here.
 """
 
 from __future__ import annotations
@@ -21,6 +21,7 @@ import keras
 from experiments import provenance
 from wage_tf import costs, datasets, files, integer, zoo
 from wage_tf.export import Card
+from wage_tf.export.model import FORMS, export_model
 from wage_tf.export.packed import to_bytes
 from wage_tf.losses import SumSquaredError
 from wage_tf.metrics import ErrorRate
@@ -38,6 +39,7 @@ class Network(NamedTuple):
     data_licence: str
 
 
+_TEN = "--engine integer --epochs 10 --schedule 8@0,1@7,0.125@9 --seed 0"
 _TWENTY = "--engine integer --epochs 20 --schedule 8@0,1@14,0.125@17 --seed 0"
 _MNIST = "MNIST by Y. LeCun, C. Cortes and C. J. C. Burges, CC BY-SA 3.0"
 _FASHION = "Fashion-MNIST by Zalando SE, MIT"
@@ -45,7 +47,7 @@ _FASHION = "Fashion-MNIST by Zalando SE, MIT"
 NETWORKS = {
     "lenet5-fashion_mnist": Network(f"--dataset fashion_mnist --model lenet5 {_TWENTY}", _FASHION),
     "lenet5-mnist": Network(f"--dataset mnist --model lenet5 {_TWENTY}", _MNIST),
-    "mlp-mnist": Network(f"--dataset mnist --model mlp {_TWENTY}", _MNIST),
+    "mlp-mnist": Network(f"--dataset mnist --model mlp {_TEN}", _MNIST),
 }
 
 
@@ -106,6 +108,15 @@ def measure() -> int:
     return int(differ)
 
 
+def export(folder: Path) -> None:
+    """Writes every network in every form."""
+    folder.mkdir(parents=True, exist_ok=True)
+    for name in zoo.names():
+        model, labels = zoo.load(name), zoo.card(name).labels
+        for form, (suffix, _) in FORMS.items():
+            print(export_model(model, folder / f"{name}{suffix}", form, name=name, labels=labels))
+
+
 def page() -> str:
     """The table of docs/zoo.md."""
     head = "| name | data | bits | weights | packed | MACs | energy | test error | epochs |"
@@ -129,6 +140,7 @@ def main(arguments: list[str] | None = None) -> int:
     adding.add_argument("run", type=Path)
     adding.add_argument("--commit", help="of the code that trained the run", default=provenance.commit())
     commands.add_parser("measure")
+    commands.add_parser("export").add_argument("folder", type=Path)
     commands.add_parser("page")
     args = parser.parse_args(arguments)
     if args.command == "measure":
@@ -137,6 +149,8 @@ def main(arguments: list[str] | None = None) -> int:
         train(args.name)
     elif args.command == "add":
         add(args.name, args.run, args.commit)
+    elif args.command == "export":
+        export(args.folder)
     else:
         before, _, rest = PAGE.read_text().partition("<!-- table -->\n")
         _, _, after = rest.partition("<!-- end -->\n")

@@ -18,11 +18,11 @@ def place(tmp_path_factory):
 @pytest.mark.parametrize(
     ("name", "count"),
     [
-        ("readers", 300),
+        ("readers", 200),
         ("words", 200),
         ("arrays", 200),
         ("rpc", 40),
-        ("commands", 6),
+        ("commands", 4),
         ("kills", 1),
         ("environments", 1),
     ],

@@ -331,6 +331,16 @@ class TestBadInput:
         assert "is not empty and holds no run" in capsys.readouterr().err
         assert [path.name for path in tmp_path.iterdir()] == ["thesis.tex"]
 
+    @pytest.mark.parametrize("name", ["checkpoints", "tensorboard", "metrics.csv"])
+    def test_overwrite_removes_nothing_where_a_link_leads_out_of_the_run(self, name, finished, tmp_path, capsys):
+        folder, elsewhere = shutil.copytree(finished, tmp_path / "run"), tmp_path / "elsewhere"
+        (folder / name).rename(elsewhere)
+        (folder / name).symlink_to(elsewhere)
+        before = {path: path.read_bytes() for path in tmp_path.rglob("*") if path.is_file()}
+        assert train.main([*TINY, "--epochs", "1", "--run-dir", str(folder), "--overwrite"]) == 2
+        assert f"--overwrite: {folder / name} is not a file of the run" in capsys.readouterr().err
+        assert {path: path.read_bytes() for path in tmp_path.rglob("*") if path.is_file()} == before
+
     @pytest.mark.parametrize("config", ['{"my": "project"}', None])
     def test_overwrite_removes_nothing_where_there_is_more_than_a_run(self, config, finished, tmp_path, capsys):
         folder = shutil.copytree(finished, tmp_path / "run")

@@ -90,6 +90,10 @@ def negative_gamma(x):
         (lambda x: layers.Softmax(axis=1, name="s")(x), "layer s: runs along axis 1; use the last"),
         (lambda x: layers.BatchNormalization(axis=1, name="bn")(x), "layer bn: normalizes axis 1; normalize the last"),
         (lambda x: layers.Normalization(axis=1, mean=[0.0] * 8, variance=[1.0] * 8, name="n")(x), "layer n: scales "),
+        (
+            lambda x: wage_tf.layers.QConv2D(3, 1, name="q")(x),
+            "layer q: is a QConv2D already; convert the float model that it came from",
+        ),
         (twice_used, "layer conv: is used twice, or .*; give each use its own layer"),
         (around_normalization, "layer conv: is used twice, or batch normalization goes around it"),
         (softmax_inside, "layer conv2d.*: softmax or sigmoid stands before it; keep these for the end"),

@@ -16,6 +16,7 @@ from wage_tf.export.litert import read_card
 from wage_tf.runs.directory import RunDirectory
 
 pytest.importorskip("ai_edge_litert")
+pytest.importorskip("onnxruntime")
 deployed_equality = pytest.importorskip("benchmarks.deployed_equality")
 pytestmark = pytest.mark.skipif(shutil.which("gcc") is None or shutil.which("make") is None, reason="needs gcc, make")
 
@@ -55,7 +56,7 @@ def run(tmp_path, monkeypatch):
 def test_another_number_of_classes(run, capsys):
     assert deployed_equality.main() == 0
     printed = capsys.readouterr().out
-    for form in ("litert", "packed", "c"):
+    for form in ("litert", "onnx", "packed", "c"):
         assert f"{form}: 3 of 3 images equal" in printed
 
 
@@ -74,7 +75,7 @@ def test_a_network_trained_with_float_gradients(tmp_path, capsys, monkeypatch):
     monkeypatch.setattr("sys.argv", ["deployed_equality", str(tmp_path / "run")])
     assert deployed_equality.main() == 0
     printed = capsys.readouterr().out
-    for form in ("litert", "packed", "c"):
+    for form in ("litert", "onnx", "packed", "c"):
         assert f"{form}: 360 of 360 images equal" in printed
 
 
@@ -104,7 +105,7 @@ def test_a_network_from_training_to_the_device(name, width, bits, tmp_path, caps
     monkeypatch.setattr("sys.argv", ["deployed_equality", run])
     assert deployed_equality.main() == 0
     printed = capsys.readouterr().out
-    for form in ("litert", "packed", "c"):
+    for form in ("litert", "onnx", "packed", "c"):
         assert f"{form}: 12 of 12 images equal" in printed
     for form in ("litert", "packed", "c"):
         assert export.main([run, "--to", form, "--out", str(tmp_path / form)]) == 0

@@ -107,8 +107,9 @@ static wage_layer random_layer(void) {
         l.out_h = (l.in_h - l.window_h) / l.stride_h + 1;
         l.out_w = (l.in_w - l.window_w) / l.stride_w + 1;
     }
+    if (draw(4) == 0) l.groups = l.filters = l.channels;
     l.output = draw(4) ? WAGE_CODES : WAGE_SUMS;
-    if (l.output == WAGE_CODES && l.out_h > 1 && l.out_w > 1 && draw(2)) l.pool_h = l.pool_w = 2;
+    if (l.output == WAGE_CODES && l.groups == 1 && l.out_h > 1 && l.out_w > 1 && draw(2)) l.pool_h = l.pool_w = 2;
     l.relu = l.output == WAGE_CODES && draw(2);
     l.x_signed = between(0, 1);
     l.w_limit = w_limits[draw(5)];
@@ -162,7 +163,7 @@ typedef struct member {
 static void wait_all(void *barrier) { pthread_barrier_wait(barrier); }
 
 static int64_t weights_of(const wage_layer *l) {
-    return (int64_t)l->window_h * l->window_w * l->channels * l->filters;
+    return (int64_t)l->window_h * l->window_w * (l->channels / l->groups) * l->filters;
 }
 
 static void *run_member(void *argument) {

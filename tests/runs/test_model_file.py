@@ -78,6 +78,15 @@ def test_a_file_that_is_not_there_is_not_called_damaged(tmp_path):
         load_model(tmp_path / "net.keras")
 
 
+def test_a_configuration_of_many_megabytes_is_refused_before_it_is_read(restored, monkeypatch):
+    folder, _ = restored
+    with zipfile.ZipFile(folder / "model.keras", "w", zipfile.ZIP_DEFLATED) as archive:
+        archive.writestr("config.json", b" " * (65 * 2**20))
+    monkeypatch.setattr(zipfile.ZipFile, "testzip", lambda self: pytest.fail("it was read"))
+    with pytest.raises(UserError, match="its configuration is larger than"):
+        RunDirectory(folder).load_model()
+
+
 def test_code_in_a_model_is_not_run(tmp_path):
     write_run(tmp_path / "run")
     trap = tmp_path / "trap"

@@ -57,8 +57,10 @@ def _steps_of(layer: keras.Layer, name: str, inputs: tuple[Step, ...]) -> list[S
 
 def _reader(layer: keras.Layer, name: str) -> Reader:
     """The reader of a layer of Keras' own; a subclass may compute something else."""
-    kind = type(layer).__name__
-    if type(layer).__module__.partition(".")[0] != "keras" or kind not in _READERS:
+    kind, library = type(layer).__name__, type(layer).__module__.partition(".")[0]
+    if library == "wage_tf":
+        raise cannot(name, f"is a {kind} already", "convert the float model that it came from")
+    if library != "keras" or kind not in _READERS:
         known = ", ".join(each for each in _READERS if hasattr(keras.layers, each))
         raise cannot(name, f"{kind} has no place in a WAGE network", f"build the model of {known}")
     if getattr(layer, "data_format", None) == "channels_first":
