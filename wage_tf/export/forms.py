@@ -51,10 +51,17 @@ def check_form(
     return {"accumulators": True} if accumulators else {"training": training} if training else {}
 
 
-def write_form(path: str | os.PathLike, to: str, graph: Graph, card: Card, **options: object) -> int:
-    """Writes a graph; returns bytes. Arguments as in `check_form`.
+def write_form(
+    path: str | os.PathLike,
+    to: str,
+    graph: Graph,
+    card: Card,
+    accumulators: bool = False,
+    training: Training | None = None,
+) -> int:
+    """Writes a graph with its card; returns bytes. Other arguments as in `check_form`.
 
     Raises:
         UserError: See `check_form`, or the graph has no such form.
     """
-    return FORMS[to][1](path, graph, card, **check_form(path, to, **options))
+    return FORMS[to][1](path, graph, card, **check_form(path, to, accumulators, training))
