@@ -1,4 +1,4 @@
-"""The README's Python examples run as they stand."""
+"""The README's Python example runs as it stands."""
 
 from __future__ import annotations
 
@@ -13,9 +13,9 @@ README = Path(__file__).resolve().parents[1] / "README.md"
 
 
 @pytest.mark.slow
-def test_the_examples_run(tmp_path, monkeypatch):
+def test_the_example_runs(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
-    converts, composes = re.findall(r"```python\n(.*?)```", README.read_text(), re.DOTALL)
+    (converts,) = re.findall(r"```python\n(.*?)```", README.read_text(), re.DOTALL)
     images = np.random.default_rng(0).integers(0, 256, (6, 32, 32, 3), np.uint8)
     labels = np.arange(6)
     own = keras.Sequential(
@@ -33,7 +33,4 @@ def test_the_examples_run(tmp_path, monkeypatch):
     given |= {"my_keras_model": own, "some_training_images": images}
     exec(converts, given)
     assert (tmp_path / "net.tflite").stat().st_size > 0
-    exec(composes, given)
-    model = given["model"]
-    assert model.history.history.keys() == {"error", "loss"}
-    assert int(model.optimizer.iterations) == 10
+    assert int(given["model"].optimizer.iterations) == 3
