@@ -3,6 +3,8 @@
 import os
 import pathlib
 import signal
+import subprocess
+import sys
 
 import keras
 import numpy as np
@@ -160,3 +162,44 @@ def test_a_network_that_goes_on_learning(run, tmp_path, capsys):
 def test_a_device_that_cannot_is_one_line(run, tmp_path, capsys, arguments, words):
     assert words in one_line(capsys, [str(run[0]), *arguments, "--out", str(tmp_path / "none")])
     assert not (tmp_path / "none").exists()
+
+
+WITHOUT_TENSORFLOW = """
+import sys
+sys.modules["tensorflow"] = sys.modules["keras"] = None
+from wage_tf.cli.export import main
+sys.exit(sum(main([sys.argv[1], "--to", to, "--out", sys.argv[2] + to]) for to in sys.argv[3:]))
+"""
+
+
+def test_every_form_is_made_from_a_packed_file_without_tensorflow(run, tmp_path):
+    folder, _ = run
+    forms = ("packed", "c", "litert", "web")
+    for form in forms:
+        assert main([str(folder), "--to", form, "--out", str(tmp_path / f"keras.{form}")]) == 0
+    packed = tmp_path / "source.wage"
+    assert main([str(folder), "--to", "packed", "--out", str(packed), "--accumulators"]) == 0
+    arguments = [str(packed), str(tmp_path / "packed."), *forms]
+    done = subprocess.run(
+        [sys.executable, "-c", WITHOUT_TENSORFLOW, *arguments], capture_output=True, text=True, check=False
+    )
+    assert done.returncode == 0, done.stderr
+    for form in forms:
+        one, other = (tmp_path / f"{source}.{form}" for source in ("keras", "packed"))
+        one, other = (path / "wage_net.c" if form == "c" else path for path in (one, other))
+        assert form == "web" or one.read_bytes() == other.read_bytes(), form
+        assert other.is_file()
+
+
+def test_a_packed_file_with_accumulators_goes_on_learning(run, tmp_path, capsys):
+    folder, _ = run
+    packed = tmp_path / "m.wage"
+    assert main([str(folder), "--to", "packed", "--out", str(packed), "--accumulators"]) == 0
+    assert main([str(packed), "--to", "c", "--train", "--train-from", "fc2"]) == 0
+    assert "a training step of 1" in capsys.readouterr().out
+    assert (tmp_path / "m-c" / "wage_train.c").is_file()
+    assert main([str(folder), "--to", "packed", "--out", str(packed)]) == 0
+    capsys.readouterr()
+    assert "a kernel without stored weights cannot be trained" in one_line(
+        capsys, [str(packed), "--to", "c", "--train"]
+    )

@@ -11,7 +11,7 @@ from support.images import random_images
 from support.tensors import plain_operations
 from wage_tf import integer
 from wage_tf.export import Card, packed
-from wage_tf.integer.verify import Comparison
+from wage_tf.integer.comparison import Comparison
 
 SETTINGS = settings(max_examples=12, deadline=None, suppress_health_check=list(HealthCheck))
 

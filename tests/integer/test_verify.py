@@ -13,7 +13,7 @@ from wage_tf import datasets, integer, layers
 from wage_tf.cli.verify import main_of_module as main
 from wage_tf.errors import UserError
 from wage_tf.integer import exactness, linear, nodes
-from wage_tf.integer.verify import Comparison
+from wage_tf.integer.comparison import Comparison
 from wage_tf.losses import SumSquaredError
 from wage_tf.native.network import Network
 from wage_tf.optimizers import IntegerSGD

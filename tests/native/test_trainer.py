@@ -235,6 +235,13 @@ def test_targets_that_are_not_one_hot_are_refused():
         integer.fit(build(), (random_images(SHAPE, 4), targets), verbose=0)
 
 
+@pytest.mark.parametrize("wrong", [10, -1])
+def test_validation_labels_that_are_no_class_are_refused(wrong):
+    images, labels = random_images(SHAPE, 4), np.arange(4)
+    with pytest.raises(UserError, match=f"labels: class numbers 0 to 9; received {wrong}"):
+        integer.fit(build(), (images, labels), validation_data=(images, np.array([0, 1, 2, wrong])), verbose=0)
+
+
 @pytest.mark.parametrize("images", [np.uint8(7).reshape(()), 5, None, [[0]]])
 def test_what_is_no_batch_of_images_is_refused(images):
     trainer = integer.Trainer(build())

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+import json
 from types import SimpleNamespace
 
 import pytest
@@ -120,6 +121,15 @@ def test_a_damaged_state_is_named(tmp_path, file, content):
     path = tmp_path / "oracle" / file
     assert path.exists()
     path.write_text(content)
+    with pytest.raises(UserError, match=f"{path} is damaged.*--run-dir"):
+        make(tmp_path, "random", 2)
+
+
+@pytest.mark.parametrize(("entry", "value"), [("start_order", 3), ("end_order", 3), ("end_order", "x")])
+def test_a_state_of_other_types_is_named(tmp_path, entry, value):
+    steps(make(tmp_path, "random", 2))
+    path = tmp_path / "oracle" / "oracle.json"
+    path.write_text(json.dumps({**json.loads(path.read_text()), entry: value}))
     with pytest.raises(UserError, match=f"{path} is damaged.*--run-dir"):
         make(tmp_path, "random", 2)
 

@@ -1,5 +1,6 @@
 """A headless Chromium, pages opened in it, and what the tests read of the network in such a page."""
 
+import base64
 import contextlib
 import shutil
 import time
@@ -10,6 +11,11 @@ import numpy as np
 CHROMIUM = shutil.which("chromium")
 TIMEOUT = 120_000
 ARGUMENTS = ("--no-sandbox", "--disable-gpu", "--disable-dev-shm-usage")
+
+_TO_PYTHON = """(array) => {
+    const bytes = new Uint8Array(array.buffer, array.byteOffset, array.byteLength);
+    return [array.constructor.name, btoa(Array.from(bytes, (byte) => String.fromCharCode(byte)).join(""))];
+}"""
 
 
 @contextlib.contextmanager
@@ -78,31 +84,41 @@ class Tab:
         self.page.select_option("#rate", label=str(Fraction(2) ** log2_rate))
         self.page.press("#step", "Enter")
 
+    def arrays(self, expression):
+        """The typed arrays of a script's list, as NumPy arrays."""
+        found = self.page.evaluate(f"({expression}).map({_TO_PYTHON})")
+        kinds = [kind.removesuffix("Array").lower().replace("big", "") for kind, _ in found]
+        return [np.frombuffer(base64.b64decode(text), kind) for kind, (_, text) in zip(kinds, found, strict=True)]
+
     def pixels(self, shape):
-        return np.array(self.page.evaluate("Array.from(wage.page.drawing.pixels)"), np.uint8).reshape(shape)
+        (pixels,) = self.arrays("[wage.page.drawing.pixels]")
+        return pixels.reshape(shape)
 
     def examples(self, shape):
         """Images and labels of the drawn examples."""
-        found = self.page.evaluate("wage.page.examples.all.map(({ pixels, label }) => [Array.from(pixels), label])")
-        images = np.array([pixels for pixels, _ in found], np.uint8)
-        return images.reshape(-1, *shape), np.array([label for _, label in found])
+        images = self.arrays("wage.page.examples.all.map(({ pixels }) => pixels)")
+        labels = self.page.evaluate("wage.page.examples.all.map(({ label }) => label)")
+        return np.array(images).reshape(-1, *shape), np.array(labels)
 
     def infer(self, images):
-        flat = images.reshape(len(images), -1).tolist()
-        return np.array(self.page.evaluate("images => wage.network.infer(images).map((scores) => [...scores])", flat))
+        self._hand_over(images)
+        return np.array(self.arrays("wage.network.infer(handed)")).astype(np.int64)
 
     def train(self, images, labels, log2_eta):
-        flat = images.reshape(len(images), -1).tolist()
-        self.page.evaluate(
-            "([images, labels, rate]) => void wage.network.learn(images, labels, rate)",
-            [flat, labels.tolist(), log2_eta],
-        )
+        self._hand_over(images)
+        self.page.evaluate(f"void wage.network.learn(handed, {labels.tolist()}, {log2_eta})")
+
+    def _hand_over(self, images):
+        text = [base64.b64encode(image.tobytes()).decode() for image in images]
+        decoded = "Uint8Array.from(atob(text), (character) => character.charCodeAt(0))"
+        self.page.evaluate(f"(texts) => void (globalThis.handed = texts.map((text) => {decoded}))", text)
 
     def assert_parameters_equal(self, graph):
         """The codes and the stored weights of every parameter are those of the graph."""
-        for name, parameter in graph.parameters.items():
-            stored = getattr(parameter, "accumulators", parameter.codes)
-            for kind, expected in (("codes", parameter.codes), ("stored", stored)):
-                script = "([kind, name]) => Array.from(wage.network[kind](name), Number)"
-                actual = np.array(self.page.evaluate(script, [kind, name]))
+        names = self.page.evaluate("wage.network.plan.parameters.map(({ name }) => name)")
+        assert names == list(graph.parameters)
+        for kind in ("codes", "stored"):
+            found = self.arrays(f"wage.network.plan.parameters.map(({{ name }}) => wage.network.{kind}(name))")
+            for (name, parameter), actual in zip(graph.parameters.items(), found, strict=True):
+                expected = getattr(parameter, "accumulators", parameter.codes) if kind == "stored" else parameter.codes
                 assert np.array_equal(actual, expected.reshape(-1)), f"{name}: {kind}"

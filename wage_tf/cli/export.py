@@ -15,6 +15,7 @@ from wage_tf.cli.parsers import OneLineParser, add_verbose, text
 from wage_tf.errors import UserError
 
 if TYPE_CHECKING:
+    from wage_tf.export.c_tail import Training
     from wage_tf.runs.signals import Signals
 
 _EPILOG = """\
@@ -35,7 +36,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         epilog=_EPILOG,
     )
     parser.add_argument(
-        "source", type=text, metavar="RUN_DIR|MODEL", help="a directory that train.py wrote, or a .keras file"
+        "source", type=text, metavar="RUN_DIR|MODEL", help="a directory that train.py wrote, a .keras or a .wage file"
     )
     parser.add_argument("--to", required=True, choices=("litert", "packed", "c", "web", "onnx"), help="what to make")
     parser.add_argument(
@@ -55,27 +56,54 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 def _run(args: argparse.Namespace, signals: Signals) -> int:
     _check_device(args)
+    if args.source.endswith(".wage"):
+        return _run_packed(args)
     with startup.importing_tensorflow(args.verbose):
         from wage_tf.cli import sources
         from wage_tf.export.c_needs import require_fit
-        from wage_tf.export.c_tail import Training
-        from wage_tf.export.model import FORMS, export_model
+        from wage_tf.export.model import export_model
         from wage_tf.integer import freeze
     config, model = sources.load(args.source)
-    source = Path(args.source).resolve()
-    stem = source.name if config is not None else source.stem
-    path = source.with_name(stem + FORMS[args.to][0]) if args.out is None else Path(args.out)
+    path = _path(args, is_folder=config is not None)
     name = model.name if config is None else f"{config.model} on {Path(config.dataset).name}"
-    training = None
-    if args.train:
-        log2_eta, seed = (0, 0) if config is None else (math.frexp(config.schedule[-1][1])[1] - 1, config.seed)
-        training = Training(args.batch_size, args.train_from, log2_eta, seed)
+    log2_eta, seed = (0, 0) if config is None else (math.frexp(config.schedule[-1][1])[1] - 1, config.seed)
+    training = _training(args, log2_eta, seed)
     if args.train or args.ram or args.flash:
         print(require_fit(freeze(model), training, args.ram, args.flash))
     labels = sources.labels_of(config)
     options = {"accumulators": args.accumulators, "training": training}
     print(export_model(model, path, args.to, name=name, labels=labels, **options))
     return 0
+
+
+def _run_packed(args: argparse.Namespace) -> int:
+    """The same from a packed file, without TensorFlow."""
+    from wage_tf.export.c_needs import require_fit
+    from wage_tf.export.forms import write_form
+    from wage_tf.export.packed import read_packed
+
+    graph, card = read_packed(args.source)
+    path, training = _path(args, is_folder=False), _training(args, 0, 0)
+    if args.train or args.ram or args.flash:
+        print(require_fit(graph, training, args.ram, args.flash))
+    size = write_form(path, args.to, graph, card, accumulators=args.accumulators, training=training)
+    print(f"{path}: {size:,} bytes")
+    return 0
+
+
+def _path(args: argparse.Namespace, is_folder: bool) -> Path:
+    """What is named, or beside the source."""
+    from wage_tf.export.forms import FORMS
+
+    source = Path(args.source).resolve()
+    stem = source.name if is_folder else source.stem
+    return source.with_name(stem + FORMS[args.to][0]) if args.out is None else Path(args.out)
+
+
+def _training(args: argparse.Namespace, log2_eta: int, seed: int) -> Training | None:
+    from wage_tf.export.c_tail import Training
+
+    return Training(args.batch_size, args.train_from, log2_eta, seed) if args.train else None
 
 
 def _check_device(args: argparse.Namespace) -> None:

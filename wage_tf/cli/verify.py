@@ -60,7 +60,8 @@ def _add_arguments(verify: argparse.ArgumentParser) -> None:
 def _run(args: argparse.Namespace, signals: Signals) -> int:
     with startup.importing_tensorflow(args.verbose):
         from wage_tf.cli import sources
-        from wage_tf.integer.verify import Comparison, float_layers
+        from wage_tf.integer.comparison import Comparison
+        from wage_tf.integer.verify import float_layers
     config, model = sources.load(args.source)
     left = float_layers(model)
     if any({"weights", "activations"} & set(operands) for operands in left.values()):

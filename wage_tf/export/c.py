@@ -14,9 +14,10 @@ from pathlib import Path
 from wage_tf import files
 from wage_tf.errors import UserError
 from wage_tf.export import c_training
-from wage_tf.export.c_kinds import KINDS, Source, comment
+from wage_tf.export.c_kinds import KINDS
 from wage_tf.export.c_layout import Layout
 from wage_tf.export.c_memory import ALIGNMENT
+from wage_tf.export.c_parts import Source, comment
 from wage_tf.export.c_source import HEADER, INFER, MAIN, MAKEFILE, SOURCE
 from wage_tf.export.c_tail import Training
 from wage_tf.export.card import Card

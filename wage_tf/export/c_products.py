@@ -238,11 +238,11 @@ $images        for (y = 0; y < step->out_h; y++) {
                 for (k = 0; k < 8; k++)
                     best[k] = INT32_MIN;
                 for (i = 0; i < step->pool_h; i++) {
-                    int32_t sums[8], count;
-                    for (j = 0; j < columns; j += count) {
-                        count = four_sums(step, weights, $in, y * step->pool_h + i, x * step->pool_w + j,
-                                          columns - j < 2 ? 1 : 2, sums);
-                        for (k = 0; k < 4 * count; k++) {
+                    int32_t sums[8], made;
+                    for (j = 0; j < columns; j += made) {
+                        made = four_sums(step, weights, $in, y * step->pool_h + i, x * step->pool_w + j,
+                                         columns - j < 2 ? 1 : 2, sums);
+                        for (k = 0; k < 4 * made; k++) {
                             const int32_t at = across == 2 ? 4 * j + k : k & 3;
                             if (sums[k] > best[at]) {
                                 best[at] = sums[k];$keeps

@@ -11,8 +11,8 @@ import numpy as np
 
 from wage_tf import native
 from wage_tf.export import c_block, packed
-from wage_tf.export.c_kinds import Source, comment, filters_first, numbers
 from wage_tf.export.c_layout import Layout
+from wage_tf.export.c_parts import Source, comment, filters_first, numbers
 from wage_tf.export.c_tail import TrainedLayer
 from wage_tf.export.card import Card
 from wage_tf.integer.arithmetic import fraction_bits

@@ -4,34 +4,20 @@ from __future__ import annotations
 
 import dataclasses
 import os
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 
 import keras
 
 from wage_tf.costs import model_costs
-from wage_tf.errors import UserError
-from wage_tf.export.c import write_c
 from wage_tf.export.c_layout import Layout
 from wage_tf.export.c_tail import Training
 from wage_tf.export.card import Card
-from wage_tf.export.litert import write_litert
-from wage_tf.export.onnx import write_onnx
-from wage_tf.export.packed import write_packed
-from wage_tf.export.web import write_web
+from wage_tf.export.forms import check_form, write_form
 from wage_tf.integer.freezing import read
 from wage_tf.layers import QRescaling
 
 _FLOAT32_BYTES = 4
-
-FORMS: dict[str, tuple[str, Callable[..., int]]] = {
-    "litert": (".tflite", write_litert),
-    "packed": (".wage", write_packed),
-    "c": ("-c", write_c),
-    "web": (".html", write_web),
-    "onnx": (".onnx", write_onnx),
-}
-"""The suffix and the writer of every form."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -86,20 +72,12 @@ def export_model(
     Raises:
         UserError: If the model has no such form, or the path is of another kind.
     """
-    if to not in FORMS:
-        raise UserError(f"to: one of {', '.join(FORMS)}; received {to!r}")
-    if accumulators and to != "packed":
-        raise UserError(f"accumulators: only a packed file holds them; received to = {to!r}")
-    if training is not None and to != "c":
-        raise UserError(f"training: only C goes on learning; received to = {to!r}")
     path = Path(path)
-    if to != "c" and path.is_dir():
-        raise UserError(f"{path} is a folder: {to} goes into a file")
+    check_form(path, to, accumulators, training)
     graph, calls = read(model)
     layers = {call.name: call.layer for call in calls}
     card = Card(name or model.name, _pattern(layers), _preprocessing(layers), tuple(labels))
-    options = {"accumulators": True} if accumulators else {"training": training} if training else {}
-    size = FORMS[to][1](path, graph, card, **options)
+    size = write_form(path, to, graph, card, accumulators=accumulators, training=training)
     total = model_costs(model).total
     buffer = Layout.of(graph, training).buffer_bytes if to == "c" else total.activation_bytes
     return Export(path, size, _FLOAT32_BYTES * total.parameters, total.macs, buffer, total.energy_inference)

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 from wage_tf.integer.rows import Row
 
 if TYPE_CHECKING:
-    from wage_tf.integer.verify import Comparison
+    from wage_tf.integer.comparison import Comparison
 
 _HEADER = ("layer", "operand", "bits", "codes met", "sums", "equal")
 

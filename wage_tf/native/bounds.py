@@ -6,12 +6,30 @@ import math
 
 from wage_tf.errors import UserError
 from wage_tf.integer.arithmetic import largest_code
+from wage_tf.integer.graph import Graph
 from wage_tf.integer.nodes import Bias, Kernel
+from wage_tf.native.lowering import lower
 from wage_tf.native.planning import needing_errors
 from wage_tf.native.program import Node, Program, Tensor
 
 _INT32 = _INT32_GRADIENTS = 2**31
 _INT62 = 2**62
+
+
+def proven_program(graph: Graph, batch: int, training: bool) -> Program:
+    """The program of a graph, on int8 codes and int32 sums if these are proven to hold its numbers.
+
+    Raises:
+        UserError: If int16 codes and int64 sums are not enough either.
+    """
+    program = lower(graph, wide=False)
+    if prove(program, batch, training) is None:
+        return program
+    program = lower(graph, wide=True)
+    reason = prove(program, batch, training)
+    if reason is not None:
+        raise UserError(f"native engine: {reason}: they can pass what 16-bit codes and 62-bit sums hold")
+    return program
 
 
 def prove(program: Program, batch: int, training: bool) -> str | None:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import dataclasses
-import math
 from collections.abc import Callable
 from typing import TypeVar
 
@@ -11,6 +10,7 @@ from wage_tf.errors import UserError
 from wage_tf.integer import nodes as kinds
 from wage_tf.integer.arithmetic import fraction_bits, largest_code
 from wage_tf.integer.graph import Graph
+from wage_tf.native.geometry import image_shape, layer_fields, window_fields
 from wage_tf.native.program import Border, Node, Program, Shape, Tensor
 
 Kind = TypeVar("Kind", bound=kinds.Node)
@@ -24,7 +24,7 @@ def lower(graph: Graph, wide: bool) -> Program:
 
     Args:
         graph: The network.
-        wide: Whether codes are int16 and sums int64; see `bounds.wide_needed`.
+        wide: Whether codes are int16 and sums int64; see `bounds.proven_program`.
 
     Raises:
         UserError: If a node has no form in the runtime; the message names it.
@@ -132,7 +132,7 @@ class _Lowering:
 
     def product(self, node: kinds.Conv2D | kinds.Dense) -> None:
         x = self.codes(node.inputs[0])
-        layer = _layer(node, x)
+        layer = layer_fields(node, x)
         layer["x_signed"] = int(x.signed)
         layer["w_limit"] = largest_code(node.kernel.width)
         made = Node(
@@ -227,7 +227,7 @@ class _Lowering:
     def pool(self, node: kinds.MaxPool2D | kinds.AveragePool2D) -> None:
         x = self.take(node.inputs[0])
         (top, _), (left, _) = node.moving.pads(x.shape)
-        layer = _window(node.window, node.strides, top, left)
+        layer = window_fields(node.window, node.strides, top, left)
         kind, gain, sums = "MAX_POOL", 0, x.sums
         if isinstance(node, kinds.AveragePool2D):
             kind, gain, sums = "SUM_POOL", node.log2_area, True
@@ -298,52 +298,3 @@ _RULES: dict[type, Callable] = {
     kinds.Activation: _Lowering.activation,
     kinds.Error: _Lowering.error,
 }
-
-
-def image_shape(shape: tuple[int, ...]) -> Shape:
-    """A shape as height, width and channels; axes of 1 are added in front.
-
-    Raises:
-        UserError: If it has more than three axes.
-    """
-    if len(shape) > 3:
-        raise UserError(f"native engine: tensors have at most three axes besides the batch; received {shape}")
-    height, width, channels = (*(1,) * (3 - len(shape)), *shape)
-    return height, width, channels
-
-
-def _window(size: tuple[int, int], strides: tuple[int, int], top: int, left: int) -> dict[str, int]:
-    names = ("window_h", "window_w", "stride_h", "stride_w", "pad_top", "pad_left")
-    return dict(zip(names, (*size, *strides, top, left), strict=True))
-
-
-def _layer(node: kinds.Conv2D | kinds.Dense, x: Tensor) -> dict[str, int]:
-    """The geometry of a product as a convolution, and the border that it asks of its input."""
-    sizes = {"wide_gradient": 0, "groups": 1, "dilation_h": 1, "dilation_w": 1, "pool_h": 1, "pool_w": 1}
-    if isinstance(node, kinds.Dense):
-        inputs, units = node.kernel.codes.shape
-        sizes |= _window((1, 1), (1, 1), 0, 0)
-        return sizes | {"in_h": 1, "in_w": 1, "channels": inputs, "out_h": 1, "out_w": 1, "filters": units}
-    window = node.window
-    (top, _), (left, _) = window.pads(x.shape)
-    height, width = window.positions(x.shape)
-    sizes |= _window(window.size, window.strides, top, left)
-    reach = [
-        max(0, (count - 1) * stride + span - before - size)
-        for count, stride, span, before, size in zip(
-            (height, width), window.strides, window.span, (top, left), x.shape, strict=False
-        )
-    ]
-    if max(top, left, *reach) > 0:
-        x.border.widen(top, left, *reach)
-    return sizes | {
-        "dilation_h": window.dilation[0],
-        "dilation_w": window.dilation[1],
-        "groups": node.groups,
-        "in_h": x.shape[0],
-        "in_w": x.shape[1],
-        "channels": x.shape[2],
-        "out_h": height,
-        "out_w": width,
-        "filters": math.prod(node.kernel.codes.shape[3:]),
-    }

@@ -14,8 +14,7 @@ from wage_tf.integer.graph import Graph, float_operands
 from wage_tf.integer.nodes import Bias, Kernel
 from wage_tf.native import arguments, bounds, planning
 from wage_tf.native.arena import ALIGNMENT, Buffer
-from wage_tf.native.lowering import lower
-from wage_tf.native.program import Node, Program, Tensor
+from wage_tf.native.program import Node, Tensor
 
 _NONE = -1
 _LARGEST_BATCH = 2**20
@@ -66,7 +65,7 @@ class Network:
         if training and (floats := float_operands(graph)):
             raise UserError(f"integer training: not all operands are integers: {'; '.join(floats)}")
         self._graph = graph
-        self.program = proven_program(graph, self.batch, training)
+        self.program = bounds.proven_program(graph, self.batch, training)
         if training:
             bounds.require_trainable(self.program)
         self._kept: list[Any] = []
@@ -349,22 +348,6 @@ def infer(graph: Graph, images: np.ndarray, batch: int) -> np.ndarray:
         return np.zeros((0, *graph.output.shape), np.int64)
     network = Network(graph, min(batch, len(images)))
     return np.concatenate([network.infer(images[i : i + batch]) for i in range(0, len(images), batch)])
-
-
-def proven_program(graph: Graph, batch: int, training: bool) -> Program:
-    """The program of a graph, on int8 codes and int32 sums if these are proven to hold its numbers.
-
-    Raises:
-        UserError: If int16 codes and int64 sums are not enough either.
-    """
-    program = lower(graph, wide=False)
-    if bounds.prove(program, batch, training) is None:
-        return program
-    program = lower(graph, wide=True)
-    reason = bounds.prove(program, batch, training)
-    if reason is not None:
-        raise UserError(f"native engine: {reason}: they can pass what 16-bit codes and 62-bit sums hold")
-    return program
 
 
 def _address(ffi: Any, row: Any, field: str) -> Any:

@@ -14,6 +14,7 @@ from wage_tf.integer.freezing import freeze
 from wage_tf.integer.graph import Graph
 from wage_tf.integer.weights import assign
 from wage_tf.losses import SumSquaredError
+from wage_tf.native import arguments
 from wage_tf.native.network import Network
 from wage_tf.optimizers import IntegerSGD, gradient_bits
 
@@ -233,7 +234,7 @@ def _recorder(model: keras.Model, count_steps: bool) -> Callable:
 
     def record(targets: np.ndarray, scores: np.ndarray) -> dict[str, tf.Tensor]:
         if targets.ndim == 1:
-            targets = np.eye(classes, dtype=np.float32)[targets]
+            targets = np.eye(classes, dtype=np.float32)[arguments.labels(targets, len(targets), classes)]
         return compiled(tf.constant(targets, tf.float32), tf.constant(scores, tf.float32))
 
     return record

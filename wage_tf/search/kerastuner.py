@@ -91,11 +91,11 @@ class SearchOracle(_Oracle):
                 Trial.from_state(json.loads(path.read_text()))
         with _naming_damage(Path(self._get_oracle_fname())):
             super().reload()
-        for trial_id, trial in sorted(self.trials.items()):
-            ended = [] if trial.status == TrialStatus.RUNNING else self.end_order
-            for order in (self.start_order, ended):
-                if trial_id not in order:
-                    order.append(trial_id)
+            for trial_id, trial in sorted(self.trials.items()):
+                ended = [] if trial.status == TrialStatus.RUNNING else self.end_order
+                for order in (self.start_order, ended):
+                    if trial_id not in order:
+                        order.append(trial_id)
         running = (trial_id for trial_id, trial in self.trials.items() if trial.status == TrialStatus.RUNNING)
         self._retry_queue = sorted(running, reverse=True)
 

@@ -36,7 +36,7 @@ static int32_t larger(int32_t largest, int32_t x)
 /* The shift of Q_E for errors of that maximum. */
 static int32_t error_shift(int32_t largest, int32_t limit)
 {
-    int32_t shift = largest > 0 ? wage_shift_exponent(largest) : 0;
+    int32_t shift = largest > 0 ? wage_shift_exponent_32(largest) : 0;
     for (; limit > 0; limit >>= 1)
         shift--;
     return shift;
@@ -238,7 +238,7 @@ static void update(wage_network *network, const wage_layer *layer, int32_t count
     rule rule;
     if (largest == 0)
         return;
-    rule.shift = wage_shift_exponent(largest) - network->log2_rate;
+    rule.shift = wage_shift_exponent_32(largest) - network->log2_rate;
     rule.keys[0] = wage_mix(WAGE_SEED + golden * layer->variable);
     rule.keys[1] = wage_mix(network->step ^ golden);
     rule.grid = layer->grid;

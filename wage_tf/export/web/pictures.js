@@ -78,8 +78,8 @@ function activationAt({ shape: [height, width, channels] }, x, y) {
 }
 
 /**
- * A kernel: its weights, those in the colour of flips that differ from the codes before the last step. Large ones as a map
- * of these, and of what differs from the exported codes.
+ * A kernel: its weights, those in the colour of flips that differ from the codes before the last step. Large ones as a
+ * map of these, and of what differs from the exported codes.
  */
 function paintKernel(canvas, kernel, codes, before, exported) {
   const colours = palette();

@@ -12,6 +12,13 @@ static inline int32_t wage_shift_exponent(int64_t m) {
     return p + (m > (INT64_C(0x5A827999FCEF3242) >> (62 - p)));
 }
 
+/* The same without a number of 64 bits, which a small device has no instructions for. */
+static inline int32_t wage_shift_exponent_32(int32_t m) {
+    int32_t p = 0;
+    while (m >> p > 1) ++p;
+    return p + (m > (INT32_C(0x5A827999) >> (30 - p)));
+}
+
 /* The counter-based random numbers: word(i) = mix(mix(i ^ keys[0]) ^ keys[1]), its upper bits are taken. */
 static inline uint32_t wage_mix(uint32_t h) {
     h = (h ^ (h >> 16)) * UINT32_C(0x7FEB352D);
