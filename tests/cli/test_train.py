@@ -270,8 +270,6 @@ class TestBadInput:
             (["--engine", "integer", "--bits", "2,8,f,f"], "float32 (k_E = f)"),
             (["--schedule", "8@0,1@99999999999999999999"], "epochs rising from 0"),
             (["--evaluate", "nowhere"], "nowhere holds no run"),
-            (["--evaluate", ""], "holds no run"),
-            (["--bits-from", ""], "--bits-from"),
         ],
     )
     def test_one_line_and_exit_code_2(self, arguments, message, tmp_path, capsys, monkeypatch):
@@ -304,10 +302,12 @@ class TestBadInput:
             ("--random-width", "25"),
             ("--checkpoint-steps", "-1"),
             ("--histogram-freq", "1.5"),
+            ("--evaluate", ""),
+            ("--bits-from", ""),
             ("--nonsense", "1"),
         ],
     )
-    def test_wrong_numbers(self, flag, value, capsys):
+    def test_wrong_values(self, flag, value, capsys):
         with pytest.raises(SystemExit) as stop:
             train.main([flag, value])
         assert stop.value.code == 2
