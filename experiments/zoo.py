@@ -21,7 +21,8 @@ import keras
 from experiments import provenance
 from wage_tf import costs, datasets, files, integer, zoo
 from wage_tf.export import Card
-from wage_tf.export.model import FORMS, export_model
+from wage_tf.export.forms import FORMS
+from wage_tf.export.model import export_model
 from wage_tf.export.packed import to_bytes
 from wage_tf.losses import SumSquaredError
 from wage_tf.metrics import ErrorRate

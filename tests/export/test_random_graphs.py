@@ -106,7 +106,8 @@ def compiled(folder, several):
     lines = ["#include <stdint.h>", "#include <stdio.h>", "static uint8_t image[256];", "static int32_t scores[16];"]
     calls = []
     for i, graph in enumerate(several):
-        text = f'#define wage_infer infer{i}\n#define wage_labels labels{i}\n#include "net{i}/wage_net.c"\n'
+        names = "".join(f"#define wage_{name} {name}{i}\n" for name in ("infer", "network_infer", "labels"))
+        text = f'{names}#include "net{i}/wage_net.c"\n'
         (folder / f"unit{i}.c").write_text(text)
         lines.append(f"void infer{i}(const uint8_t *, int32_t *);")
         calls.append(f"run(infer{i}, {np.prod(graph.input_shape)}, {np.prod(graph.output.shape)})")

@@ -262,7 +262,8 @@ def test_ctrl_c_ends_within_a_step(tmp_path):
     """A process that trains for ever is interrupted, until Python hears it: not while it runs a callback of its own."""
     script = tmp_path / "train.py"
     script.write_text(
-        "import numpy as np, keras, models, wage_tf\n"
+        "import signal, numpy as np, keras, models, wage_tf\n"
+        "signal.signal(signal.SIGINT, signal.default_int_handler)\n"  # what runs in the background inherits SIG_IGN
         "model = models.build('vgg7', '2-8-8-8', (32, 32, 3), 10, width=0.25)\n"
         "model.compile(wage_tf.optimizers.IntegerSGD(8.0, seed=1), wage_tf.losses.SumSquaredError())\n"
         "trainer = wage_tf.integer.Trainer(model)\n"
