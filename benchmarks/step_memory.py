@@ -30,7 +30,6 @@ def native_bytes(path: str, batch: int) -> dict[str, int]:
     _forget_peak()
     network = Network(graph, batch, training=True)
     images, labels = _batch(graph.input_shape, batch)
-    del graph
     for step in range(_STEPS):
         network.train_step(images, labels, 3, 0, step)
     return {"counted": network.arena_bytes + network.parameter_bytes, "measured": peak_bytes() - before}

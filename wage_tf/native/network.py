@@ -70,7 +70,6 @@ class Network:
             bounds.require_trainable(self.program)
         self._kept: list[Any] = []
         self._build(keep)
-        self._graph = graph.with_parameters({name: parameter for name, (parameter, _) in self.parameters.items()})
         self._pool = self.ffi.gc(self._lib.wage_pool_open(self.threads), self._lib.wage_pool_close)
         if self._pool == self.ffi.NULL:
             raise UserError(f"native engine: this machine gives no {self.threads} threads")
@@ -291,17 +290,15 @@ class Network:
         if stored is not None:
             weights.stored = self._pointer(stored)
             rule.stored_bytes = stored.itemsize
-        if not self.program.wide:
-            parameter = _with_arrays(parameter, codes, stored)
-            node.parameter = (name, parameter)
         self.parameters[name] = (parameter, (codes, stored))
 
     def _updated(self, parameter: Kernel | Bias, codes: np.ndarray | None, stored: np.ndarray | None) -> Kernel | Bias:
-        """The parameter with copies of these arrays."""
-        dtype = parameter.codes.dtype
-        return _with_arrays(
-            parameter, None if codes is None else codes.astype(dtype), None if stored is None else stored.copy()
-        )
+        """The parameter with the numbers of these arrays."""
+        shape = parameter.codes.shape
+        if isinstance(parameter, Bias):
+            return dataclasses.replace(parameter, codes=stored.reshape(shape).copy())
+        changes: dict[str, Any] = {} if stored is None else {"accumulators": stored.reshape(shape).copy()}
+        return dataclasses.replace(parameter, codes=codes.reshape(shape).astype(parameter.codes.dtype), **changes)
 
     # Memory
 
@@ -351,15 +348,6 @@ def infer(graph: Graph, images: np.ndarray, batch: int) -> np.ndarray:
         return np.zeros((0, *graph.output.shape), np.int64)
     network = Network(graph, min(batch, len(images)))
     return np.concatenate([network.infer(images[i : i + batch]) for i in range(0, len(images), batch)])
-
-
-def _with_arrays(parameter: Kernel | Bias, codes: np.ndarray | None, stored: np.ndarray | None) -> Kernel | Bias:
-    """The parameter with these arrays as its own: what C has is not kept a second time."""
-    shape = parameter.codes.shape
-    if isinstance(parameter, Bias):
-        return dataclasses.replace(parameter, codes=stored.reshape(shape))
-    changes: dict[str, Any] = {} if stored is None else {"accumulators": stored.reshape(shape)}
-    return dataclasses.replace(parameter, codes=codes.reshape(shape), **changes)
 
 
 def _address(ffi: Any, row: Any, field: str) -> Any:
