@@ -35,8 +35,8 @@ from wage_tf.errors import UserError
 from wage_tf.export.card import Card
 from wage_tf.export.flatbuffer import ModelBuilder, read_metadata
 from wage_tf.export.litert_kinds import KINDS, scores
-from wage_tf.export.stages import Stages, stages
-from wage_tf.integer.graph import IMAGES, Graph
+from wage_tf.export.stages import Stages, stages, translated
+from wage_tf.integer.graph import Graph
 
 METADATA = "wage_tf"
 
@@ -68,14 +68,7 @@ def to_bytes(network: Stages, card: Card) -> bytes:
     """The content of a `.tflite` file."""
     model = ModelBuilder(f"{card.name}, {card.pattern}")
     image = model.tensor("image", np.uint8, (1, *network.input_shape))
-    tensors = {IMAGES: image}
-    for stage in network.stages:
-        add = KINDS.get(type(stage.node))
-        if add is None:
-            raise UserError(f"LiteRT export: {stage.node.name}: {type(stage.node).__name__} has no such form")
-        tensors[stage.name] = add(model, stage, *(tensors[name] for name in stage.inputs))
-    last = network.stages[-1]
-    output = scores(model, tensors[last.name], last)
+    output = scores(model, translated(network, model, image, KINDS, "LiteRT"), network.stages[-1])
     return model.finish([image], [output], {METADATA: json.dumps(card.as_dict())})
 
 

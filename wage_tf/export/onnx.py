@@ -26,12 +26,11 @@ from pathlib import Path
 import numpy as np
 
 from wage_tf import files
-from wage_tf.errors import UserError
 from wage_tf.export.card import Card
 from wage_tf.export.onnx_builder import ModelBuilder
 from wage_tf.export.onnx_kinds import KINDS, scores
-from wage_tf.export.stages import Stages, stages
-from wage_tf.integer.graph import IMAGES, Graph
+from wage_tf.export.stages import Stages, stages, translated
+from wage_tf.integer.graph import Graph
 
 METADATA = "wage_tf"
 
@@ -63,13 +62,7 @@ def to_bytes(network: Stages, card: Card) -> bytes:
     """The content of an `.onnx` file."""
     model = ModelBuilder()
     image = model.input("image", np.uint8, network.input_shape)
-    values = {IMAGES: image}
-    for stage in network.stages:
-        add = KINDS.get(type(stage.node))
-        if add is None:
-            raise UserError(f"ONNX export: {stage.node.name}: {type(stage.node).__name__} has no such form")
-        values[stage.name] = add(model, stage, *(values[name] for name in stage.inputs))
     last = network.stages[-1]
-    output = scores(model, values[last.name])
+    output = scores(model, translated(network, model, image, KINDS, "ONNX"))
     metadata = {METADATA: json.dumps(card.as_dict()), "fraction": str(last.signal.fraction)}
     return model.finish(f"{card.name}, {card.pattern}", output, network.outputs, metadata)
