@@ -8,6 +8,7 @@ import pytest
 
 import models
 from support.images import random_images, real_images
+from support.networks import NETWORKS
 from wage_tf import integer, layers
 from wage_tf.errors import UserError
 from wage_tf.export import Card, write_litert
@@ -29,20 +30,7 @@ def run(path, images, batch):
     return np.concatenate(outputs), interpreter.get_output_details()[0]["quantization"][0]
 
 
-@pytest.mark.parametrize(
-    ("name", "bits", "shape", "width"),
-    [
-        ("lenet5", "2-8-8-8", (16, 16, 1), 0.25),
-        ("lenet5", "1-4-8-8", (17, 16, 3), 0.25),
-        ("vgg7", "8-8-8-8", (12, 9, 3), 0.1),
-        ("vgg7", "3-3-8-8", (16, 16, 1), 0.05),
-        ("alexnet", "2-8-8-8", (67, 63, 3), 0.05),
-        ("mlp", "2-2-8-8", (3, 4, 3), 0.05),
-        ("resnet8", "2-8-8-8", (16, 16, 3), 0.25),
-        ("ds_cnn", "2-8-8-8", (24, 10, 1), 0.1),
-        ("mobilenet", "2-8-8-8", (32, 32, 3), 0.1),
-    ],
-)
+@pytest.mark.parametrize(("name", "bits", "shape", "width"), NETWORKS)
 def test_equals_the_engine(tmp_path, name, bits, shape, width):
     graph = integer.freeze(models.build(name, bits, shape, 10, width=width))
     size = write_litert(tmp_path / "net.tflite", graph, CARD)

@@ -35,7 +35,8 @@ from wage_tf.errors import UserError
 from wage_tf.export.card import Card
 from wage_tf.export.flatbuffer import ModelBuilder, read_metadata
 from wage_tf.export.litert_kinds import KINDS, scores
-from wage_tf.export.stages import Stages, stages, translated
+from wage_tf.export.stages import Stages, stages
+from wage_tf.export.translation import translated
 from wage_tf.integer.graph import Graph
 
 METADATA = "wage_tf"

@@ -29,7 +29,8 @@ from wage_tf import files
 from wage_tf.export.card import Card
 from wage_tf.export.onnx_builder import ModelBuilder
 from wage_tf.export.onnx_kinds import KINDS, scores
-from wage_tf.export.stages import Stages, stages, translated
+from wage_tf.export.stages import Stages, stages
+from wage_tf.export.translation import translated
 from wage_tf.integer.graph import Graph
 
 METADATA = "wage_tf"

@@ -14,7 +14,6 @@ from __future__ import annotations
 import collections
 import dataclasses
 import math
-from collections.abc import Callable, Mapping
 from typing import Any
 
 import numpy as np
@@ -175,30 +174,6 @@ def fused(network: Stages) -> Stages:
                 new = dataclasses.replace(stage, node=product.node, inputs=ends[0], sources=ends[1])
         found[new.name] = new
     return Stages(network.input_shape, tuple(found.values()))
-
-
-def translated(
-    network: Stages, model: Any, image: Any, kinds: Mapping[type[Node], Callable[..., Any]], form: str
-) -> Any:
-    """Adds every stage to a model of another format, and returns what its last one became there.
-
-    Args:
-        network: The stages.
-        model: Takes them.
-        image: What the input is in it.
-        kinds: What a kind of node adds, called with the model, the stage and what its inputs became.
-        form: Name of the format, for the message.
-
-    Raises:
-        UserError: If the format lacks a kind.
-    """
-    values = {IMAGES: image}
-    for stage in network.stages:
-        add = kinds.get(type(stage.node))
-        if add is None:
-            raise UserError(f"{form} export: {stage.node.name}: {type(stage.node).__name__} has no such form")
-        values[stage.name] = add(model, stage, *(values[name] for name in stage.inputs))
-    return values[network.stages[-1].name]
 
 
 def _takes_more(stage: Stage | None) -> bool:
