@@ -8,7 +8,8 @@
 | 4      | the network: CRC-32 of its packed form when it was exported               |
 | 4      | steps done                                                                |
 | 4      | log2 of the learning rate                                                 |
-| n      | stored weights of the trained layers, [filters, h, w, channels / groups]  |
+| n      | stored weights of the trained layers, [filters, h, w, channels / groups], |
+|        | and after a layer's its biases                                            |
 | 4      | CRC-32 of all before                                                      |
 """
 
@@ -23,7 +24,7 @@ import numpy as np
 from wage_tf.errors import UserError
 from wage_tf.integer.arithmetic import quantize
 from wage_tf.integer.graph import Graph
-from wage_tf.integer.nodes import Kernel
+from wage_tf.integer.nodes import Bias, Kernel
 
 HEADER = struct.Struct("<4sIIIIi")
 OVERHEAD = HEADER.size + 4
@@ -47,19 +48,22 @@ def with_block(graph: Graph, block: bytes) -> Graph:
     if (magic, version, length) != (_MAGIC, _VERSION, len(block)):
         raise UserError(f"not a block of weights of version {_VERSION}")
     changed, end = {}, len(body)
-    for name, kernel in reversed(graph.kernels.items()):
+    for name, parameter in reversed(graph.parameters.items()):
         if end == HEADER.size:
             break
-        end -= kernel.codes.size
+        end -= parameter.codes.size
         if end < HEADER.size:
             raise UserError(f"the block of weights ends within {name}: it is another network's")
-        changed[f"{name}/kernel"] = _updated(kernel, np.frombuffer(block, np.int8, kernel.codes.size, end))
+        changed[name] = _updated(parameter, np.frombuffer(block, np.int8, parameter.codes.size, end))
     if end != HEADER.size:
         raise UserError("the block has more weights than the network")
     return graph.with_parameters(changed)
 
 
-def _updated(kernel: Kernel, stored: np.ndarray) -> Kernel:
+def _updated(parameter: Kernel | Bias, stored: np.ndarray) -> Kernel | Bias:
+    if isinstance(parameter, Bias):
+        return dataclasses.replace(parameter, codes=stored.astype(parameter.codes.dtype), is_stored=True)
+    kernel = parameter
     units_first = (kernel.codes.shape[-1], *kernel.codes.shape[:-1])
     accumulators = np.moveaxis(stored.reshape(units_first), 0, -1).copy()
     return dataclasses.replace(

@@ -67,7 +67,7 @@ def needs_of(layout: Layout) -> Needs:
     tables = 256 * sum(isinstance(stage.node, Rescale) for stage in layout.network.stages)
     code = _CODE + tables + products * _STEP_BYTES
     if layers:
-        code += _TRAINING_CODE + _CODES + len(layers) * _LAYER_BYTES
+        code += _TRAINING_CODE + _CODES + len(layout.tail.layers) * _LAYER_BYTES
     return Needs(
         weights=layout.weight_bytes + layout.stored_bytes,
         code=code,
@@ -85,12 +85,14 @@ def _counts(layout: Layout) -> list[int]:
 
 
 def _step_macs(layout: Layout, count: int) -> int:
-    """The forward pass, and twice the errors of all trained layers' inputs but the first's, and the gradients.
+    """The forward pass, and twice the errors of the trained layers' inputs where they are needed, and the gradients.
 
     Of a pooling's window one place has an error.
     """
-    sizes = [layer.positions * layer.weights for layer in layout.layers]
-    return count * (layout.network.macs + 2 * sum(sizes[1:]) + 2 * sum(sizes))
+    passing = layout.tail.passing
+    sizes = {layer: layer.positions * layer.kernel.value.codes.size for layer in layout.layers}
+    errors = sum(size for layer, size in sizes.items() if layer in passing)
+    return count * (layout.network.macs + 2 * errors + 2 * sum(sizes.values()))
 
 
 def require_fit(graph: Graph, training: Training | None, ram: int | None, flash: int | None) -> Needs:

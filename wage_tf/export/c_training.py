@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import textwrap
 import zlib
+from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 from string import Template
 
@@ -13,15 +14,14 @@ from wage_tf import native
 from wage_tf.export import c_block, packed
 from wage_tf.export.c_layout import Layout
 from wage_tf.export.c_parts import Source, comment, filters_first, numbers
-from wage_tf.export.c_tail import TrainedLayer
+from wage_tf.export.c_tail import Errors, Layer, Parameter, Tail
 from wage_tf.export.card import Card
 from wage_tf.integer.arithmetic import fraction_bits
 from wage_tf.integer.graph import Graph
-from wage_tf.integer.nodes import Conv2D, Kernel
 
+_FOLDER = Path(__file__).parent / "src"
 _SOURCES = (
-    Path(__file__).parent / "src" / "wage_train.h",
-    Path(__file__).parent / "src" / "wage_train.c",
+    *(_FOLDER / name for name in ("wage_train.h", "wage_train.c", "wage_update.c", "wage_state.c")),
     Path(native.__file__).parent / "src" / "wage_integers.h",
 )
 
@@ -32,12 +32,16 @@ FIELDS = """
 
 STEP_FIELDS = """
     int32_t stored;      /* first of the stored weights, where there are no packed ones, */
-    const int8_t *codes; /* and the code of every stored byte */"""
+    const int8_t *codes; /* and the code of every stored byte; */
+    int32_t stored_bias, bias_scale; /* first of the stored biases, or -1, and their unit in that of the sums */"""
 
 SIZES = Template("""\
 /* Training: from the layer $first on. */
 #define WAGE_BATCH $batch /* the most images of a step */
 #define WAGE_LAYERS $layers
+#define WAGE_PARAMETERS $parameters
+#define WAGE_ERRORS $errors
+#define WAGE_SCHEDULE $schedule
 #define WAGE_STORED $stored /* trained weights, a byte each */
 #define WAGE_BLOCK_BYTES (WAGE_STORED + $overhead)
 #define WAGE_MODEL UINT32_C($model)
@@ -83,8 +87,24 @@ int32_t wage_rounded(int32_t sum, int relu, int shift, int32_t limit)
     return rounded(sum, relu, shift, limit);
 }
 
+const wage_parameter wage_parameters[WAGE_PARAMETERS] = {
+$parameter_rows
+};
+
 const wage_layer wage_layers[WAGE_LAYERS] = {
-$table
+$layer_rows
+};
+
+const wage_source wage_sources[] = {
+$source_rows
+};
+
+const wage_errors wage_errors_of[WAGE_ERRORS] = {
+$error_rows
+};
+
+const int16_t wage_schedule[WAGE_SCHEDULE] = {
+$schedule_row
 };
 
 const int8_t wage_initial[WAGE_STORED] = {
@@ -155,11 +175,15 @@ def model_id(graph: Graph) -> int:
 
 def parts(layout: Layout, source: Source) -> dict[str, str]:
     """The fields of the templates `c_source.HEADER` and `SOURCE` that belong to training."""
-    training, layers = layout.training, layout.layers
+    training, tail = layout.training, layout.tail
+    schedule = tail.schedule()
     sizes = SIZES.substitute(
-        first=comment(layers[0].name),
+        first=comment(tail.layers[0].name),
         batch=training.batch,
-        layers=len(layers),
+        layers=len(tail.layers),
+        parameters=len(tail.parameters),
+        errors=len(tail.errors),
+        schedule=len(schedule),
         stored=layout.stored_bytes,
         overhead=c_block.OVERHEAD,
         model=model_id(layout.graph),
@@ -167,9 +191,14 @@ def parts(layout: Layout, source: Source) -> dict[str, str]:
         step=training.step % 2**32,
         log2_eta=training.log2_eta,
     )
+    places = [tail.errors.index(x) if isinstance(x, Errors) else ~tail.layers.index(x) for x in schedule]
     forward = FORWARD.substitute(
-        table=",\n".join(f"    {{{', '.join(map(str, _row(layer, source)))}}}" for layer in layers),
-        initial=numbers(np.concatenate([stored_of(layer.stage.node.kernel) for layer in layers]).tolist()),
+        parameter_rows=_table(map(_parameter_row, tail.parameters)),
+        layer_rows=_table(_layer_row(layer, tail, source) for layer in tail.layers),
+        source_rows=_table(_source_rows(tail)),
+        error_rows=_table(_error_rows(tail, source)),
+        schedule_row=numbers(places),
+        initial=numbers(np.concatenate([stored_of(parameter) for parameter in tail.parameters]).tolist()),
         before=textwrap.indent("\n".join(source.calls), " " * 4),
         layers="\n".join(source.batch_calls),
         scores=source.pointer(layout.network.stages[-1].name),
@@ -187,21 +216,40 @@ def parts(layout: Layout, source: Source) -> dict[str, str]:
     }
 
 
-def stored_of(kernel: Kernel) -> np.ndarray:
-    """A kernel's stored weights in the order of the C code, int8 [weights]."""
-    return filters_first(kernel.accumulators).astype(np.int8).ravel()
+def stored_of(parameter: Parameter) -> np.ndarray:
+    """Stored numbers in the order of the C code, int8 [numbers]."""
+    return filters_first(parameter.value.accumulators).astype(np.int8).ravel()
 
 
-def _row(layer: TrainedLayer, source: Source) -> list[object]:
-    """The fields of a row of wage_layers."""
-    stage, kernel, row = layer.stage, layer.stage.node.kernel, layer.node.layer
-    sizes = [row[name] for name in ("in_h", "in_w", "channels")]
-    sizes += stage.signal.shape if isinstance(stage.node, Conv2D) else (1, 1, *stage.signal.shape)
-    sizes += [row[f"{name}_{axis}"] for name in ("window", "stride", "dilation") for axis in "hw"]
-    sizes += [row[name] for name in ("pad_top", "pad_left", "pool_h", "pool_w", "groups")]
-    memory = source.memory
-    buffers = (memory.places[stage.inputs[0]], memory.gates[layer.name], memory.errors[layer.name])
-    places = [buffer.offset for buffer in buffers]
-    variable, grid = f"UINT32_C({kernel.variable})", kernel.fraction - fraction_bits(kernel.gradient_width)
-    weights = [layer.stored, source.code_tables[layer.name], variable, grid, kernel.limit]
-    return [*sizes, *places, layer.error_limit, *weights]
+def _table(rows: Iterable[Sequence[object]]) -> str:
+    return ",\n".join(f"    {{{', '.join(map(str, row))}}}" for row in rows)
+
+
+def _parameter_row(parameter: Parameter) -> list[object]:
+    value = parameter.value
+    grid = value.fraction - fraction_bits(value.gradient_width)
+    return [parameter.first, value.codes.size, f"UINT32_C({value.variable})", grid, value.limit]
+
+
+def _layer_row(layer: Layer, tail: Tail, source: Source) -> list[object]:
+    window = layer.window
+    pads = [before for before, _ in window.pads(layer.inputs)]
+    sizes = [*layer.inputs, *layer.outputs, *window.size, *window.strides, *window.dilation, *pads, *layer.pool]
+    place = source.memory.places[layer.stage.inputs[0]].offset if layer.stage else 0
+    parameters = [-1 if x is None else tail.parameters.index(x) for x in (layer.kernel, layer.bias)]
+    codes = source.code_tables[layer.name] if layer.kernel else "NULL"
+    return [*sizes, layer.groups, place, tail.errors.index(layer.errors), layer.fraction, *parameters, codes]
+
+
+def _source_rows(tail: Tail) -> list[Sequence[object]]:
+    """The sources of all errors one after the other; a row of zeros, which nobody reads, where there are none."""
+    rows = [(tail.layers.index(layer), *view.numbers) for errors in tail.errors for layer, view in errors.sources]
+    return rows or [(0,) * 8]
+
+
+def _error_rows(tail: Tail, source: Source) -> Iterator[Sequence[object]]:
+    first = 0
+    for errors in tail.errors:
+        places = [where[errors].offset for where in (source.memory.gates, source.memory.errors)]
+        yield *places, errors.size, errors.limit, first, len(errors.sources)
+        first += len(errors.sources)
