@@ -25,6 +25,7 @@ from wage_tf.integer.nodes import (
     MaxPool2D,
     Node,
     Product,
+    Relu,
     Reshape,
     ZeroPad2D,
 )
@@ -34,6 +35,7 @@ from wage_tf.native.geometry import image_shape
 _CODE = 127
 _PLACES = 64
 _VIEWS = (Flatten, Reshape)
+_ONE_BY_ONE = (MaxPool2D, Relu, *_VIEWS)
 _SINGLE = Window((1, 1), (1, 1), "valid")
 
 
@@ -90,7 +92,7 @@ class _Builder:
         self._needed = _needing_errors(graph)
         self._errors: dict[str, Errors] = {}
         self._layers: dict[str, Layer] = {}
-        self._stored = 0
+        self._stored = {Kernel: 0, Bias: 0}
 
     def tail(self) -> Tail:
         needed = [node for node in self._graph.nodes if node.name in self._needed]
@@ -123,7 +125,7 @@ class _Builder:
         elif isinstance(node, Concatenate):
             if node.axis != len(self._graph.signals[node.name].shape) - 1:
                 raise Refusal(node.name, "a concatenation that is not along the channels")
-        elif not isinstance(node, (Activation, Add, AveragePool2D, Error, ZeroPad2D, *_VIEWS)):
+        elif not isinstance(node, (Activation, Add, AveragePool2D, Error, Relu, ZeroPad2D, *_VIEWS)):
             raise Refusal(node.name, type(node).__name__)
 
     def _check_product(self, node: Product) -> None:
@@ -133,9 +135,8 @@ class _Builder:
                 raise Refusal(node.name, f"a frozen {'layer' if is_kernel else 'bias'} behind a trained one")
             if parameter.accumulators is None:
                 raise Refusal(node.name, f"a {what} without stored {'weights' if is_kernel else 'numbers'}")
-            if parameter.limit > _CODE:
-                kind = "weights" if is_kernel else "biases"
-                raise Refusal(node.name, f"stored {kind} of up to {parameter.limit}, more than 8 bits,")
+            if is_kernel and parameter.limit > _CODE:
+                raise Refusal(node.name, f"stored weights of up to {parameter.limit}, more than 8 bits,")
         (x,) = self._graph.inputs_of(node)
         if max(x.largest, largest_code(node.kernel.width)) > _CODE:
             raise Refusal(node.name, "codes of more than 8 bits")
@@ -156,8 +157,8 @@ class _Builder:
     def _parameter(self, value: Kernel | Bias | None) -> Parameter | None:
         if value is None:
             return None
-        made = Parameter(value, self._stored)
-        self._stored += value.codes.size
+        made = Parameter(value, self._stored[type(value)])
+        self._stored[type(value)] += value.codes.size
         return made
 
     def _shapes(self, node: Node, shape: Shape) -> tuple[tuple[int, int, int], tuple[int, int, int]]:
@@ -166,24 +167,26 @@ class _Builder:
 
     # Which errors are whose
 
-    def _errors_behind(self, node: Node) -> Errors:
-        """The errors that, rounded, are those of a node's sums."""
+    def _errors_behind(self, node: Node, is_masked: bool = False) -> Errors:
+        """The errors that, rounded, are those of a node's sums; `is_masked`: behind a ReLU of its own."""
         readers = self._readers[node.name]
         if len(readers) > 1:
             raise Refusal(node.name, "sums with several readers")
         reader = readers[0] if readers else None
         if isinstance(reader, Activation):
             return self._errors_of(reader) if _quantizes(reader) else self._clipped(reader)
-        if isinstance(reader, (Add, MaxPool2D, *_VIEWS)):
-            return self._errors_behind(reader)
-        if isinstance(reader, Error):
+        if isinstance(reader, Error) and _quantizes(reader):
             return self._errors_of_scores(reader)
+        if isinstance(reader, (Error, *_ONE_BY_ONE)):
+            return self._errors_behind(reader, is_masked or isinstance(reader, Relu))
+        if isinstance(reader, Add) and not is_masked:
+            return self._errors_behind(reader)
         raise Refusal(node.name, f"sums that go unrounded into {'the loss' if reader is None else reader.name}")
 
     def _clipped(self, node: Activation) -> Errors:
         """Those of what an Activation clips and the QError behind it quantizes."""
         (reader,) = self._readers[node.name] or (None,)
-        if isinstance(reader, Error):
+        if isinstance(reader, Error) and _quantizes(reader):
             return self._errors_of_scores(reader)
         raise Refusal(node.name, "an activation whose errors are not rounded")
 
@@ -194,14 +197,12 @@ class _Builder:
             (after,) = self._readers[after.name]
             if not isinstance(after, _VIEWS):
                 raise Refusal(node.name, "an error that is quantized before the end")
-        if not _quantizes(node):
-            raise Refusal(node.name, "an error that is not quantized")
         return self._made(node.name, node.error_width, self._last_stage())
 
     def _errors_of(self, node: Activation) -> Errors:
         """Those of an activation's output."""
         maker = self._nodes[node.inputs[0]]
-        while isinstance(maker, (MaxPool2D, *_VIEWS)):
+        while isinstance(maker, (Error, *_ONE_BY_ONE)):
             maker = self._nodes[maker.inputs[0]]
         stage = self._products.get(maker.name, self._stages.get(node.name))
         if stage is None:
@@ -248,10 +249,10 @@ class _Builder:
             if part is None:
                 raise Refusal(node.name, "what is padded or concatenated after it was reshaped")
             self._follow(node.name, part, errors)
-        elif isinstance(node, MaxPool2D):
-            raise Refusal(node.name, "a max pooling of codes")
-        else:
+        elif isinstance(node, Error):
             raise Refusal(node.name, "an error that is quantized before the end")
+        else:
+            raise Refusal(node.name, f"a {'max pooling' if isinstance(node, MaxPool2D) else 'ReLU'} of codes")
 
     def _unweighted(self, node: Add | Activation | AveragePool2D) -> Layer:
         if node.name in self._layers:

@@ -79,7 +79,7 @@ static int32_t bias_of(const wage_network *network, const struct step *step, int
 {
     if (step->bias != NULL)
         return step->bias[filter];
-    return step->stored_bias < 0 ? 0 : network->stored[step->stored_bias + filter] * step->bias_scale;
+    return step->stored_bias < 0 ? 0 : network->biases[step->stored_bias + filter] * step->bias_scale;
 }
 """
 

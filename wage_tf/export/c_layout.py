@@ -68,7 +68,7 @@ class Layout:
     @property
     def stored_bytes(self) -> int:
         """Bytes of stored weights, in RAM, and as they are at the start in flash."""
-        return sum(layer.weights for layer in self.layers)
+        return sum(layer.stored_bytes for layer in self.layers)
 
     @property
     def row(self) -> int:

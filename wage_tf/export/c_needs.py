@@ -76,7 +76,7 @@ def needs_of(layout: Layout) -> Needs:
         stack=_TRAINING_STACK if layers else _STACK,
         macs=layout.network.macs,
         step_macs={count: _step_macs(layout, count) for count in _counts(layout)},
-        largest=max(layers, key=lambda layer: layer.weights).name if layers else None,
+        largest=max(layers, key=lambda layer: layer.stored_bytes).name if layers else None,
     )
 
 

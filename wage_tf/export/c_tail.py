@@ -17,7 +17,7 @@ from wage_tf.integer.linear import Window
 from wage_tf.integer.nodes import Bias, Kernel
 
 
-class Refusal(Exception):
+class Refusal(UserError):
     """Something that a device cannot train."""
 
     def __init__(self, name: str, reason: str):
@@ -55,11 +55,16 @@ class Parameter:
 
     Attributes:
         value: Its numbers and the rule of its update.
-        first: Place of its first number among all that are stored.
+        first: Place of its first number among all kernels, or all biases, that are trained.
     """
 
     value: Kernel | Bias
     first: int
+
+    @property
+    def bytes(self) -> int:
+        """Of one of its numbers as it is stored."""
+        return 1 if isinstance(self.value, Kernel) else 4
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
@@ -118,9 +123,9 @@ class Layer:
         return [parameter for parameter in (self.kernel, self.bias) if parameter is not None]
 
     @property
-    def weights(self) -> int:
-        """Stored numbers."""
-        return sum(parameter.value.codes.size for parameter in self.parameters)
+    def stored_bytes(self) -> int:
+        """A byte a weight and four a bias."""
+        return sum(parameter.value.codes.size * parameter.bytes for parameter in self.parameters)
 
     @property
     def positions(self) -> int:

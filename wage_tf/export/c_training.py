@@ -18,6 +18,7 @@ from wage_tf.export.c_tail import Errors, Layer, Parameter, Tail
 from wage_tf.export.card import Card
 from wage_tf.integer.arithmetic import fraction_bits
 from wage_tf.integer.graph import Graph
+from wage_tf.integer.nodes import Bias, Kernel
 
 _FOLDER = Path(__file__).parent / "src"
 _SOURCES = (
@@ -25,10 +26,12 @@ _SOURCES = (
     Path(native.__file__).parent / "src" / "wage_integers.h",
 )
 
-FIELDS = """
+FIELDS = Template("""
     int8_t stored[WAGE_STORED]; /* weights that are trained */
-    uint32_t step;              /* steps done */
-    int32_t log2_rate;          /* log2 of the learning rate */"""
+$biases    uint32_t step;              /* steps done */
+    int32_t log2_rate;          /* log2 of the learning rate */""")
+
+BIAS_FIELD = "    int32_t biases[WAGE_BIASES]; /* and biases */\n"
 
 STEP_FIELDS = """
     int32_t stored;      /* first of the stored weights, where there are no packed ones, */
@@ -43,7 +46,8 @@ SIZES = Template("""\
 #define WAGE_ERRORS $errors
 #define WAGE_SCHEDULE $schedule
 #define WAGE_STORED $stored /* trained weights, a byte each */
-#define WAGE_BLOCK_BYTES (WAGE_STORED + $overhead)
+#define WAGE_BIASES $biases /* trained biases, four bytes each */
+#define WAGE_BLOCK_BYTES (WAGE_STORED + 4 * WAGE_BIASES + $overhead)
 #define WAGE_MODEL UINT32_C($model)
 #define WAGE_SEED UINT32_C($seed)
 #define WAGE_STEP UINT32_C($step)
@@ -110,7 +114,7 @@ $schedule_row
 const int8_t wage_initial[WAGE_STORED] = {
 $initial
 };
-
+$initial_biases
 const int32_t *wage_forward(wage_network *network, const uint8_t *images, int32_t count, int training)
 {
     int32_t *arena = network->arena, n;
@@ -163,6 +167,13 @@ int wage_load(const uint8_t *block, int32_t size)
 """
 
 
+BIASES = Template("""
+const int32_t wage_initial_biases[WAGE_BIASES] = {
+$initial
+};
+""")
+
+
 def sources() -> dict[str, str]:
     """The files of the runtime by name, which are the same for every network."""
     return {path.name: path.read_text() for path in _SOURCES}
@@ -176,7 +187,7 @@ def model_id(graph: Graph) -> int:
 def parts(layout: Layout, source: Source) -> dict[str, str]:
     """The fields of the templates `c_source.HEADER` and `SOURCE` that belong to training."""
     training, tail = layout.training, layout.tail
-    schedule = tail.schedule()
+    schedule, kernels, biases = tail.schedule(), stored_of(tail, Kernel), stored_of(tail, Bias)
     sizes = SIZES.substitute(
         first=comment(tail.layers[0].name),
         batch=training.batch,
@@ -184,7 +195,8 @@ def parts(layout: Layout, source: Source) -> dict[str, str]:
         parameters=len(tail.parameters),
         errors=len(tail.errors),
         schedule=len(schedule),
-        stored=layout.stored_bytes,
+        stored=kernels.size,
+        biases=biases.size,
         overhead=c_block.OVERHEAD,
         model=model_id(layout.graph),
         seed=training.seed % 2**32,
@@ -198,13 +210,14 @@ def parts(layout: Layout, source: Source) -> dict[str, str]:
         source_rows=_table(_source_rows(tail)),
         error_rows=_table(_error_rows(tail, source)),
         schedule_row=numbers(places),
-        initial=numbers(np.concatenate([stored_of(parameter) for parameter in tail.parameters]).tolist()),
+        initial=numbers(kernels.tolist()),
+        initial_biases=BIASES.substitute(initial=numbers(biases.tolist())) if biases.size else "",
         before=textwrap.indent("\n".join(source.calls), " " * 4),
         layers="\n".join(source.batch_calls),
         scores=source.pointer(layout.network.stages[-1].name),
     )
     return {
-        "fields": FIELDS,
+        "fields": FIELDS.substitute(biases=BIAS_FIELD if biases.size else ""),
         "step_fields": STEP_FIELDS,
         "training_sizes": sizes,
         "training": HEADER,
@@ -216,9 +229,10 @@ def parts(layout: Layout, source: Source) -> dict[str, str]:
     }
 
 
-def stored_of(parameter: Parameter) -> np.ndarray:
-    """Stored numbers in the order of the C code, int8 [numbers]."""
-    return filters_first(parameter.value.accumulators).astype(np.int8).ravel()
+def stored_of(tail: Tail, kind: type[Kernel | Bias]) -> np.ndarray:
+    """The numbers of all trained kernels or of all trained biases, in the order of the C code."""
+    found = [filters_first(x.value.accumulators).ravel() for x in tail.parameters if isinstance(x.value, kind)]
+    return np.concatenate([np.zeros(0, np.int32), *found])
 
 
 def _table(rows: Iterable[Sequence[object]]) -> str:
@@ -228,7 +242,8 @@ def _table(rows: Iterable[Sequence[object]]) -> str:
 def _parameter_row(parameter: Parameter) -> list[object]:
     value = parameter.value
     grid = value.fraction - fraction_bits(value.gradient_width)
-    return [parameter.first, value.codes.size, f"UINT32_C({value.variable})", grid, value.limit]
+    is_bias, variable = int(isinstance(value, Bias)), f"UINT32_C({value.variable})"
+    return [parameter.first, value.codes.size, is_bias, variable, grid, value.limit]
 
 
 def _layer_row(layer: Layer, tail: Tail, source: Source) -> list[object]:

@@ -8,11 +8,12 @@
  * it, and above these the place of the first maximum in the pooling's window, row by row. */
 enum { WAGE_OPEN = 1, WAGE_CLIPPED = 2, WAGE_PLACE = 4 };
 
-/* Stored weights that are updated together, and the rule. */
+/* Stored numbers that are updated together, and the rule. */
 typedef struct wage_parameter {
-    int32_t first, count; /* which of the stored weights they are */
+    int32_t first, count; /* which of the stored weights or biases they are */
+    int is_bias;
     uint32_t variable;    /* index among the optimizer's variables, part of the random numbers' seed */
-    int32_t grid, limit;  /* an update's step is 1 << grid; weights lie in +-limit */
+    int32_t grid, limit;  /* an update's step is 1 << grid; the numbers lie in +-limit */
 } wage_parameter;
 
 /* What passes errors back: a convolution (a matrix product is one of a 1x1 image) with pooling, ReLU and Q_A; or a sum or
@@ -23,7 +24,7 @@ typedef struct wage_layer {
     int32_t input;        /* place of its input's codes in the arena, WAGE_BATCH images, where it has weights */
     int32_t errors;       /* which of wage_errors_of are those of its output */
     int32_t fraction;     /* fraction bits that an error gains on its way */
-    int32_t kernel, bias; /* which of wage_parameters, [filters][window_h][window_w][channels / groups]; -1: none */
+    int32_t kernel, bias; /* which of wage_parameters; -1: none. Weights [filters][window_h][window_w][channels / groups] */
     const int8_t *codes;  /* the weight's code by its stored byte */
 } wage_layer;
 
@@ -47,6 +48,9 @@ extern const wage_layer wage_layers[WAGE_LAYERS];
 extern const wage_source wage_sources[];
 extern const wage_errors wage_errors_of[WAGE_ERRORS]; /* that of the scores first */
 extern const int8_t wage_initial[WAGE_STORED];
+#if WAGE_BIASES > 0
+extern const int32_t wage_initial_biases[WAGE_BIASES];
+#endif
 
 /* The way back: i: the errors i, from their sources; ~i: the update of layer i. */
 extern const int16_t wage_schedule[WAGE_SCHEDULE];

@@ -65,7 +65,7 @@ static rule rule_of(const wage_network *network, const wage_parameter *parameter
 }
 
 /* W - Q_G(g), clipped: |g| / 2^shift steps, the fraction of a step with its probability. */
-static int8_t updated(const rule *rule, int32_t weight, int32_t sum, uint32_t index)
+static int32_t updated(const rule *rule, int32_t weight, int32_t sum, uint32_t index)
 {
     const uint32_t size = sum < 0 ? 0u - (uint32_t)sum : (uint32_t)sum;
     uint32_t steps;
@@ -85,7 +85,7 @@ static int8_t updated(const rule *rule, int32_t weight, int32_t sum, uint32_t in
     }
     steps = (steps > rule->most ? rule->most : steps) << rule->grid;
     weight += sum < 0 ? (int32_t)steps : -(int32_t)steps;
-    return (int8_t)(weight > rule->limit ? rule->limit : weight < -rule->limit ? -rule->limit : weight);
+    return weight > rule->limit ? rule->limit : weight < -rule->limit ? -rule->limit : weight;
 }
 
 /* The largest gradient of a layer, or with a rule: the update by every gradient. The random number of a weight is that of
@@ -106,7 +106,7 @@ static int32_t over_gradients(wage_network *network, const wage_layer *layer, in
                         if (rule == NULL)
                             largest = wage_larger(largest, sums[k]);
                         else if (sums[k] != 0)
-                            *weights = updated(rule, *weights, sums[k], index);
+                            *weights = (int8_t)updated(rule, *weights, sums[k], index);
                     }
                 }
             }
@@ -130,11 +130,12 @@ static int32_t largest_gradient(wage_network *network, const wage_layer *layer, 
     return input * error;
 }
 
+#if WAGE_BIASES > 0
 /* The gradient of a bias is the sum of its errors: the largest of a layer, or with a rule the update. */
 static int32_t over_bias_gradients(wage_network *network, const wage_layer *layer, int32_t count, const rule *rule)
 {
     const int8_t *errors = wage_codes_at(network, wage_errors_of[layer->errors].errors);
-    int8_t *biases = network->stored + wage_parameters[layer->bias].first;
+    int32_t *biases = network->biases + wage_parameters[layer->bias].first;
     int32_t largest = 0, filter, i;
     for (filter = 0; filter < layer->out_c; filter++) {
         int32_t sum = 0;
@@ -147,6 +148,16 @@ static int32_t over_bias_gradients(wage_network *network, const wage_layer *laye
     return largest;
 }
 
+static void update_bias(wage_network *network, const wage_layer *layer, int32_t count)
+{
+    const int32_t largest = layer->bias < 0 ? 0 : over_bias_gradients(network, layer, count, NULL);
+    if (largest > 0) {
+        const rule rule = rule_of(network, &wage_parameters[layer->bias], largest);
+        over_bias_gradients(network, layer, count, &rule);
+    }
+}
+#endif
+
 void wage_update(wage_network *network, const wage_layer *layer, int32_t count)
 {
     const int32_t largest = largest_gradient(network, layer, count);
@@ -154,11 +165,7 @@ void wage_update(wage_network *network, const wage_layer *layer, int32_t count)
         const rule rule = rule_of(network, &wage_parameters[layer->kernel], largest);
         over_gradients(network, layer, count, &rule);
     }
-    if (layer->bias >= 0) {
-        const int32_t bias = over_bias_gradients(network, layer, count, NULL);
-        if (bias > 0) {
-            const rule rule = rule_of(network, &wage_parameters[layer->bias], bias);
-            over_bias_gradients(network, layer, count, &rule);
-        }
-    }
+#if WAGE_BIASES > 0
+    update_bias(network, layer, count);
+#endif
 }
