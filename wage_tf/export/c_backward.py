@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import math
 
 from wage_tf.errors import UserError
@@ -75,8 +76,7 @@ def _tail(graph: Graph, network: Stages, training: Training) -> Tail:
     floats = float_operands(frozen)
     if floats:
         raise UserError(f"device training: not all operands are integers: {'; '.join(floats)}")
-    check_bounds(found, training.batch)
-    return found
+    return dataclasses.replace(found, is_wide=check_bounds(found, training.batch))
 
 
 class _Builder:

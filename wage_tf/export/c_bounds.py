@@ -1,9 +1,9 @@
-"""Whether a device's 32 bits hold the sums of errors and gradients, whatever the data: decided before it is exported.
+"""Whether 32 bits hold a device's sums of errors and gradients, whatever the data: decided before it is exported.
 
-An error's fraction bits come with the data: Q_E takes log2 of Shift off those of the sum, 0 to that of the largest
-sum. Where errors meet, their fractions therefore differ by an amount of which only the range is known, and the coarser
-ones are shifted by up to that. The range is taken relative to errors from which all that meet descend; in a residual
-block those of its output.
+Gradients must stay within them; errors take 64 where 32 need not do. An error's fraction bits come with the data: Q_E
+takes log2 of Shift off those of the sum, 0 to that of the largest sum. Where errors meet, their fractions therefore
+differ by an amount of which only the range is known, and the coarser ones are shifted by up to that. The range is taken
+relative to errors from which all that meet descend; in a residual block those of its output.
 """
 
 from __future__ import annotations
@@ -11,6 +11,7 @@ from __future__ import annotations
 from wage_tf.errors import UserError
 from wage_tf.export.c_tail import Errors, Layer, Tail
 from wage_tf.integer.arithmetic import shift_exponent
+from wage_tf.integer.tensors import LARGEST_SUM
 
 _CODE = 127
 _SUM = 2**31 - 1
@@ -19,11 +20,11 @@ _WIDEST_SHIFT = 30
 Range = tuple[int, int]
 
 
-def check_bounds(tail: Tail, batch: int) -> None:
-    """Requires that sums of errors and gradients stay within 32 bits.
+def check_bounds(tail: Tail, batch: int) -> bool:
+    """Whether sums of errors can pass 32 bits.
 
     Raises:
-        UserError: If they need not; the message names the layer, and the largest batch that can be.
+        UserError: If they can pass 62, or gradients 32; the message names the layer, and the largest batch that can be.
     """
     for errors in tail.errors:
         if not 0 <= errors.stage.rounding.shift <= _WIDEST_SHIFT:
@@ -33,23 +34,24 @@ def check_bounds(tail: Tail, batch: int) -> None:
         if gradients > _SUM:
             most = _SUM // (gradients // batch)
             raise UserError(f"device training: {layer.name}: gradients of a batch over {most} can pass 32 bits")
-    _check_errors(tail)
+    return _largest_errors(tail) > _SUM
 
 
-def _check_errors(tail: Tail) -> None:
-    """Requires it of the errors, those that meet aligned."""
+def _largest_errors(tail: Tail) -> int:
+    """A bound on all sums of errors, those that meet aligned."""
+    largest = 0
     ranges: dict[Errors, dict[Errors, Range]] = {}  # of fractions, by what they are relative to
     for errors in tail.errors:
         readers = [layer for layer, _ in errors.sources]
         known = {start: found for start, found in ranges.items() if all(layer.errors in found for layer in readers)}
-        bounds = [_bound(readers, found) for found in known.values()]
-        bound = min(bounds, default=_SUM)
-        if readers and bound > _SUM:
-            what = "errors that meet" if len(readers) > 1 else "sums of its errors"
-            raise UserError(f"device training: {errors.stage.name}: {what} can pass 32 bits")
+        bound = min(_bound(readers, found) for found in known.values()) if readers else 0
+        if bound >= LARGEST_SUM:
+            raise UserError(f"device training: {errors.stage.name}: errors that meet can pass 62 bits")
+        largest = max(largest, bound)
         for found in known.values() if readers else ():
             found[errors] = _fractions(errors, readers, found)
         ranges[errors] = {errors: (0, 0)}
+    return largest
 
 
 def _bound(readers: list[Layer], ranges: dict[Errors, Range]) -> int:

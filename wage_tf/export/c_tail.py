@@ -148,11 +148,13 @@ class Tail:
         errors: In the order of the backward pass, that of the scores first.
         layers: Those with weights in the order of the forward pass, then the others.
         late: Names of the stages that a trained layer comes before, or which it is.
+        is_wide: Whether sums of errors can pass 32 bits.
     """
 
     errors: tuple[Errors, ...]
     layers: tuple[Layer, ...]
     late: frozenset[str]
+    is_wide: bool = False
 
     @property
     def trained(self) -> list[Layer]:

@@ -45,6 +45,7 @@ SIZES = Template("""\
 #define WAGE_PARAMETERS $parameters
 #define WAGE_ERRORS $errors
 #define WAGE_SCHEDULE $schedule
+#define WAGE_WIDE $wide /* sums of errors can pass 32 bits */
 #define WAGE_STORED $stored /* trained weights, a byte each */
 #define WAGE_BIASES $biases /* trained biases, four bytes each */
 #define WAGE_BLOCK_BYTES (WAGE_STORED + 4 * WAGE_BIASES + $overhead)
@@ -86,11 +87,6 @@ int wage_load(const uint8_t *block, int32_t size);
 """
 
 FORWARD = Template("""\
-int32_t wage_rounded(int32_t sum, int relu, int shift, int32_t limit)
-{
-    return rounded(sum, relu, shift, limit);
-}
-
 const wage_parameter wage_parameters[WAGE_PARAMETERS] = {
 $parameter_rows
 };
@@ -195,6 +191,7 @@ def parts(layout: Layout, source: Source) -> dict[str, str]:
         parameters=len(tail.parameters),
         errors=len(tail.errors),
         schedule=len(schedule),
+        wide=int(tail.is_wide),
         stored=kernels.size,
         biases=biases.size,
         overhead=c_block.OVERHEAD,

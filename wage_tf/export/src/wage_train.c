@@ -3,8 +3,8 @@
  * engine.
  *
  * There is no buffer for the sums of errors: they are made twice, once for their maximum, which decides the shift, and once
- * to be rounded. Sums are taken CHUNK at a time on the stack. Errors that meet are brought to the finest fraction of theirs;
- * the export has checked that they stay within 32 bits.
+ * to be rounded. Sums are taken CHUNK at a time on the stack. Errors that meet are brought to the finest of their fractions;
+ * where they can pass 32 bits by that, sums of errors are numbers of 64.
  */
 #include "wage_train.h"
 
@@ -14,13 +14,43 @@
 
 enum { CHUNK = 64 };
 
-/* The shift of Q_E for errors of that maximum. */
-static int32_t error_shift(int32_t largest, int32_t limit)
+#if WAGE_WIDE
+typedef int64_t sum_type;
+typedef uint64_t size_type;
+#define SHIFT_EXPONENT wage_shift_exponent
+#else
+typedef int32_t sum_type;
+typedef uint32_t size_type;
+#define SHIFT_EXPONENT wage_shift_exponent_32
+#endif
+
+static sum_type larger(sum_type largest, sum_type x)
 {
-    int32_t shift = largest > 0 ? wage_shift_exponent_32(largest) : 0;
+    const sum_type size = x < 0 ? -x : x;
+    return size > largest ? size : largest;
+}
+
+/* The shift of Q_E for errors of that maximum. */
+static int32_t error_shift(sum_type largest, int32_t limit)
+{
+    int32_t shift = largest > 0 ? SHIFT_EXPONENT(largest) : 0;
     for (; limit > 0; limit >>= 1)
         shift--;
     return shift;
+}
+
+/* Q_E: a shift that rounds half to even, and a clip. */
+static int8_t rounded(sum_type error, int32_t shift, int32_t limit)
+{
+    const size_type most = (size_type)limit;
+    size_type size = error < 0 ? (size_type)0 - (size_type)error : (size_type)error;
+    if (shift > 0)
+        size = (size + (((size_type)1 << (shift - 1)) - 1) + (size >> shift & 1)) >> shift;
+    else
+        size = size > most ? most : size << -shift;
+    if (size > most)
+        size = most;
+    return (int8_t)(error < 0 ? -(int32_t)size : (int32_t)size);
 }
 
 /* Q_E of the scores' error y - t, then the gate of the last layer's output. Returns the errors' fraction bits. */
@@ -29,15 +59,16 @@ static int32_t start_errors(wage_network *network, const int32_t *scores, const 
     const wage_errors *last = &wage_errors_of[0];
     const uint8_t *gates = wage_gates_at(network, last->gates);
     int8_t *errors = wage_codes_at(network, last->errors);
-    int32_t largest = 0, shift = 0, pass, i;
+    sum_type largest = 0;
+    int32_t shift = 0, pass, i;
     for (pass = 0; pass < 2; pass++) {
         for (i = 0; i < count * WAGE_OUTPUTS; i++) {
             const int is_label = i % WAGE_OUTPUTS == labels[i / WAGE_OUTPUTS];
-            const int32_t error = scores[i] - (is_label ? (int32_t)1 << WAGE_FRACTION_BITS : 0);
+            const sum_type error = (sum_type)scores[i] - (is_label ? (sum_type)1 << WAGE_FRACTION_BITS : 0);
             if (pass == 0)
-                largest = wage_larger(largest, error);
+                largest = larger(largest, error);
             else
-                errors[i] = (int8_t)(gates[i] == WAGE_OPEN ? wage_rounded(error, 0, shift, last->limit) : 0);
+                errors[i] = gates[i] == WAGE_OPEN ? rounded(error, shift, last->limit) : 0;
         }
         shift = error_shift(largest, last->limit);
     }
@@ -47,7 +78,8 @@ static int32_t start_errors(wage_network *network, const int32_t *scores, const 
 /* A run of channels of one pixel of a layer's input, and what its errors are multiplied by. */
 typedef struct run {
     const wage_layer *layer;
-    int32_t y, x, c, count, scale;
+    int32_t y, x, c, count;
+    sum_type scale;
 } run;
 
 /* The run in which a source's number i begins, at most `most` long: within the channels of both images and of a group. */
@@ -75,7 +107,7 @@ static int32_t window_at(int32_t at, int32_t stride, int32_t pool, int32_t outpu
 }
 
 /* Adds the errors of a pixel of the output, times the weights of a tap. `here` is the tap's place in the pooling's window. */
-static void add_pixel(wage_network *network, const run *run, int32_t pixel, int32_t tap, int32_t here, int32_t *sums)
+static void add_pixel(wage_network *network, const run *run, int32_t pixel, int32_t tap, int32_t here, sum_type *sums)
 {
     const wage_layer *layer = run->layer;
     const wage_errors *from = &wage_errors_of[layer->errors];
@@ -88,7 +120,7 @@ static void add_pixel(wage_network *network, const run *run, int32_t pixel, int3
     const int is_pooled = layer->pool_h * layer->pool_w > 1;
     int32_t f, k;
     for (f = first; f < past; f++) {
-        const int32_t error = errors[f] * run->scale;
+        const sum_type error = errors[f] * run->scale;
         if (error == 0 || (is_pooled && gates[f] / WAGE_PLACE != here))
             continue;
         if (stored == NULL) {
@@ -104,7 +136,7 @@ static void add_pixel(wage_network *network, const run *run, int32_t pixel, int3
 }
 
 /* Adds what a layer says of the error of a run of its input. */
-static void add_errors(wage_network *network, const run *run, int32_t image, int32_t *sums)
+static void add_errors(wage_network *network, const run *run, int32_t image, sum_type *sums)
 {
     const wage_layer *layer = run->layer;
     int32_t i, j;
@@ -124,7 +156,7 @@ static void add_errors(wage_network *network, const run *run, int32_t image, int
 
 /* The sums of all sources from number i of an image on; returns for how many numbers. `fractions` are the errors'. */
 static int32_t sum_errors(wage_network *network, const wage_errors *to, const int32_t *fractions, int32_t finest,
-                          int32_t image, int32_t i, int32_t *sums)
+                          int32_t image, int32_t i, sum_type *sums)
 {
     const wage_source *sources = wage_sources + to->first;
     int32_t size = wage_smaller(CHUNK, to->size - i), s, k;
@@ -134,7 +166,7 @@ static int32_t sum_errors(wage_network *network, const wage_errors *to, const in
         sums[k] = 0;
     for (s = 0; s < to->count; s++) {
         run run = run_at(&sources[s], i, size);
-        run.scale = (int32_t)1 << (finest - fractions[run.layer->errors] - run.layer->fraction);
+        run.scale = (sum_type)1 << (finest - fractions[run.layer->errors] - run.layer->fraction);
         add_errors(network, &run, image, sums);
     }
     return size;
@@ -146,7 +178,8 @@ static int32_t pass_errors(wage_network *network, const wage_errors *to, int32_t
 {
     const uint8_t *gates = wage_gates_at(network, to->gates);
     int8_t *errors = wage_codes_at(network, to->errors);
-    int32_t sums[CHUNK], finest = INT32_MIN, largest = 0, shift = 0, pass, image, i, k, size;
+    sum_type sums[CHUNK], largest = 0;
+    int32_t finest = INT32_MIN, shift = 0, pass, image, i, k, size;
     for (i = to->first; i < to->first + to->count; i++) {
         const wage_layer *layer = &wage_layers[wage_sources[i].layer];
         const int32_t fraction = fractions[layer->errors] + layer->fraction;
@@ -158,12 +191,11 @@ static int32_t pass_errors(wage_network *network, const wage_errors *to, int32_t
                 const int32_t at = image * to->size + i;
                 size = sum_errors(network, to, fractions, finest, image, i, sums);
                 for (k = 0; k < size; k++) {
-                    const int32_t sum = gates[at + k] & WAGE_CLIPPED ? 0 : sums[k];
+                    const sum_type sum = gates[at + k] & WAGE_CLIPPED ? 0 : sums[k];
                     if (pass == 0)
-                        largest = wage_larger(largest, sum);
+                        largest = larger(largest, sum);
                     else
-                        errors[at + k] = (int8_t)(gates[at + k] & WAGE_OPEN
-                                                      ? wage_rounded(sum, 0, shift, to->limit) : 0);
+                        errors[at + k] = gates[at + k] & WAGE_OPEN ? rounded(sum, shift, to->limit) : 0;
                 }
             }
         }

@@ -61,9 +61,6 @@ const int32_t *wage_forward(wage_network *network, const uint8_t *images, int32_
 /* Updates a layer's weights by the errors of its output and the codes of its input. */
 void wage_update(wage_network *network, const wage_layer *layer, int32_t count);
 
-/* Negative sums to 0 where relu is set; then, unless limit is 0, a shift that rounds half to even and a clip. */
-int32_t wage_rounded(int32_t sum, int relu, int shift, int32_t limit);
-
 static inline int8_t *wage_codes_at(wage_network *network, int32_t place)
 {
     return (int8_t *)network->arena + place;
@@ -77,12 +74,6 @@ static inline uint8_t *wage_gates_at(wage_network *network, int32_t place)
 static inline int32_t wage_smaller(int32_t a, int32_t b)
 {
     return a < b ? a : b;
-}
-
-static inline int32_t wage_larger(int32_t largest, int32_t x)
-{
-    const int32_t size = x < 0 ? -x : x;
-    return size > largest ? size : largest;
 }
 
 #endif

@@ -12,6 +12,12 @@
 
 enum { CHUNK = 64, RANDOM_BITS = 16 };
 
+static int32_t larger(int32_t largest, int32_t x)
+{
+    const int32_t size = x < 0 ? -x : x;
+    return size > largest ? size : largest;
+}
+
 /* The gradient of `size` weights of a filter, from channel c of tap (i, j) on. */
 static void gradient(wage_network *network, const wage_layer *layer, int32_t count, int32_t filter, int32_t i, int32_t j,
                      int32_t c, int32_t size, int32_t *sums)
@@ -104,7 +110,7 @@ static int32_t over_gradients(wage_network *network, const wage_layer *layer, in
                     gradient(network, layer, count, filter, i, j, c, size, sums);
                     for (k = 0; k < size; k++, weights++, index += (uint32_t)layer->out_c) {
                         if (rule == NULL)
-                            largest = wage_larger(largest, sums[k]);
+                            largest = larger(largest, sums[k]);
                         else if (sums[k] != 0)
                             *weights = (int8_t)updated(rule, *weights, sums[k], index);
                     }
@@ -124,9 +130,9 @@ static int32_t largest_gradient(wage_network *network, const wage_layer *layer, 
     if (count * layer->in_h * layer->in_w > 1 || layer->groups > 1)
         return over_gradients(network, layer, count, NULL);
     for (i = 0; i < layer->in_c; i++)
-        input = wage_larger(input, inputs[i]);
+        input = larger(input, inputs[i]);
     for (i = 0; i < layer->out_c; i++)
-        error = wage_larger(error, errors[i]);
+        error = larger(error, errors[i]);
     return input * error;
 }
 
@@ -141,7 +147,7 @@ static int32_t over_bias_gradients(wage_network *network, const wage_layer *laye
         int32_t sum = 0;
         for (i = 0; i < count * layer->out_h * layer->out_w; i++)
             sum += errors[i * layer->out_c + filter];
-        largest = wage_larger(largest, sum);
+        largest = larger(largest, sum);
         if (rule != NULL && sum != 0)
             biases[filter] = updated(rule, biases[filter], sum, (uint32_t)filter);
     }
