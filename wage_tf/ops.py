@@ -96,22 +96,31 @@ def shift(x: tf.Tensor) -> tf.Tensor:
 
 
 def max_magnitude(x: tf.Tensor) -> tf.Tensor:
-    """Returns max|x| over the whole tensor, a scalar; NaN if any element is NaN, 0 for an empty tensor.
+    """Returns max|x| over the whole tensor, a scalar; NaN if any element is NaN, 0 for an empty tensor."""
+    return largest_magnitude(magnitude_bits(x))
 
-    The maximum is taken over the bit patterns of |x|, whose integer order is that of the floats with NaN on top;
-    a float maximum may drop NaN under XLA.
+
+def magnitude_bits(x: tf.Tensor) -> tf.Tensor:
+    """Returns the bit patterns of |x| as int32, whose order is that of the floats with NaN on top.
+
+    A float maximum may drop NaN under XLA.
     """
-    magnitude_bits = tf.bitwise.bitwise_and(tf.bitcast(tf.convert_to_tensor(x, tf.float32), tf.int32), _SIGN_MASK)
-    return tf.bitcast(tf.maximum(tf.reduce_max(magnitude_bits), 0), tf.float32)
+    return tf.bitwise.bitwise_and(tf.bitcast(tf.convert_to_tensor(x, tf.float32), tf.int32), _SIGN_MASK)
 
 
-def scale_by_shift(x: tf.Tensor) -> tf.Tensor:
+def largest_magnitude(bits: tf.Tensor) -> tf.Tensor:
+    """Returns max|x|, a float32 scalar, of `magnitude_bits(x)`."""
+    return tf.bitcast(tf.maximum(tf.reduce_max(bits), 0), tf.float32)
+
+
+def scale_by_shift(x: tf.Tensor, magnitude: tf.Tensor | None = None) -> tf.Tensor:
     """Scales a tensor into about [−√2, √2]: x / Shift(max|x|); a zero tensor stays zero.
 
     Args:
         x: Float32 tensor of any shape.
+        magnitude: max|x| where it is known; None takes it of `x`.
     """
-    return x / _scale(max_magnitude(x))
+    return x / _scale(max_magnitude(x) if magnitude is None else magnitude)
 
 
 def quantize_by_shift(x: tf.Tensor, k: int, magnitude: tf.Tensor | None = None, gamma: float = 1.0) -> tf.Tensor:
