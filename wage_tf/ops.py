@@ -7,6 +7,8 @@ are outside the domain (TensorFlow's kernels flush them to zero).
 
 from __future__ import annotations
 
+import functools
+
 import tensorflow as tf
 
 _SIGN_MASK = 0x7FFFFFFF
@@ -96,31 +98,25 @@ def shift(x: tf.Tensor) -> tf.Tensor:
 
 
 def max_magnitude(x: tf.Tensor) -> tf.Tensor:
-    """Returns max|x| over the whole tensor, a scalar; NaN if any element is NaN, 0 for an empty tensor."""
-    return largest_magnitude(magnitude_bits(x))
+    """Returns max|x| over the whole tensor, a scalar; NaN if any element is NaN, 0 for an empty tensor.
 
-
-def magnitude_bits(x: tf.Tensor) -> tf.Tensor:
-    """Returns the bit patterns of |x| as int32, whose order is that of the floats with NaN on top.
-
-    A float maximum may drop NaN under XLA.
+    The maximum is taken over the bit patterns of |x|, whose integer order is that of the floats with NaN on top;
+    a float maximum may drop NaN under XLA. First it is taken elementwise over the tensor's eighths, which XLA fuses
+    with what computes x: a reduction to a scalar it does not.
     """
-    return tf.bitwise.bitwise_and(tf.bitcast(tf.convert_to_tensor(x, tf.float32), tf.int32), _SIGN_MASK)
+    bits = tf.reshape(tf.bitcast(tf.convert_to_tensor(x, tf.float32), tf.int32), [-1])
+    eighths = tf.reshape(tf.pad(bits, [[0, -tf.size(bits) % 8]]), [8, -1])
+    magnitude_bits = [tf.bitwise.bitwise_and(eighth, _SIGN_MASK) for eighth in tf.unstack(eighths)]
+    return tf.bitcast(tf.maximum(tf.reduce_max(functools.reduce(tf.maximum, magnitude_bits)), 0), tf.float32)
 
 
-def largest_magnitude(bits: tf.Tensor) -> tf.Tensor:
-    """Returns max|x|, a float32 scalar, of `magnitude_bits(x)`."""
-    return tf.bitcast(tf.maximum(tf.reduce_max(bits), 0), tf.float32)
-
-
-def scale_by_shift(x: tf.Tensor, magnitude: tf.Tensor | None = None) -> tf.Tensor:
+def scale_by_shift(x: tf.Tensor) -> tf.Tensor:
     """Scales a tensor into about [−√2, √2]: x / Shift(max|x|); a zero tensor stays zero.
 
     Args:
         x: Float32 tensor of any shape.
-        magnitude: max|x| where it is known; None takes it of `x`.
     """
-    return x / _scale(max_magnitude(x) if magnitude is None else magnitude)
+    return x / _scale(max_magnitude(x))
 
 
 def quantize_by_shift(x: tf.Tensor, k: int, magnitude: tf.Tensor | None = None, gamma: float = 1.0) -> tf.Tensor:

@@ -159,7 +159,7 @@ def quantize_gradient(
     learning_rate = tf.convert_to_tensor(learning_rate, tf.float32)
     if k is None:
         return learning_rate * g
-    return _gradient_step(g, ops.max_magnitude(g), learning_rate, ops.as_seed(seed), k=k, random_width=random_width)
+    return _gradient_step(g, learning_rate, ops.as_seed(seed), k=k, random_width=random_width)
 
 
 def check_alpha(alpha: float) -> float:
@@ -214,12 +214,17 @@ def _activation_backward(upstream: tf.Tensor, a: tf.Tensor, *, k: int) -> tf.Ten
 
 def error_backward(upstream: tf.Tensor, *, k: int, gamma: float = 1.0) -> tf.Tensor:
     """Q_E itself, Shift·Q(e / Shift, k), float32 of the same shape; Shift = Shift(max|e|) over all replicas."""
-    return _error_backward(upstream, replicas.maximum(ops.max_magnitude(upstream)), k=k, gamma=gamma)
+    return _error_backward(upstream, replicas.maximum(_max_magnitude(upstream)), k=k, gamma=gamma)
 
 
 @fused
 def _error_backward(upstream: tf.Tensor, magnitude: tf.Tensor, *, k: int, gamma: float) -> tf.Tensor:
     return ops.quantize_by_shift(upstream, k, magnitude, gamma)
+
+
+@fused
+def _max_magnitude(x: tf.Tensor) -> tf.Tensor:
+    return ops.max_magnitude(x)
 
 
 _CLOSED, _OPEN, _SATURATED = 0, 1, 2
@@ -233,8 +238,7 @@ def _relu_forward(x: tf.Tensor, *, k: int) -> tuple[tf.Tensor, tf.Tensor]:
 
 
 def _relu_backward(upstream: tf.Tensor, gate: tf.Tensor, *, k: int) -> tf.Tensor:
-    magnitude = replicas.maximum(ops.largest_magnitude(_unsaturated_bits(upstream, gate)))
-    return _relu_gated(upstream, gate, magnitude, k=k)
+    return _relu_gated(upstream, gate, replicas.maximum(_unsaturated_magnitude(upstream, gate)), k=k)
 
 
 @fused
@@ -244,8 +248,8 @@ def _relu_gated(upstream: tf.Tensor, gate: tf.Tensor, magnitude: tf.Tensor, *, k
 
 
 @fused
-def _unsaturated_bits(upstream: tf.Tensor, gate: tf.Tensor) -> tf.Tensor:
-    return ops.magnitude_bits(_unsaturated(upstream, gate))
+def _unsaturated_magnitude(upstream: tf.Tensor, gate: tf.Tensor) -> tf.Tensor:
+    return ops.max_magnitude(_unsaturated(upstream, gate))
 
 
 def _unsaturated(upstream: tf.Tensor, gate: tf.Tensor) -> tf.Tensor:
@@ -253,8 +257,6 @@ def _unsaturated(upstream: tf.Tensor, gate: tf.Tensor) -> tf.Tensor:
 
 
 @fused
-def _gradient_step(
-    g: tf.Tensor, magnitude: tf.Tensor, learning_rate: tf.Tensor, seed: tf.Tensor, *, k: int, random_width: int
-) -> tf.Tensor:
-    scaled = ops.scale_by_shift(g, magnitude) * learning_rate
+def _gradient_step(g: tf.Tensor, learning_rate: tf.Tensor, seed: tf.Tensor, *, k: int, random_width: int) -> tf.Tensor:
+    scaled = ops.scale_by_shift(g) * learning_rate
     return ops.stochastic_round(scaled, seed, random_width) * ops.step_size(k)
