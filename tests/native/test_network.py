@@ -1,6 +1,8 @@
 """Whole networks against the NumPy engine: every activation, error, gradient and stored weight of several steps."""
 
 import dataclasses
+import gc
+import weakref
 
 import keras
 import numpy as np
@@ -120,6 +122,23 @@ def test_buffers_that_share_their_place_change_nothing():
         assert np.array_equal(*scores)
     assert_same_parameters(sharing.graph(), keeping.graph())
     assert sharing.arena_bytes < 0.7 * keeping.arena_bytes
+
+
+@pytest.mark.parametrize("bits", ["2-8-8-8", "1-8-8-8", "2-8-12-8", "12-8-8-8"])
+def test_a_network_neither_changes_nor_keeps_its_graph(bits):
+    graph = frozen("mlp", bits, (5, 5, 1), 0.05)
+    network = Network(graph, 4, training=True)
+    before = {name: parameter.accumulators.copy() for name, parameter in graph.parameters.items()}
+    network.train_step(random_images((5, 5, 1), 4), np.arange(4), LOG2_ETA, SEED, 0)
+    trained = network.graph()
+    network.train_step(random_images((5, 5, 1), 4), np.arange(4), LOG2_ETA, SEED, 1)
+    for name, accumulators in before.items():
+        assert np.array_equal(graph.parameters[name].accumulators, accumulators)
+        assert not np.array_equal(trained.parameters[name].accumulators, network.graph().parameters[name].accumulators)
+    stored = [weakref.ref(kernel.accumulators) for kernel in graph.kernels.values()]
+    del graph
+    gc.collect()
+    assert not any(array() is not None for array in stored)
 
 
 def with_alpha(graph, name, more):
