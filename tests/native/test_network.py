@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 import models
 from support.drawn_networks import network as drawn_network
 from support.images import random_images
-from wage_tf import integer, native
+from wage_tf import integer, machine, native
 from wage_tf.errors import UserError
 from wage_tf.native import network as native_network
 from wage_tf.native.network import Network
@@ -257,6 +257,16 @@ def test_an_arena_that_memory_does_not_hold_is_refused():
     graph = frozen("vgg7", "2-8-8-8", (32, 32, 3), 1.0)
     with pytest.raises(UserError, match=r"native engine: a batch of 1048576 needs \d+ MB of memory; this machine has"):
         Network(graph, 2**20, training=True)
+
+
+def test_an_arena_that_is_more_than_what_is_free_is_refused(monkeypatch):
+    graph = frozen("mlp", "2-8-8-8", (5, 5, 1), 0.05)
+    needed = Network(graph, 4, training=True).arena_bytes
+    monkeypatch.setattr(machine, "free_memory", lambda: needed)
+    Network(graph, 4, training=True)
+    monkeypatch.setattr(machine, "free_memory", lambda: needed - 1)
+    with pytest.raises(UserError, match="a batch of 4 needs 0 MB of memory; this machine has 0 MB free"):
+        Network(graph, 4, training=True)
 
 
 def test_the_environment_chooses_the_instruction_set(monkeypatch):

@@ -192,10 +192,11 @@ class Structures:
 
     def _affordable(self, size: int) -> int:
         """The size, where so much memory is free."""
-        if size > machine.memory():
+        free = machine.free_memory()
+        if size > free:
             raise UserError(
                 f"native engine: a batch of {self._batch} needs {size // 10**6} MB of memory; "
-                f"this machine has {machine.memory() // 10**6}"
+                f"this machine has {free // 10**6} MB free"
             )
         return size
 
