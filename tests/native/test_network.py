@@ -13,10 +13,12 @@ from hypothesis import strategies as st
 import models
 from support.drawn_networks import network as drawn_network
 from support.images import random_images
-from wage_tf import integer, machine, native
+from wage_tf import integer, layers, machine, native
 from wage_tf.errors import UserError
+from wage_tf.losses import SumSquaredError
 from wage_tf.native import network as native_network
 from wage_tf.native.network import Network
+from wage_tf.optimizers import IntegerSGD
 
 pytestmark = pytest.mark.usefixtures("native_engine")
 
@@ -107,6 +109,57 @@ def test_vgg7(isa):
 def test_other_patterns_and_networks(name, bits, shape, wide):
     network = assert_steps_equal(frozen(name, bits, shape, 0.05), 3, 2)
     assert network.program.wide == wide
+
+
+def between(*hidden, activated=True, side=21):
+    """A network of a first convolution of four filters, then the layers given, then a Q_A and a dense layer."""
+    keras.utils.set_random_seed(0)
+    x = image = keras.Input((side, side, 2), dtype="uint8")
+    x = layers.QConv2D(4, 3, padding="same")(layers.QRescaling(1 / 128, -1.0)(x))
+    x = layers.QActivation()(x) if activated else x
+    for layer in hidden:
+        x = layer(x)
+    x = keras.layers.Flatten()(layers.QActivation()(x))
+    return keras.Model(image, layers.QError()(layers.QDense(5)(x)))
+
+
+UNUSUAL = {
+    "pool of 9": lambda: between(keras.layers.MaxPooling2D(9), activated=False),
+    "pool of 10 by 2": lambda: between(keras.layers.MaxPooling2D((10, 2)), activated=False),
+    "pool of all": lambda: between(keras.layers.MaxPooling2D(21)),
+    "overlapping pool": lambda: between(keras.layers.MaxPooling2D(3, 2), activated=False),
+    "overlapping pool of codes": lambda: between(keras.layers.MaxPooling2D(3, 2)),
+    "overlapping pool with a border": lambda: between(keras.layers.MaxPooling2D(5, 1, "same")),
+    "pool with gaps": lambda: between(keras.layers.MaxPooling2D(2, 3), activated=False),
+    "padded pool": lambda: between(keras.layers.MaxPooling2D(4, padding="same"), activated=False),
+    "overlapping average": lambda: between(keras.layers.AveragePooling2D(4, 2)),
+    "average of 16": lambda: between(keras.layers.AveragePooling2D(16)),
+    "dilated": lambda: between(layers.QConv2D(6, 3, dilation_rate=3)),
+    "dilated in one direction": lambda: between(layers.QConv2D(6, (3, 2), dilation_rate=(1, 4), padding="same")),
+    "groups": lambda: between(layers.QConv2D(6, 3, groups=2, strides=2, padding="same")),
+    "dilated groups, pooled": lambda: between(
+        layers.QConv2D(8, 3, groups=4, dilation_rate=2, use_bias=True), keras.layers.MaxPooling2D(3, 2)
+    ),
+    "dilated depthwise": lambda: between(layers.QDepthwiseConv2D(3, dilation_rate=2, padding="same")),
+    "depthwise, two filters a channel": lambda: between(layers.QDepthwiseConv2D(3, 2, depth_multiplier=2)),
+    "strides beyond the window": lambda: between(layers.QConv2D(6, 2, strides=4)),
+}
+
+
+@pytest.mark.parametrize("name", UNUSUAL)
+def test_layers_that_vector_kernels_decline(name):
+    """Keras' model through the Trainer and `infer`, and every value of a step."""
+    model = UNUSUAL[name]()
+    model.compile(IntegerSGD(2.0**LOG2_ETA, seed=SEED), SumSquaredError())
+    graph = integer.freeze(model)
+    assert_steps_equal(graph, 3, 2, threads=2)
+    images, labels = random_images((21, 21, 2), 3), np.arange(3)
+    trainer = integer.Trainer(model)
+    trainer.train_on_batch(images, labels)
+    trainer.sync()
+    trained = integer.train_step(graph, images, labels, LOG2_ETA, SEED, 0)
+    assert_same_parameters(integer.freeze(model), trained)
+    assert np.array_equal(integer.infer(trained, images, backend="native"), integer.infer(trained, images))
 
 
 def test_a_smaller_last_batch():
