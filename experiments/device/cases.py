@@ -10,7 +10,7 @@ _HALF = "--engine integer --dataset fashion_mnist --model lenet5 --width 0.5 --e
 _RAM = 262144
 
 ROTATED = {
-    "rotated-fc2": Rotated("fc2", 8, 10, _TEN),
+    "rotated-fc2": Rotated("fc2", 8, 10, ((0, 2),)),
     "rotated-fc1": Rotated("fc1", 8, 10, _TEN),
     "rotated-half-fc1": Rotated("fc1", 8, 10, _TEN, _HALF, _RAM),
 }

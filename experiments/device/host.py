@@ -23,7 +23,7 @@ class Host:
 
     def __init__(self, folder: Path, name: str = "network"):
         library = folder / f"{name}.so"
-        compiler = [os.environ.get("CC", "cc"), "-std=c99", "-O3", "-shared", "-fPIC", "-o", library]
+        compiler = [os.environ.get("CC", "cc"), "-std=c99", "-O3", "-march=native", "-shared", "-fPIC", "-o", library]
         subprocess.run([*compiler, *sorted(folder.glob("wage_*.c"))], check=True)
         self._library = ctypes.CDLL(str(library))
         lines = (line.split() for line in (folder / "wage_net.h").read_text().splitlines())

@@ -34,6 +34,7 @@ class Rotated:
         schedule: log2 of the learning rate, and the epoch from which on it is so.
         arguments: train.py's, for the upright network; None for the zoo's.
         ram: Bytes of RAM that the device has; None for any number.
+        emulated_steps: How many of the first epoch's steps the device repeats.
         seed: Decides the order of the images and the rounding.
     """
 
@@ -43,6 +44,7 @@ class Rotated:
     schedule: tuple[tuple[int, int], ...]
     arguments: str | None = None
     ram: int | None = None
+    emulated_steps: int = 25
     seed: int = 0
     dataset = "fashion_mnist"
 
@@ -53,28 +55,29 @@ class Rotated:
         return Pair(folder, self._upright(), training, self.ram)
 
     def measure(self, pair: Pair, dataset: Dataset, device: emulated.Device) -> Iterator[dict[str, object]]:
-        """Trains a pair; yields test errors before and after the first epoch, which the device repeats, then the last.
+        """Trains a pair; yields test errors before, after the first epoch and after the last.
 
         Raises:
             ValueError: If the C code's weights are not the engine's after an epoch, or the device's not the C code's
-                after the first.
+                after `emulated_steps`.
         """
         (upright, labels), (images, classes) = arrays_of(dataset), _first_of(dataset)
         test = turn(upright), labels
         figures = {"needs": pair.needs, "upright": pair.host.error(upright, labels), "before": pair.host.error(*test)}
-        rates, rng = dict(self.schedule), np.random.default_rng(self.seed)
+        rates, rng, errors = dict(self.schedule), np.random.default_rng(self.seed), []
         for epoch in range(self.epochs):
             if epoch in rates:
                 pair.set_learning_rate(rates[epoch])
             order = rng.permutation(len(images) - len(images) % self.batch).reshape(-1, self.batch)
             for places in order:
                 pair.train_step(images[places], classes[places])
+                if pair.steps == self.emulated_steps:
+                    done = order[: pair.steps]
+                    figures["emulated"] = emulated.repeated(device, pair, images[done], classes[done])
             pair.check()
-            if epoch == 0:
-                figures["emulated"] = emulated.repeated(device, pair, images[order], classes[order])
-                figures["after_first_epoch"] = pair.host.error(*test)
-                yield figures
-        yield {**figures, "after": pair.host.error(*test), "steps": pair.steps, "images": len(images)}
+            if epoch + 1 in (1, self.epochs):
+                errors.append(pair.host.error(*test))
+                yield {**figures, "errors": errors, "steps": pair.steps, "images": len(images)}
 
     def _upright(self) -> Graph:
         """The network that has learned the images as they are."""
