@@ -63,7 +63,7 @@ def export_model(
     Args:
         model: A model that `integer.freeze` takes.
         path: The file, for C the folder.
-        to: "litert", "packed", "c", "web" or "onnx".
+        to: "litert", "litert-micro", "packed", "c", "web" or "onnx".
         name: What the file says the network is called; None for the model's name.
         labels: Names of the classes, in the order of the scores.
         accumulators: Keep the stored weights in a packed file, so that training can go on.
