@@ -107,9 +107,9 @@ def _sources(layout: Layout, card: Card, prefix: str) -> dict[str, str]:
     fields |= c_training.parts(layout, source) if layout.training else _inference(source)
     fields |= {"constants": "\n\n".join(source.constants), "functions": "\n".join(source.functions.values())}
     fields["sources"] = "wage_net.c wage_train.c" if layout.training else "wage_net.c"
-    fields = {field: _named(str(code), prefix) for field, code in fields.items()} | _card_fields(card, network.outputs)
+    code = {field: _named(str(part), prefix) for field, part in fields.items()} | _card_fields(card, network.outputs)
     templates = {"wage_net.h": HEADER, "wage_net.c": SOURCE, "main.c": MAIN, "Makefile": MAKEFILE}
-    own = {name: Template(_named(text.template, prefix)).substitute(fields) for name, text in templates.items()}
+    own = {name: Template(_named(text.template, prefix)).substitute(code) for name, text in templates.items()}
     shared = c_training.sources() if layout.training else {}
     return own | {name: _named(text, prefix) for name, text in shared.items()}
 

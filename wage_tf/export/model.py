@@ -6,6 +6,7 @@ import dataclasses
 import os
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 import keras
 
@@ -76,7 +77,7 @@ def export_model(
         UserError: If the model has no such form, or the path is of another kind.
     """
     path = Path(path)
-    options = {"accumulators": accumulators, "training": training, "prefix": prefix}
+    options: dict[str, Any] = {"accumulators": accumulators, "training": training, "prefix": prefix}
     check_form(path, to, **options)
     graph, calls = read(model)
     layers = {call.name: call.layer for call in calls}
