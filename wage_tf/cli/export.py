@@ -38,7 +38,8 @@ def main(argv: Sequence[str] | None = None) -> int:
     parser.add_argument(
         "source", type=text, metavar="RUN_DIR|MODEL", help="a directory that train.py wrote, a .keras or a .wage file"
     )
-    parser.add_argument("--to", required=True, choices=("litert", "packed", "c", "web", "onnx"), help="what to make")
+    forms = ("litert", "litert-micro", "packed", "c", "web", "onnx")
+    parser.add_argument("--to", required=True, choices=forms, help="what to make")
     parser.add_argument(
         "--out", type=text, metavar="PATH", help="the file, for c the folder (default: beside the source)"
     )

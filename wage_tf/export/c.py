@@ -108,9 +108,9 @@ def _sources(layout: Layout, card: Card, prefix: str) -> dict[str, str]:
     fields |= {"constants": "\n\n".join(source.constants), "functions": "\n".join(source.functions.values())}
     shared = c_training.sources() if layout.training else {}
     fields["sources"] = " ".join(["wage_net.c", *(name for name in shared if name.endswith(".c"))])
-    fields = {field: _named(str(code), prefix) for field, code in fields.items()} | _card_fields(card, network.outputs)
+    code = {field: _named(str(part), prefix) for field, part in fields.items()} | _card_fields(card, network.outputs)
     templates = {"wage_net.h": HEADER, "wage_net.c": SOURCE, "main.c": MAIN, "Makefile": MAKEFILE}
-    own = {name: Template(_named(text.template, prefix)).substitute(fields) for name, text in templates.items()}
+    own = {name: Template(_named(text.template, prefix)).substitute(code) for name, text in templates.items()}
     return own | {name: _named(text, prefix) for name, text in shared.items()}
 
 

@@ -12,6 +12,7 @@ from wage_tf.export.c import PREFIX, check_prefix, write_c
 from wage_tf.export.c_tail import Training
 from wage_tf.export.card import Card
 from wage_tf.export.litert import write_litert
+from wage_tf.export.litert_micro import write_litert_micro
 from wage_tf.export.onnx import write_onnx
 from wage_tf.export.packed import write_packed
 from wage_tf.export.web import write_web
@@ -19,6 +20,7 @@ from wage_tf.integer.graph import Graph
 
 FORMS: dict[str, tuple[str, Callable[..., int]]] = {
     "litert": (".tflite", write_litert),
+    "litert-micro": ("-micro.tflite", write_litert_micro),
     "packed": (".wage", write_packed),
     "c": ("-c", write_c),
     "web": (".html", write_web),

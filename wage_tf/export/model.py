@@ -6,6 +6,7 @@ import dataclasses
 import os
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 import keras
 
@@ -65,7 +66,7 @@ def export_model(
     Args:
         model: A model that `integer.freeze` takes.
         path: The file, for C the folder.
-        to: "litert", "packed", "c", "web" or "onnx".
+        to: "litert", "litert-micro", "packed", "c", "web" or "onnx".
         name: What the file says the network is called; None for the model's name.
         labels: Names of the classes, in the order of the scores.
         accumulators: Keep the stored weights in a packed file, so that training can go on.
@@ -76,7 +77,7 @@ def export_model(
         UserError: If the model has no such form, or the path is of another kind.
     """
     path = Path(path)
-    options = {"accumulators": accumulators, "training": training, "prefix": prefix}
+    options: dict[str, Any] = {"accumulators": accumulators, "training": training, "prefix": prefix}
     check_form(path, to, **options)
     graph, calls = read(model)
     layers = {call.name: call.layer for call in calls}
