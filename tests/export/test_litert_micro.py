@@ -1,5 +1,6 @@
 """The LiteRT model for microcontrollers: exact in LiteRT Micro, and in LiteRT whatever its kernels round."""
 
+import itertools
 import json
 
 import keras
@@ -17,7 +18,6 @@ from wage_tf.export import Card, litert, litert_micro, write_litert, write_liter
 from wage_tf.export.litert import read_card
 from wage_tf.export.litert_micro import read_table
 from wage_tf.export.stages import fused, stages
-from wage_tf.integer import IMAGES
 from wage_tf.integer.nodes import Identity, Rescale
 
 interpreters = pytest.importorskip("ai_edge_litert.interpreter", reason="needs ai-edge-litert")
@@ -77,7 +77,8 @@ def test_sums_of_more_than_16_bits_are_made_in_windows():
 @given(graphs())
 @settings(max_examples=60, deadline=None, suppress_health_check=list(HealthCheck))
 def test_random_graphs(graph):
-    changes_pixels = any(IMAGES in node.inputs and not isinstance(node, (Rescale, Identity)) for node in graph.nodes)
+    before = itertools.takewhile(lambda node: not isinstance(node, Rescale), graph.nodes)
+    changes_pixels = not all(isinstance(node, Identity) for node in before)
     has_bias = any(getattr(node, "bias", None) is not None for node in graph.nodes)
     try:
         content_of(graph)
@@ -153,7 +154,7 @@ def padded_pixels():
     [
         (lambda: frozen("mlp", "9-8-8-8", (3, 3, 1), 0.01), "fc1: weights of more than 8 bits"),
         (lambda: frozen("mlp", "2-9-8-8", (3, 3, 1), 0.01), "rescale: activations of more than 8 bits"),
-        (lambda: frozen("resnet8", "8-8-8-8", (16, 16, 3), 0.25), "block3_conv2: its sums need 29 windows of 16 bits"),
+        (lambda: frozen("resnet8", "8-8-8-8", (16, 16, 3), 0.25), "block2_conv2: its sums need 15 windows of 16 bits"),
         (padded_pixels, "border: takes pixels, but their table is the caller's"),
     ],
 )
