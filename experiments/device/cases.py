@@ -6,7 +6,10 @@ from experiments.device.perceptrons import Perceptron
 from experiments.device.rotated import Rotated
 
 _TEN = ((0, 3), (6, 0), (8, -3))
-_HALF = "--engine integer --dataset fashion_mnist --model lenet5 --width 0.5 --epochs 20 --schedule 8@0,1@14,0.125@17"
+_HALF = (
+    "--engine integer --dataset fashion_mnist --model lenet5 --width 0.5 --epochs 10 --schedule 8@0,1@7,0.125@9 "
+    "--histogram-freq 0 --seed 0"
+)
 _RAM = 262144
 
 ROTATED = {
