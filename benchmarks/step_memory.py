@@ -27,9 +27,9 @@ def native_bytes(path: str, batch: int) -> dict[str, int]:
 
     before = _forget_peak()
     graph, _ = read_packed(path)
-    _forget_peak()
     network = Network(graph, batch, training=True)
     images, labels = _batch(graph.input_shape, batch)
+    del graph
     for step in range(_STEPS):
         network.train_step(images, labels, 3, 0, step)
     return {"counted": network.arena_bytes + network.parameter_bytes, "measured": peak_bytes() - before}

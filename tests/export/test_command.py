@@ -138,14 +138,14 @@ def test_a_damaged_or_missing_model_is_one_line(tmp_path, capsys):
 def test_a_network_that_goes_on_learning(run, tmp_path, capsys):
     folder, _ = run
     device = ["--to", "c", "--train", "--batch-size", "4", "--train-from", "fc2", "--out", str(tmp_path / "c")]
-    assert main([str(folder), *device, "--ram", "65536", "--flash", "262144"]) == 0
+    assert main([str(folder), *device, "--ram", "65536", "--flash", "262144", "--prefix", "net"]) == 0
     printed = capsys.readouterr().out
     for word in ("flash: ", "RAM: ", "stack", "MACs: ", "a training step of 4"):
         assert word in printed
-    header = (tmp_path / "c" / "wage_net.h").read_text()
-    assert "#define WAGE_BATCH 4 " in header
+    header = (tmp_path / "c" / "net_net.h").read_text()
+    assert "#define NET_BATCH 4 " in header
     assert {path.name for path in (tmp_path / "c").iterdir()} == {
-        *("wage_net.h", "wage_net.c", "wage_train.h", "wage_train.c", "wage_integers.h", "main.c", "Makefile")
+        *("net_net.h", "net_net.c", "net_train.h", "net_train.c", "net_integers.h", "main.c", "Makefile")
     }
 
 
@@ -157,6 +157,8 @@ def test_a_network_that_goes_on_learning(run, tmp_path, capsys):
         (["--to", "c", "--train", "--batch-size", "0"], "batch: 1 to 32768 images; received 0"),
         (["--to", "c", "--batch-size", "2"], "belong to --train"),
         (["--to", "packed", "--train"], "belong to --to c"),
+        (["--to", "packed", "--prefix", "net"], "prefix: only C has names"),
+        (["--to", "c", "--prefix", "my net"], "received 'my net'"),
     ],
 )
 def test_a_device_that_cannot_is_one_line(run, tmp_path, capsys, arguments, words):

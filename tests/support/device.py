@@ -8,7 +8,7 @@ from pathlib import Path
 
 import numpy as np
 
-_STRICT = ["-std=c99", "-Wall", "-Wextra", "-Werror", "-pedantic"]
+STRICT = ["-std=c99", "-Wall", "-Wextra", "-Werror", "-pedantic"]
 SANITIZED = ("-g", "-O1", "-fsanitize=address,undefined", "-fno-sanitize-recover=all")
 _PROGRAM = Path(__file__).parents[1] / "export" / "device.c"
 
@@ -18,8 +18,8 @@ class Device:
 
     def __init__(self, folder: Path, compiler: str = "gcc", flags: tuple[str, ...] = SANITIZED):
         self._path = folder / "device"
-        sources = [_PROGRAM, folder / "wage_net.c", folder / "wage_train.c"]
-        subprocess.run([compiler, *_STRICT, *flags, f"-I{folder}", "-o", self._path, *sources], check=True)
+        sources = [_PROGRAM, *sorted(folder.glob("wage_*.c"))]
+        subprocess.run([compiler, *STRICT, *flags, f"-I{folder}", "-o", self._path, *sources], check=True)
         header = (folder / "wage_net.h").read_text()
         words = [line.split() for line in header.splitlines() if line.startswith("#define ")]
         sizes = {word[1]: int(word[2]) for word in words if len(word) > 2 and word[2].isdigit()}

@@ -47,7 +47,8 @@ def test_the_card_is_complete_and_of_this_network(name):
     assert len(card.labels) == np.prod(zoo.graph(name).output.shape)
     assert card.name == name
     assert all(str(value) for value in dataclasses.asdict(card).values())
-    assert card.command == f"python train.py {experiment.NETWORKS[name].arguments}"
+    assert card.command == " && ".join(experiment.NETWORKS[name].commands)
+    assert card.licence.endswith(experiment.NETWORKS[name].data_licence)
 
 
 def test_training_goes_on_from_the_stored_weights():

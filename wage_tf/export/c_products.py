@@ -14,12 +14,13 @@ UNPACK = Template("""\
 static void unpack(wage_network *network, const struct step *step, int32_t filter, int32_t count)
 {
     const size_t start = (size_t)filter * (size_t)count * step->width;
-    const uint8_t *bytes = step->weights + (start >> 3);
+    const uint8_t *bytes;
     const uint32_t mask = (1u << step->width) - 1, sign = 1u << (step->width - 1);
     uint32_t bits;
     unsigned held = 8 - (unsigned)(start & 7);
     int32_t i;
-$stored    bits = (uint32_t)*bytes++ >> (start & 7);
+$stored    bytes = step->weights + (start >> 3);
+    bits = (uint32_t)*bytes++ >> (start & 7);
     for (i = 0; i < count; i++) {
         uint32_t word;
         for (; held < step->width; held += 8)
