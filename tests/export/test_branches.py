@@ -118,12 +118,17 @@ def test_20_steps_equal_the_engine_under_sanitizers(tmp_path, graph, train_from)
     assert_trains_alike(exported(tmp_path, graph, 2, train_from, 3, flags=SANITIZED), graph, 20, 2, train_from, 3)
 
 
-@pytest.mark.parametrize(("compiler", "level"), [("gcc", "-O0"), ("gcc", "-O3"), ("clang", "-O0"), ("clang", "-O3")])
-def test_resnet8_under_every_compiler(tmp_path, compiler, level):
+@pytest.mark.parametrize(
+    ("compiler", "flags"),
+    [("gcc", ("-O0",)), ("gcc", ("-O3",)), ("clang", ("-O3",)), ("clang", SANITIZED)],
+    ids=["gcc-O0", "gcc-O3", "clang-O3", "clang-sanitized"],
+)
+@pytest.mark.parametrize("graph", [lambda: resnet8(0.1), joined, biased], ids=["resnet8", "joined", "biased"])
+def test_every_compiler(tmp_path, compiler, flags, graph):
     if shutil.which(compiler) is None:
         pytest.skip(f"needs {compiler}")
-    graph = resnet8(0.1)
-    assert_trains_alike(exported(tmp_path, graph, 2, None, 3, compiler, (level,)), graph, 5, 2, None, 3)
+    graph = graph()
+    assert_trains_alike(exported(tmp_path, graph, 2, None, 3, compiler, flags), graph, 5, 2, None, 3)
 
 
 @pytest.mark.parametrize(
