@@ -11,12 +11,9 @@ import argparse
 import itertools
 import shlex
 import sys
-import time
 from collections.abc import Iterator, Sequence
 
-import keras
-
-from experiments import provenance
+from experiments import float_network, provenance
 from wage_tf import convert, datasets, files
 from wage_tf.datasets import Dataset
 from wage_tf.metrics import ErrorRate
@@ -34,40 +31,7 @@ STARTS = {
     "left-in": ({"weights": "keep", "fold": False}, "1@0"),
     "fresh-left-in": ({"weights": "fresh", "fold": False}, "8@0,1@2"),
 }
-FILTERS = {"cifar10": (32, 64, 64)}
-_TEST_BATCH = 500
 _CALIBRATION_IMAGES = 256
-
-
-def float_network(input_shape: Sequence[int], num_classes: int, filters: Sequence[int] = (16, 32)) -> keras.Model:
-    """A small CNN as Keras users write it: 16C3-MP2-32C3-MP2-128FC, batch normalization before each ReLU."""
-    layers = keras.layers
-    image = x = keras.Input(input_shape)
-    x = layers.Rescaling(1 / 255)(x)
-    for count in filters:
-        x = layers.Conv2D(count, 3, padding="same", use_bias=False)(x)
-        x = layers.ReLU()(layers.BatchNormalization(momentum=0.9)(x))
-        x = layers.MaxPooling2D()(x)
-    x = layers.Dense(128, use_bias=False)(layers.Flatten()(x))
-    x = layers.ReLU()(layers.BatchNormalization(momentum=0.9)(x))
-    return keras.Model(image, layers.Dense(num_classes, activation="softmax")(x), name="cnn")
-
-
-def train(model: keras.Model, dataset: Dataset, epochs: int, batch_size: int, seed: int) -> dict[str, object]:
-    """Trains a compiled model; test errors in percent, before the first epoch and after each."""
-    test = dataset.test_batches(_TEST_BATCH)
-    begun = time.monotonic()
-    errors = [model.evaluate(test, verbose=0, return_dict=True)["error"]]
-    history = model.fit(
-        dataset.train_batches(batch_size, seed),
-        epochs=epochs,
-        steps_per_epoch=dataset.steps_per_epoch(batch_size),
-        validation_data=test,
-        shuffle=False,
-        verbose=0,
-    )
-    errors += history.history["val_error"]
-    return {"errors": [round(error, 3) for error in errors], "seconds": round(time.monotonic() - begun, 1)}
 
 
 def measure(
@@ -80,10 +44,8 @@ def measure(
     bits: Sequence[str] = BITS,
 ) -> Iterator[dict[str, object]]:
     """The float network's errors, then those and one start and width after the other."""
-    keras.utils.set_random_seed(seed)
-    model = float_network(dataset.input_shape, dataset.num_classes, FILTERS.get(dataset.name, (16, 32)))
-    model.compile("adam", "categorical_crossentropy", metrics=[ErrorRate()])
-    figures = {"float": train(model, dataset, float_epochs, batch_size, seed), "converted": []}
+    model, floats = float_network.trained(dataset, float_epochs, batch_size, seed)
+    figures = {"float": floats, "converted": []}
     print(f"float, {float_epochs} epochs: {figures['float']['errors'][-1]:.2f}% test error", flush=True)
     images, _ = dataset.probe_batch(_CALIBRATION_IMAGES)
     for start, widths in itertools.product(starts, bits):
@@ -92,7 +54,7 @@ def measure(
         rate = learning_rate(SCHEDULES[schedule], dataset.steps_per_epoch(batch_size))
         converted.compile(IntegerSGD(rate, bits=widths, seed=seed), convert.loss_for(model), metrics=[ErrorRate()])
         row = {"bits": widths, "start": start, "schedule": schedule}
-        row |= train(converted, dataset, epochs, batch_size, seed)
+        row |= float_network.train(converted, dataset, epochs, batch_size, seed)
         figures["converted"].append(row)
         print("|", *(f"{row[key]} |" for key in row), flush=True)
         yield figures

@@ -1,7 +1,8 @@
 """The pretrained networks of `wage_tf.zoo`: `python -m experiments.zoo train|add|measure|export|page`.
 
 `train NAME` trains one by its entry in `NETWORKS` and packs it; `add NAME RUN_DIR` packs a run that has ended;
-`measure` counts the errors of all on their test images again, and ends with exit code 1 where a card says otherwise;
+`measure` counts the errors of all on their test images again, in integers, and ends with exit code 1 where a card says
+otherwise;
 `export FOLDER` writes each in every form; `page` writes docs/zoo.md. A new network is one entry here.
 """
 
@@ -17,6 +18,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 import keras
+import numpy as np
 
 from experiments import provenance
 from wage_tf import costs, datasets, files, integer, zoo
@@ -24,8 +26,6 @@ from wage_tf.export import Card
 from wage_tf.export.forms import FORMS
 from wage_tf.export.model import export_model
 from wage_tf.export.packed import to_bytes
-from wage_tf.losses import SumSquaredError
-from wage_tf.metrics import ErrorRate
 from wage_tf.runs.directory import RunDirectory
 
 FOLDER = Path(zoo.__file__).parent
@@ -34,30 +34,65 @@ _TEST_BATCH = 500
 
 
 class Network(NamedTuple):
-    """The arguments of train.py that train a network, and the licence of its data."""
+    """What trains a network, and the licence of its data.
+
+    Attributes:
+        arguments: Of train.py.
+        data_licence: Whose the images are, and what is known of their terms.
+        float_network: Arguments of `experiments.float_network`, which makes the Keras file that `arguments` names.
+    """
 
     arguments: str
     data_licence: str
+    float_network: str | None = None
+
+    @property
+    def commands(self) -> tuple[str, ...]:
+        """In order, from the repository's root."""
+        training = f"python train.py {self.arguments}"
+        if self.float_network is None:
+            return (training,)
+        return f"python -m experiments.float_network {self.float_network}", training
 
 
 _TEN = "--engine integer --epochs 10 --schedule 8@0,1@7,0.125@9 --seed 0"
 _TWENTY = "--engine integer --epochs 20 --schedule 8@0,1@14,0.125@17 --seed 0"
-_MNIST = "MNIST by Y. LeCun, C. Cortes and C. J. C. Burges, CC BY-SA 3.0"
+_THIRTY = "--engine integer --epochs 30 --schedule 8@0,1@20,0.125@25 --seed 0"
+_HUNDRED = "--engine integer --epochs 100 --schedule 8@0,1@67,0.125@84 --seed 0"
+_MNIST = "MNIST by Y. LeCun and C. Cortes, CC BY-SA 3.0"
 _FASHION = "Fashion-MNIST by Zalando SE, MIT"
+_CIFAR10 = (
+    "CIFAR-10 (a JPEG copy) by A. Krizhevsky, V. Nair and G. Hinton, who state no licence and ask to cite "
+    "Learning multiple layers of features from tiny images, 2009"
+)
 
 NETWORKS = {
+    "cnn-fashion_mnist": Network(
+        "--dataset fashion_mnist --from runs/zoo/cnn.keras --epochs 8 --schedule 1@0,0.125@6 --seed 0",
+        _FASHION,
+        float_network="--dataset fashion_mnist --epochs 6 --seed 0 runs/zoo/cnn.keras",
+    ),
     "lenet5-fashion_mnist": Network(f"--dataset fashion_mnist --model lenet5 {_TWENTY}", _FASHION),
     "lenet5-mnist": Network(f"--dataset mnist --model lenet5 {_TWENTY}", _MNIST),
     "mlp-mnist": Network(f"--dataset mnist --model mlp {_TEN}", _MNIST),
+    "resnet20-cifar10": Network(f"--dataset cifar10 --model resnet20 {_THIRTY}", _CIFAR10),
+    "vgg7-0.25-cifar10": Network(f"--dataset cifar10 --model vgg7 --width 0.25 {_HUNDRED}", _CIFAR10),
 }
 
 
 def train(name: str) -> None:
-    """Trains a network and packs it."""
+    """Trains a network and packs it; a second call goes on where the first was stopped."""
     run = provenance.ROOT / "runs" / "zoo" / name
-    command = [sys.executable, "train.py", *NETWORKS[name].arguments.split(), "--run-dir", str(run), "--resume"]
-    subprocess.run(command, cwd=provenance.ROOT, check=True)
+    *before, training = NETWORKS[name].commands
+    for command in before if not run.exists() else ():
+        _run(command)
+    _run(training, "--run-dir", str(run), "--resume")
     add(name, run, provenance.commit())
+
+
+def _run(command: str, *more: str) -> None:
+    _, *words = command.split()
+    subprocess.run([sys.executable, *words, *more], cwd=provenance.ROOT, check=True)
 
 
 def add(name: str, path: Path, commit: str | None) -> None:
@@ -75,7 +110,7 @@ def add(name: str, path: Path, commit: str | None) -> None:
         "labels": list(config.data.classes),
         "test_error": round(results.test_error, 4),
         "epochs": results.epochs,
-        "command": f"python train.py {NETWORKS[name].arguments}",
+        "command": " && ".join(NETWORKS[name].commands),
         "seed": config.seed,
         "commit": commit,
         "weights": cost.parameters,
@@ -92,11 +127,13 @@ def add(name: str, path: Path, commit: str | None) -> None:
 
 
 def measured_error(name: str, data_dir: str | None = None) -> float:
-    """Percent of the data's test images that a network of the zoo gets wrong."""
-    model = zoo.load(name)
-    model.compile(loss=SumSquaredError(), metrics=[ErrorRate()])
-    test = datasets.load(zoo.card(name).dataset, data_dir=data_dir).test_batches(_TEST_BATCH)
-    return round(model.evaluate(test, verbose=0, return_dict=True)["error"], 4)
+    """Percent of the data's test images that a network of the zoo gets wrong, computed in integers."""
+    graph, wrong, size = zoo.graph(name), 0, 0
+    for images, targets in datasets.load(zoo.card(name).dataset, data_dir=data_dir).test_batches(_TEST_BATCH):
+        scores = integer.infer(graph, images.numpy(), backend="native")
+        wrong += np.count_nonzero(scores.argmax(axis=1) != targets.numpy().argmax(axis=1))
+        size += len(scores)
+    return round(100 * wrong / size, 4)
 
 
 def measure() -> int:

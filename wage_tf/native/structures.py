@@ -47,7 +47,7 @@ class Structures:
         extension = native.runtime()
         self.ffi, self._lib = extension.ffi, extension.lib
         self._wide, self._batch, self._training = program.wide, batch, training
-        self._table = None if program.wide or isa == "portable" else native.instruction_sets()[isa]
+        self._table: Any = None if program.wide or isa == "portable" else native.instruction_sets()[isa]
         self._kept: list[Any] = []
         self.parameters: dict[str, tuple[Kernel | Bias, tuple]] = {}
         self.parameter_bytes = 0
@@ -222,7 +222,7 @@ class Structures:
 def with_numbers(parameter: Kernel | Bias, codes: np.ndarray | None, stored: np.ndarray | None) -> Kernel | Bias:
     """The parameter with these arrays, in its own shape, as far as they are of its own types, in place of its own."""
     changes = {"codes": stored} if isinstance(parameter, Bias) else {"codes": codes, "accumulators": stored}
-    views = {
+    views: dict[str, Any] = {
         field: array.reshape(parameter.codes.shape)
         for field, array in changes.items()
         if array is not None and array.dtype == getattr(parameter, field).dtype

@@ -34,7 +34,7 @@ class ModelCard:
 
     Attributes:
         name: Its name in the zoo.
-        network: Of `wage_tf.models`.
+        network: Of `wage_tf.models`, or the name of the Keras file that it was converted from.
         bits: Bit widths W-A-G-E.
         dataset: What it was trained on, a name of `wage_tf.datasets`.
         labels: Names of the classes, in the order of the scores.

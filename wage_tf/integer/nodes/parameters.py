@@ -63,10 +63,10 @@ class Kernel:
         require(self.codes.size > 0, "a kernel has at least one weight")
         check_trainable(self)
         if self.accumulators is not None:
-            require(self._is_quantized(), "the codes are not the accumulators' quantized values")
+            require(self._quantizes(self.accumulators), "the codes are not the accumulators' quantized values")
 
-    def _is_quantized(self) -> bool:
-        stored, codes = self.accumulators.reshape(-1), self.codes.reshape(-1)
+    def _quantizes(self, accumulators: np.ndarray) -> bool:
+        stored, codes = accumulators.reshape(-1), self.codes.reshape(-1)
         return all(
             np.array_equal(quantize(stored[block], self.fraction, self.width), codes[block])
             for block in blocks(codes.size)
