@@ -59,6 +59,7 @@ def assert_trains_alike(device, graph, steps, batch, train_from=None, log2_eta=0
         assert parameter.variable is None or not np.array_equal(stored, graph.parameters[name].accumulators), name
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("name", "options", "train_from", "log2_eta"),
     [
@@ -188,6 +189,7 @@ def forged(block):
     yield sealed(block[:-5] + bytes([256 - 65]) + block[-4:]), BLOCK
 
 
+@pytest.mark.slow
 def test_1000_damaged_and_foreign_blocks_are_refused_and_the_weights_stay(tmp_path, perceptron):
     device = exported(tmp_path, perceptron, flags=SANITIZED)
     block = trained_block(device, perceptron)
