@@ -1,7 +1,8 @@
 """The pretrained networks of `wage_tf.zoo`: `python -m experiments.zoo train|add|measure|export|page`.
 
 `train NAME` trains one by its entry in `NETWORKS` and packs it; `add NAME RUN_DIR` packs a run that has ended;
-`measure` counts the errors of all on their test images again, and ends with exit code 1 where a card says otherwise;
+`measure` counts the errors of all on their test images again, in integers, and ends with exit code 1 where a card says
+otherwise;
 `export FOLDER` writes each in every form; `page` writes docs/zoo.md. A new network is one entry here.
 """
 
@@ -17,6 +18,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 import keras
+import numpy as np
 
 from experiments import provenance
 from wage_tf import costs, datasets, files, integer, zoo
@@ -24,8 +26,6 @@ from wage_tf.export import Card
 from wage_tf.export.forms import FORMS
 from wage_tf.export.model import export_model
 from wage_tf.export.packed import to_bytes
-from wage_tf.losses import SumSquaredError
-from wage_tf.metrics import ErrorRate
 from wage_tf.runs.directory import RunDirectory
 
 FOLDER = Path(zoo.__file__).parent
@@ -127,11 +127,13 @@ def add(name: str, path: Path, commit: str | None) -> None:
 
 
 def measured_error(name: str, data_dir: str | None = None) -> float:
-    """Percent of the data's test images that a network of the zoo gets wrong."""
-    model = zoo.load(name)
-    model.compile(loss=SumSquaredError(), metrics=[ErrorRate()])
-    test = datasets.load(zoo.card(name).dataset, data_dir=data_dir).test_batches(_TEST_BATCH)
-    return round(model.evaluate(test, verbose=0, return_dict=True)["error"], 4)
+    """Percent of the data's test images that a network of the zoo gets wrong, computed in integers."""
+    graph, wrong, size = zoo.graph(name), 0, 0
+    for images, targets in datasets.load(zoo.card(name).dataset, data_dir=data_dir).test_batches(_TEST_BATCH):
+        scores = integer.infer(graph, images.numpy(), backend="native")
+        wrong += np.count_nonzero(scores.argmax(axis=1) != targets.numpy().argmax(axis=1))
+        size += len(scores)
+    return round(100 * wrong / size, 4)
 
 
 def measure() -> int:

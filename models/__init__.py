@@ -2,7 +2,9 @@
 
 Every one takes raw uint8 images and scores classes; `autoencoder` gives back what it takes, and vectors will do.
 
+```python
 model = models.build("vgg7", "2-8-8-8", input_shape=(32, 32, 3), num_classes=10, width=0.25)
+```
 """
 
 from __future__ import annotations

@@ -35,9 +35,11 @@ def autoencoder(
         A Keras model from uint8 [batch, *input_shape] to float32 [batch, n].
 
     Examples:
+        ```python
         model = models.autoencoder()
         model.compile(wage_tf.optimizers.IntegerSGD(8.0), wage_tf.losses.SumSquaredError())
         model.fit(windows, windows / 128 - 1)
+        ```
     """
     blocks = Blocks(bits, width, **kernel_options)
     window, x = blocks.pixels(input_shape)

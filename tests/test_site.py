@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import importlib.util
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 
@@ -51,6 +52,21 @@ def test_equations_become_mathml(hooks):
     assert "<mo>&#x0003C;</mo>" in html
 
 
+def test_cells_say_the_length_of_their_text(hooks):
+    row = f'<tr><td style="a"><code>2-8-8-8</code></td><td>yes</td><th>{"word " * 13}</th></tr>'
+    assert hooks.on_page_content(row, None, None, None) == row.replace(
+        '<td style="a">', '<td style="a" data-length="short">'
+    ).replace("<th>", '<th data-length="long">')
+
+
+def test_a_table_that_is_read_as_text_ends_the_build(hooks):
+    page = SimpleNamespace(file=SimpleNamespace(src_uri="a.md"))
+    with pytest.raises(hooks.PluginError, match=r"a\.md: a table needs an empty line before it"):
+        hooks.on_page_content("<p>Text\n| a | b |\n| --- | --- |</p>", page, None, None)
+    code = "<pre><code>| --- |</code></pre>"
+    assert hooks.on_page_content(code, page, None, None) == code
+
+
 def test_a_notebook_is_a_page_with_its_outputs(hooks):
     cells = [
         {"cell_type": "markdown", "source": ["# Title\n", "text"]},
@@ -61,4 +77,4 @@ def test_a_notebook_is_a_page_with_its_outputs(hooks):
     assert page.startswith("# Title\ntext\n\n[This page as a notebook]")
     assert "```python\nprint(1)\n```" in page
     assert "```text\n1\n```" in page
-    assert "![](data:image/png;base64,QUJD)" in page
+    assert "![What this code draws](data:image/png;base64,QUJD)" in page

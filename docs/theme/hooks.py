@@ -12,6 +12,7 @@ import os
 import re
 import subprocess
 import sys
+import textwrap
 from pathlib import Path
 
 import griffe
@@ -26,6 +27,7 @@ ROOT = Path(__file__).resolve().parents[2]
 PACKAGE = "wage_tf"
 REPOSITORY = "https://github.com/wage-tf/wage_tf"
 _REFERENCE = "reference"
+_COLUMNS = 90
 _GENERATED = {"README.md": "index.md", "CONTRIBUTING.md": "contributing.md", "CHANGELOG.md": "changelog.md"}
 _COMMANDS = {
     "wage-train": ("python train.py", "wage_tf.cli.train"),
@@ -35,6 +37,10 @@ _COMMANDS = {
 }
 _LINK = re.compile(r"(\]\()([^)\s#]+)(#[^)]*)?(\))")
 _NAMED = re.compile(r"\[(?:docs/)?(\w+\.md)\]\((\1(?:#[\w-]+)?)\)")
+_CELL = re.compile(r"<(td|th)( [^>]*)?>([^<]*(?:<(?!/?(?:td|th|tr|table)\b)[^<]*)*)</\1>")
+_SHORT, _LONG = 18, 60
+_CODE = re.compile(r"<pre.*?</pre>", re.DOTALL)
+_UNREAD_TABLE = re.compile(r"\| -{3,} \|")
 _MATH = re.compile(r'<(span|div) class="arithmatex">\s*\\([(\[])(.*?)\\[)\]]\s*</\1>', re.DOTALL)
 
 
@@ -73,11 +79,14 @@ def on_page_markdown(markdown: str, page: Page, config: MkDocsConfig, files: Fil
 
 
 def on_page_content(html: str, page: Page, config: MkDocsConfig, files: Files) -> str:
-    """Equations as MathML, which browsers draw by themselves."""
-    del page, config, files
-    return _MATH.sub(
+    """Equations as MathML, which browsers draw by themselves; cells of tables say the length of their text."""
+    del config, files
+    if _UNREAD_TABLE.search(_CODE.sub("", html)):
+        raise PluginError(f"{page.file.src_uri}: a table needs an empty line before it")
+    html = _MATH.sub(
         lambda match: convert(_unescaped(match[3]), display="block" if match[2] == "[" else "inline"), html
     )
+    return _CELL.sub(_cell, html)
 
 
 def on_post_build(config: MkDocsConfig) -> None:
@@ -95,6 +104,14 @@ def _stands_in(html: str, name: str) -> bool:
     _, found, rest = html.partition(f'id="{name}"')
     contents = rest.partition('<div class="doc doc-contents')[2].partition("</div>")[0]
     return bool(found) and "<p>" in re.sub(r'<p class="doc-class-bases">', "", contents)
+
+
+def _cell(match: re.Match) -> str:
+    """A cell of few characters stands in one line, one of many gets room: extra.css."""
+    tag, attributes, content = match[1], match[2] or "", match[3]
+    length = len(re.sub(r"<[^>]*>", "", content).strip())
+    name = "short" if length <= _SHORT and re.search(r"\d", content) else "long" if length >= _LONG else None
+    return f'<{tag}{attributes} data-length="{name}">{content}</{tag}>' if name else match[0]
 
 
 def _unescaped(text: str) -> str:
@@ -138,7 +155,12 @@ def _public_names() -> dict[str, list[str]]:
     for path, module in modules.items():
         pages[path] = [f"{path}.{name}" for name in _names_of(module)]
     networks = _exported(ROOT / "models" / "__init__.py") or _defined(ROOT / "models" / "__init__.py")
-    return {**pages, "models": [f"models.{name}" for name in networks]}
+    return {**pages, "models": [_path_of_network(name) for name in networks]}
+
+
+def _path_of_network(name: str) -> str:
+    """Where a builder is defined: `models.vgg7` is the function to Python, and the module to griffe."""
+    return f"models.{name}.{name}" if _is_module(ROOT / "models" / "__init__.py", name) else f"models.{name}"
 
 
 def _names_of(module: griffe.Module) -> list[str]:
@@ -184,13 +206,21 @@ def _commands_page() -> str:
         help_text = subprocess.run(
             [sys.executable, "-m", module, "--help"],
             cwd=ROOT,
-            env={**os.environ, "COLUMNS": "100"},
+            env={**os.environ, "COLUMNS": str(_COLUMNS)},
             capture_output=True,
             text=True,
             check=True,
         ).stdout
-        parts.append(f"## {name}\n\nIn a clone `{script}`.\n\n```text\n{help_text}```")
+        parts.append(f"## {name}\n\nIn a clone `{script}`.\n\n```text\n{_wrapped(help_text)}\n```")
     return "\n\n".join(parts)
+
+
+def _wrapped(text: str) -> str:
+    """A text whose lines are as long as a terminal's."""
+    return "\n".join(
+        textwrap.fill(line, _COLUMNS, subsequent_indent="    ") if len(line) > _COLUMNS else line
+        for line in text.splitlines()
+    )
 
 
 # The tutorials
@@ -215,6 +245,6 @@ def _output(output: dict) -> str:
     data = output.get("data", {})
     if "image/png" in data:
         image = "".join(data["image/png"]).strip()
-        return f"![](data:image/png;base64,{image.replace(chr(10), '')})"
+        return f"![What this code draws](data:image/png;base64,{image.replace(chr(10), '')})"
     text = "".join(data.get("text/plain", output.get("text", ""))).rstrip()
     return f'<div class="output" markdown>\n\n```text\n{text}\n```\n\n</div>' if text else ""

@@ -30,7 +30,7 @@ def main(arguments: list[str] | None = None) -> None:
 
 
 def _record(name: str) -> None:
-    """Trains one; its record is written anew as figures come."""
+    """Trains one, and writes its record at the end."""
     case, path = CASES[name], page.RECORDS / f"{name}.json"
     head = {"command": f"python -m experiments.device {name}", "settings": dataclasses.asdict(case)}
     head |= {**provenance.session(), "versions": versions()}
@@ -40,7 +40,7 @@ def _record(name: str) -> None:
         pair = case.pair(dataset, Path(folder))
         for figures in case.measure(pair, dataset, emulated.cortex):
             print(name, figures, flush=True)
-            files.write_json(path, {**head, "figures": figures})
+    files.write_json(path, {**head, "figures": figures})
 
 
 if __name__ == "__main__":

@@ -6,12 +6,15 @@ from experiments.device.perceptrons import Perceptron
 from experiments.device.rotated import Rotated
 
 _TEN = ((0, 3), (6, 0), (8, -3))
-_HALF = "--engine integer --dataset fashion_mnist --model lenet5 --width 0.5 --epochs 20 --schedule 8@0,1@14,0.125@17"
+_HALF = (
+    "--engine integer --dataset fashion_mnist --model lenet5 --width 0.5 --epochs 5 --schedule 8@0,1@3,0.125@4 "
+    "--histogram-freq 0 --seed 0"
+)
 _RAM = 262144
 
 ROTATED = {
     "rotated-fc2": Rotated("fc2", 8, 10, ((0, 2),)),
-    "rotated-fc1": Rotated("fc1", 8, 10, _TEN),
+    "rotated-fc1": Rotated("fc1", 8, 10, _TEN, emulated_steps=5),
     "rotated-half-fc1": Rotated("fc1", 8, 10, _TEN, _HALF, _RAM),
 }
 PERCEPTRONS = {

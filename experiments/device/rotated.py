@@ -83,7 +83,7 @@ class Rotated:
         """The network that has learned the images as they are."""
         if self.arguments is None:
             return zoo.graph("lenet5-fashion_mnist")
-        run = provenance.ROOT / "runs" / "device" / "lenet5-half"
+        run = provenance.ROOT / "runs" / "lenet5-half"
         command = [sys.executable, "train.py", *self.arguments.split(), "--run-dir", str(run), "--resume"]
         subprocess.run(command, cwd=provenance.ROOT, check=True)
         return integer.freeze(RunDirectory(run).load_model())

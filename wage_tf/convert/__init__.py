@@ -40,7 +40,7 @@ def quantize_model(
             pooling, Add, Concatenate, Flatten, Reshape, ZeroPadding2D, BatchNormalization, Rescaling, Normalization
             and a softmax or sigmoid at the end, from one input to one output.
         bits: BitWidths or pattern of all layers; or a mapping from names of layers with a kernel ("rescale" for the
-            input) to patterns, names with wildcards ("block1_*") and "*" for the rest included.
+            input) to patterns, names with wildcards (`"block1_*"`) and `"*"` for the rest included.
         weights: "keep" starts from the model's weights, batch normalization folded into them, scaled by powers of two
             (`convert.scaling`); "fresh" from WAGE's initialization, without bias and, if folded, batch normalization.
         images: Some inputs of the model, at best a few hundred of its training images, from which the ranges of pixels

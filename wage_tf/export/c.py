@@ -51,8 +51,8 @@ def write_c(
         Bytes of packed and stored weights in the source.
 
     Raises:
-        UserError: If the graph has no such form (`stages.stages`, `c_tail.tail`), `path` is a file, one of the files
-            a folder, or the prefix no name in C.
+        UserError: If the graph has no such form (`stages.stages`, `c_backward.tail`), `path` is a file, one of the
+            files a folder, or the prefix no name in C.
     """
     check_prefix(prefix)
     layout = Layout.of(graph, training)
@@ -89,7 +89,7 @@ def _named(code: str, prefix: str) -> str:
 
 def _sources(layout: Layout, card: Card, prefix: str) -> dict[str, str]:
     """The text of the files by name."""
-    network, source = layout.network, Source(layout.memory, layout.layers)
+    network, source = layout.network, Source(layout.memory, layout.tail)
     for stage in network.stages:
         KINDS[type(stage.node)](stage, source)
     weight_type = f"int{8 * layout.unpacked_bytes}_t"
@@ -106,11 +106,11 @@ def _sources(layout: Layout, card: Card, prefix: str) -> dict[str, str]:
     }
     fields |= c_training.parts(layout, source) if layout.training else _inference(source)
     fields |= {"constants": "\n\n".join(source.constants), "functions": "\n".join(source.functions.values())}
-    fields["sources"] = "wage_net.c wage_train.c" if layout.training else "wage_net.c"
+    shared = c_training.sources() if layout.training else {}
+    fields["sources"] = " ".join(["wage_net.c", *(name for name in shared if name.endswith(".c"))])
     code = {field: _named(str(part), prefix) for field, part in fields.items()} | _card_fields(card, network.outputs)
     templates = {"wage_net.h": HEADER, "wage_net.c": SOURCE, "main.c": MAIN, "Makefile": MAKEFILE}
     own = {name: Template(_named(text.template, prefix)).substitute(code) for name, text in templates.items()}
-    shared = c_training.sources() if layout.training else {}
     return own | {name: _named(text, prefix) for name, text in shared.items()}
 
 

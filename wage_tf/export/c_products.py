@@ -89,7 +89,7 @@ $images        for (y = 0; y < step->out_h; y++) {
                         }
                     }
                 }
-                largest = largest * step->scale + (step->bias != NULL ? step->bias[filter] : 0)$addition;
+                largest = largest * step->scale + $bias$addition;
                 out[place] = ($target)rounded(largest, step->relu, step->shift, step->limit);$gate
             }
         }
@@ -257,7 +257,7 @@ $images        for (y = 0; y < step->out_h; y++) {
                     int32_t sum;
                     if ((k & 3) >= filters)
                         continue;
-                    sum = best[k] * step->scale + (step->bias != NULL ? step->bias[filter] : 0)$addition;
+                    sum = best[k] * step->scale + $bias$addition;
                     out[place] = ($target)rounded(sum, step->relu, step->shift, step->limit);$gates
                 }
             }
@@ -267,22 +267,23 @@ $images        for (y = 0; y < step->out_h; y++) {
 """)
 
 POOL = Template("""\
-static void $name(const struct step *step, const $source *in, $target *out)
+static void $name(const struct step *step, const $source *in, $target *out$arguments)
 {
-    int32_t y, x, c, i, j;
-    for (y = 0; y < step->out_h; y++) {
+    int32_t y, x, c, i, j$counters;
+$images    for (y = 0; y < step->out_h; y++) {
         for (x = 0; x < step->out_w; x++) {
             for (c = 0; c < step->out_c; c++) {
                 const int32_t top = y * step->stride_h - step->pad_h, left = x * step->stride_w - step->pad_w;
+                const int32_t place = $origin(y * step->out_w + x) * step->out_c + c;
+                const $source *codes = $in;
                 int32_t total = $start;
                 for (i = top < 0 ? 0 : top; i < top + step->window_h && i < step->in_h; i++) {
                     for (j = left < 0 ? 0 : left; j < left + step->window_w && j < step->in_w; j++) {
-                        const int32_t code = in[(i * step->in_w + j) * step->in_c + c];
+                        const int32_t code = codes[(i * step->in_w + j) * step->in_c + c];
                         $combine;
                     }
                 }
-                out[(y * step->out_w + x) * step->out_c + c] =
-                    ($target)rounded(total, step->relu, step->shift, step->limit);
+                out[place] = ($target)rounded(total, step->relu, step->shift, step->limit);$keep
             }
         }
     }

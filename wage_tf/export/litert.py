@@ -20,8 +20,8 @@ they are made, those that meet in an Add, are float32, which holds integers to 2
 
 XNNPACK, the interpreter's default on CPUs, rounds half to even as the training does. LiteRT's own kernels round within
 CONV_2D and its kind by a 32-bit multiplication and a shift, each of which rounds: x / 2^s becomes round(round(x / 2) /
-2^(s−1)). Ties then go away from zero and sums one below a tie go with them, so scores differ. `litert_micro` writes a
-form that is exact with both, and on microcontrollers.
+2^(s−1)). Ties then go up or away from zero, sums one below a tie go with them, and scores differ. `litert_micro` writes
+a form that is exact with both, and on microcontrollers.
 """
 
 from __future__ import annotations

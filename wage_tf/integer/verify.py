@@ -40,7 +40,9 @@ def verify(
         UserError: If the model has no integer graph, or images or labels do not fit it.
 
     Examples:
+        ```python
         print(wage_tf.verify(model, test_images[:1000], test_labels[:1000]))
+        ```
     """
     images = np.asarray(images)
     comparison = Comparison(model)
