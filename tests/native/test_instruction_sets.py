@@ -14,14 +14,13 @@ import wage_tf.native
 _SOURCE = pathlib.Path(wage_tf.native.__file__).parent / "src"
 _CHECK = pathlib.Path(__file__).parent
 _KERNELS = ("isa", "portable", "avx512vnni", "avxvnni", "avx2", "neon", "neondot")
-_SANITIZERS = ("-O1", "-g", "-fsanitize=address,undefined", "-fno-sanitize-recover=all")
+_SANITIZERS = ("-O1", "-g1", "-fsanitize=address,undefined", "-fno-sanitize-recover=all")
 
-# compiler, its flags, what runs the program, layers drawn; ARM's where its compiler and an emulator are installed
-_MACHINES = [("cc", ("-O3",), (), 200), ("cc", _SANITIZERS, (), 60)]
+# compiler, its flags, what runs the program; ARM's where its compiler and an emulator are installed
+_MACHINES = [("cc", ("-O3",), ()), ("cc", _SANITIZERS, ())]
 if shutil.which("aarch64-linux-gnu-gcc") and shutil.which("qemu-aarch64"):
     _MACHINES += [
-        ("aarch64-linux-gnu-gcc", ("-O2", "-static"), ("qemu-aarch64", "-cpu", cpu), 60)
-        for cpu in ("max", "cortex-a53")
+        ("aarch64-linux-gnu-gcc", ("-O2", "-static"), ("qemu-aarch64", "-cpu", cpu)) for cpu in ("max", "cortex-a53")
     ]
 
 
@@ -41,6 +40,6 @@ def program(tmp_path_factory):
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize(("compiler", "flags", "runner", "layers"), _MACHINES)
-def test_kernels_agree_with_the_portable_ones(program, compiler, flags, runner, layers):
-    subprocess.run([*runner, program(compiler, flags), str(layers), "1"], check=True)
+@pytest.mark.parametrize(("compiler", "flags", "runner"), _MACHINES)
+def test_kernels_agree_with_the_portable_ones(program, compiler, flags, runner):
+    subprocess.run([*runner, program(compiler, flags), "60" if runner else "200", "1"], check=True)
