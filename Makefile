@@ -4,7 +4,7 @@ BIN = $(VENV)/bin
 
 ATTACKS ?= 20000
 
-.PHONY: attack device-test venv demo test test-fast lint bench results docs wasm
+.PHONY: attack device-results device-test venv demo test test-fast lint bench results docs wasm
 venv: $(VENV)/.installed
 $(VENV)/.installed: setup.py wage_tf/native/build.py $(wildcard wage_tf/native/src/*)
 	$(PYTHON) -m venv $(VENV)
@@ -42,6 +42,11 @@ wasm:
 # Needs gcc-arm-none-eabi, gcc-riscv64-unknown-elf, qemu-system-arm and qemu-system-misc (Debian's names).
 device-test: venv
 	PYTHONPATH=.:tests $(BIN)/python -m devices
+
+# Trainings by the exported C code, here and on the Cortex-M4; writes the tables of docs/devices.md.
+DEVICE ?=
+device-results: venv
+	PYTHONPATH=.:tests $(BIN)/python -m experiments.device $(DEVICE)
 
 bench: venv
 	$(BIN)/python -m benchmarks

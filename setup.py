@@ -72,6 +72,7 @@ setup(
             "pytest>=8.0",
             "pytest-xdist>=3.6",
             "ruff>=0.9",
+            "tflite-micro; sys_platform == 'linux' and platform_machine == 'x86_64'",
         ],
     },
 )

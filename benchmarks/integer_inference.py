@@ -15,7 +15,6 @@ import ctypes
 import shutil
 import subprocess
 import tempfile
-import time
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
@@ -25,7 +24,7 @@ from ai_edge_litert.interpreter import Interpreter
 from tensorflow.python.framework.convert_to_constants import convert_variables_to_constants_v2
 
 import models
-from benchmarks import record
+from benchmarks import record, turns
 from wage_tf import integer
 from wage_tf.export import Card, write_c, write_litert, write_packed
 
@@ -77,14 +76,10 @@ def compiled_c(folder: Path) -> Run | None:
 
 def paired_times(runs: dict[str, Run], images: np.ndarray, warm_up: int = 5) -> dict[str, np.ndarray]:
     """Milliseconds of each round: every image goes through all runs, in an order that turns round by round."""
-    names = list(runs)
-    times = {name: [] for name in names}
-    for round_, image in enumerate(images):
-        for name in names if round_ % 2 else names[::-1]:
-            start = time.perf_counter()
-            runs[name](image)
-            times[name].append(1000 * (time.perf_counter() - start))
-    return {name: np.array(values[warm_up:]) for name, values in times.items()}
+    given = {name: iter(images) for name in runs}
+    steps = {name: turns.timed(lambda run=run, name=name: run(next(given[name]))) for name, run in runs.items()}
+    found = turns.alternate(steps, len(images) - warm_up, warm_up)
+    return {name: 1000 * np.array(seconds) for name, seconds in found.items()}
 
 
 def main(argv: Sequence[str] | None = None) -> None:

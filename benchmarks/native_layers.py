@@ -25,7 +25,7 @@ from pathlib import Path
 import numpy as np
 
 from benchmarks import record
-from benchmarks.native_step import SHAPES, batch_for, compiled
+from benchmarks.train_step import SHAPES, batch_of, compiled
 from wage_tf import integer
 from wage_tf.native.network import Network
 from wage_tf.native.passes import passes
@@ -45,9 +45,9 @@ def main() -> None:
     parser.add_argument("--batch-size", type=int, default=32)
     record.add_argument(parser)
     args = parser.parse_args()
-    graph = integer.freeze(compiled(args.model, "2-8-8-8", args.width))
+    graph = integer.freeze(compiled(args.model, "2-8-8-8", args.width, args.batch_size)[0])
     network = Network(graph, args.batch_size, training=True, threads=1, keep=True)
-    network.train_step(*batch_for(args.model, args.batch_size), 3, 0, 0)
+    network.train_step(*batch_of(args.model, args.batch_size), 3, 0, 0)
     peak, pace = peak_operations(network.isa), copied_bytes()
     rows = measured(network, args.batch_size, peak, pace)
     print(f"{network.isa}, one thread: peak {peak / 1e9:.0f} GOPS, memory {pace / 1e9:.1f} GB/s\n\n{_HEADER}")

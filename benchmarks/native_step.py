@@ -13,26 +13,12 @@ from __future__ import annotations
 import argparse
 import os
 import statistics
-import time
 
-import keras
-import numpy as np
-
-import models
-from benchmarks import record
-from benchmarks.train_step import numbers
+from benchmarks import record, turns
+from benchmarks.train_step import SHAPES, batch_of, compiled, numbers
 from wage_tf import integer, native
-from wage_tf.losses import SumSquaredError
 from wage_tf.native.network import Network
-from wage_tf.optimizers import IntegerSGD
 
-SHAPES = {
-    "ds_cnn": (49, 10, 1),
-    "lenet5": (28, 28, 1),
-    "mobilenet": (96, 96, 3),
-    "resnet20": (32, 32, 3),
-    "vgg7": (32, 32, 3),
-}
 LINE = (
     "{model} x{width:g} batch {batch}: float32 Keras {float32_ms:.1f} ms, native {native_ms:.1f} ms, {speed:.2f} times "
     "as fast; arena {arena_mb:.1f} MB, weights {weights_mb:.1f} MB"
@@ -61,35 +47,16 @@ def main() -> None:
     record.write(args.json, "native_step", figures)
 
 
-def compiled(model: str, bits: str, width: float) -> keras.Model:
-    """The network with IntegerSGD and the sum of squared errors."""
-    keras.utils.set_random_seed(0)
-    network = models.build(model, bits, SHAPES[model], 10, width)
-    rate, gradient_bits = (8.0, 8) if bits == "2-8-8-8" else (2.0**-12, None)
-    network.compile(IntegerSGD(rate, bits=gradient_bits, seed=0), SumSquaredError())
-    return network
-
-
 def measured(model: str, width: float, batch: int, rounds: int, budget: float) -> dict[str, float]:
     """Milliseconds of a step by both engines, the median of their ratios, and the memory of the native one."""
-    images, labels = batch_for(model, batch)
-    targets = np.eye(10, dtype=np.float32)[labels]
-    floats, trainer = compiled(model, "f-f-f-f", width), integer.Trainer(compiled(model, "2-8-8-8", width))
+    images, labels = batch_of(model, batch)
+    floats, _, targets = compiled(model, "f-f-f-f", width, batch)
+    trainer = integer.Trainer(compiled(model, "2-8-8-8", width, batch)[0])
     steps = {
-        "float32": lambda: floats.train_on_batch(images, targets),
-        "native": lambda: trainer.train_on_batch(images, labels),
+        "float32": turns.timed(lambda: floats.train_on_batch(images, targets)),
+        "native": turns.timed(lambda: trainer.train_on_batch(images, labels)),
     }
-    found: dict[str, list[float]] = {name: [] for name in steps}
-    for step in steps.values():
-        step(), step()
-    start = time.monotonic()
-    for i in range(rounds):
-        for name in list(steps)[:: 1 if i % 2 else -1]:
-            begin = time.perf_counter()
-            steps[name]()
-            found[name].append(time.perf_counter() - begin)
-        if i >= 2 and time.monotonic() - start > budget:
-            break
+    found = turns.alternate(steps, rounds, budget=budget)
     network = Network(trainer.graph(), batch, training=True)
     return {
         "float32_ms": 1e3 * statistics.median(found["float32"]),
@@ -100,12 +67,6 @@ def measured(model: str, width: float, batch: int, rounds: int, budget: float) -
         "weights_mb": network.parameter_bytes / 1e6,
         "isa": network.isa,
     }
-
-
-def batch_for(model: str, batch: int) -> tuple[np.ndarray, np.ndarray]:
-    """Random images of the network's size and labels."""
-    generator = np.random.default_rng(0)
-    return generator.integers(0, 256, (batch, *SHAPES[model]), np.uint8), generator.integers(0, 10, batch)
 
 
 if __name__ == "__main__":

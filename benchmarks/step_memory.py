@@ -13,10 +13,10 @@ _STEPS = 4
 
 def write_network(model: str, width: float, path: str) -> None:
     """Writes a network with its stored weights."""
-    from benchmarks.native_step import compiled
+    from benchmarks.train_step import compiled
     from wage_tf import export, integer
 
-    graph = integer.freeze(compiled(model, "2-8-8-8", width))
+    graph = integer.freeze(compiled(model, "2-8-8-8", width, 2)[0])
     export.write_packed(path, graph, export.Card(model, "2-8-8-8", ""), accumulators=True)
 
 
@@ -27,9 +27,10 @@ def native_bytes(path: str, batch: int) -> dict[str, int]:
 
     before = _forget_peak()
     graph, _ = read_packed(path)
-    _forget_peak()
     network = Network(graph, batch, training=True)
-    images, labels = _batch(graph.input_shape, batch)
+    images = np.random.default_rng(0).integers(0, 256, (batch, *graph.input_shape), np.uint8)
+    labels = np.arange(batch) % 10
+    del graph
     for step in range(_STEPS):
         network.train_step(images, labels, 3, 0, step)
     return {"counted": network.arena_bytes + network.parameter_bytes, "measured": peak_bytes() - before}
@@ -37,26 +38,16 @@ def native_bytes(path: str, batch: int) -> dict[str, int]:
 
 def float_bytes(model: str, width: float, batch: int) -> dict[str, int]:
     """Bytes of float32 Keras' tensors, counted and measured; TensorFlow has made a small step before."""
-    from benchmarks.native_step import compiled
+    from benchmarks.train_step import compiled
 
-    network = compiled("lenet5", "f-f-f-f", 0.1)
-    network.train_on_batch(*_one_hot(*_batch(network.input_shape[1:], 2)))
+    network, images, targets = compiled("lenet5", "f-f-f-f", 0.1, 2)
+    network.train_on_batch(images, targets)
     before = _forget_peak()
-    network = compiled(model, "f-f-f-f", width)
-    images, targets = _one_hot(*_batch(network.input_shape[1:], batch))
+    network, images, targets = compiled(model, "f-f-f-f", width, batch)
     for _ in range(_STEPS):
         network.train_on_batch(images, targets)
     outputs = sum(int(np.prod(layer.output.shape[1:])) for layer in network.layers[1:])
     return {"counted": 4 * (batch * outputs + 2 * network.count_params()), "measured": peak_bytes() - before}
-
-
-def _batch(shape: tuple[int, ...], count: int) -> tuple[np.ndarray, np.ndarray]:
-    generator = np.random.default_rng(0)
-    return generator.integers(0, 256, (count, *shape), np.uint8), np.arange(count) % 10
-
-
-def _one_hot(images: np.ndarray, labels: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    return images, np.eye(10, dtype=np.float32)[labels]
 
 
 def _forget_peak() -> int:

@@ -22,10 +22,12 @@ from wage_tf.distribution.devices import Devices
 from wage_tf.runs import training
 from wage_tf.runs.config import Data, resolve
 
-_SHAPES = {
-    "lenet5": ("mnist", (28, 28, 1)),
-    "resnet20": ("cifar10", (32, 32, 3)),
-    "vgg7": ("cifar10", (32, 32, 3)),
+SHAPES = {
+    "ds_cnn": (49, 10, 1),
+    "lenet5": (28, 28, 1),
+    "mobilenet": (96, 96, 3),
+    "resnet20": (32, 32, 3),
+    "vgg7": (32, 32, 3),
 }
 _PATTERNS = {"integers": "2-8-8-8", "floats": "f-f-f-f"}
 
@@ -33,7 +35,7 @@ _PATTERNS = {"integers": "2-8-8-8", "floats": "f-f-f-f"}
 def batch_of(model: str, batch_size: int) -> tuple[np.ndarray, np.ndarray]:
     """Random uint8 images of the network's size and their labels, 0 and 9 among them."""
     generator = np.random.default_rng(0)
-    images = generator.integers(0, 256, (batch_size, *_SHAPES[model][1]), np.uint8)
+    images = generator.integers(0, 256, (batch_size, *SHAPES[model]), np.uint8)
     labels = generator.integers(0, 10, batch_size)
     labels[:2] = 0, 9
     return images, labels
@@ -43,7 +45,7 @@ def compiled(
     model: str, bits: str, width_multiplier: float, batch_size: int, devices: Devices | None = None
 ) -> tuple[keras.Model, np.ndarray, np.ndarray]:
     """Builds a network as train.py does, with a batch of random images and one-hot targets."""
-    name, _ = _SHAPES[model]
+    name = "mnist" if model == "lenet5" else "cifar10"
     images, labels = batch_of(model, batch_size)
     data = datasets.Dataset.from_arrays(name, images, labels)
     settings = {"model": model, "bits": NetworkBits.parse(bits), "width": width_multiplier, "batch_size": batch_size}
@@ -65,7 +67,7 @@ def numbers(text: str) -> list[float]:
 def main() -> None:
     """Prints a line per size."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--model", choices=sorted(_SHAPES), default="lenet5")
+    parser.add_argument("--model", choices=sorted(SHAPES), default="lenet5")
     parser.add_argument("--widths", type=numbers, default=[1.0], metavar="X,...")
     parser.add_argument("--batch-sizes", type=numbers, default=[128], metavar="N,...")
     parser.add_argument("--rounds", type=int, default=30)

@@ -13,9 +13,10 @@ import time
 from collections.abc import Callable, Mapping, Sequence
 from multiprocessing.connection import Connection
 from pathlib import Path
-from typing import Self
+from typing import Self, TypeVar
 
 Step = Callable[[], object]
+Found = TypeVar("Found")
 _PAUSE = 0.05
 
 
@@ -62,22 +63,47 @@ class _Worker:
 
 
 def _serve(connection: Connection, make: Callable[..., Step], args: Sequence[object]) -> None:
-    step = make(*args)
+    step = timed(make(*args))
     while True:
         try:
             connection.recv()
         except EOFError:
             return
-        start = time.perf_counter()
-        step()
-        seconds = time.perf_counter() - start
-        connection.send((seconds, peak_bytes()))
+        connection.send((step(), peak_bytes()))
 
 
 def peak_bytes() -> int:
     """Peak resident memory of this program; `getrusage` would count the process that started it too."""
     status = dict(line.split(":", 1) for line in Path("/proc/self/status").read_text().splitlines())
     return int(status["VmHWM"].split()[0]) * 1024
+
+
+def timed(step: Step) -> Callable[[], float]:
+    """A function that makes the step and returns its seconds."""
+
+    def seconds() -> float:
+        start = time.perf_counter()
+        step()
+        return time.perf_counter() - start
+
+    return seconds
+
+
+def alternate(
+    steps: Mapping[str, Callable[[], Found]], rounds: int, warm_up: int = 2, budget: float = float("inf")
+) -> dict[str, list[Found]]:
+    """What the steps return, round by round, in an order that turns; the arguments are those of `take_turns`."""
+    for _ in range(warm_up):
+        for step in steps.values():
+            step()
+    found: dict[str, list[Found]] = {name: [] for name in steps}
+    start = time.monotonic()
+    for i in range(rounds):
+        for name in list(steps)[:: 1 if i % 2 else -1]:
+            found[name].append(steps[name]())
+        if i >= 2 and time.monotonic() - start > budget:
+            break
+    return found
 
 
 def take_turns(
@@ -95,17 +121,8 @@ def take_turns(
         budget: Seconds after which no further round begins, once there are three.
     """
     workers = {name: _Worker(make, args) for name, (make, args) in variants.items()}
-    found: dict[str, list[tuple[float, int]]] = {name: [] for name in variants}
     try:
-        for _ in range(warm_up):
-            for worker in workers.values():
-                worker.step()
-        start = time.monotonic()
-        for i in range(rounds):
-            for name in list(variants)[:: 1 if i % 2 else -1]:
-                found[name].append(workers[name].step())
-            if i >= 2 and time.monotonic() - start > budget:
-                break
+        found = alternate({name: worker.step for name, worker in workers.items()}, rounds, warm_up, budget)
     finally:
         for worker in workers.values():
             worker.__exit__()

@@ -32,8 +32,8 @@ _FRAME = spec.FOLDER / "page"
 def page(name: str, results_dir: Path = results.FOLDER, frame: Path = _FRAME) -> str:
     """A whole page of `PAGES` as Markdown.
 
-    Its frame's `{{experiment NAME}}` is an experiment's section, `{{benchmarks TABLE}}` a table of benchmarks.toml,
-    `{{records BENCHMARK}}` all records of a benchmark.
+    Its frame's `{{experiment NAME}}` is an experiment's section, `{{error NAME/VARIANT}}` a variant's test error,
+    `{{benchmarks TABLE}}` a table of benchmarks.toml, `{{records BENCHMARK}}` all records of a benchmark.
     """
 
     def fill(found: re.Match) -> str:
@@ -41,16 +41,20 @@ def page(name: str, results_dir: Path = results.FOLDER, frame: Path = _FRAME) ->
         if kind == "experiment":
             experiment = spec.load(wanted)
             return section(experiment, outcomes(experiment, results_dir))
+        if kind == "error":
+            experiment = spec.load(wanted.partition("/")[0])
+            variant = wanted.partition("/")[2]
+            return with_figures(f"{{{variant}:test_error}}", outcomes(experiment, results_dir))
         if kind == "records":
             return tables.of_records(wanted, results_dir / "benchmarks")
         rows = tomllib.loads((frame / "benchmarks.toml").read_text())
         return tables.of_benchmarks(rows[wanted], results_dir / "benchmarks")
 
-    return re.sub(r"\{\{(experiment|benchmarks|records) ([\w-]+)\}\}", fill, (frame / f"{name}.md").read_text())
+    return re.sub(r"\{\{(experiment|error|benchmarks|records) ([\w./-]+)\}\}", fill, (frame / f"{name}.md").read_text())
 
 
 def section(experiment: Experiment, found: Sequence[Outcome]) -> str:
-    """One experiment: what it is, its prose, table and figure, and where the figures come from."""
+    """One experiment: what it is, its prose, table and figure, and where published figures stand."""
     any_record = any(outcome.records for outcome in found)
     is_sweep = experiment.figure == "sweep"
     table = tables.of_sweep if is_sweep else tables.of_variants
@@ -62,7 +66,7 @@ def section(experiment: Experiment, found: Sequence[Outcome]) -> str:
         with_figures(experiment.note.strip(), found),
         table(experiment, found),
         picture if has_picture(experiment, found) else "",
-        " ".join(filter(None, [is_sweep and tables.effort(found), tables.origin(found), tables.sources(experiment)])),
+        " ".join(filter(None, [is_sweep and tables.effort(found), tables.notes(found), tables.sources(experiment)])),
         expected if experiment.minutes and not any_record else "",
     ]
     return "\n\n".join(part for part in parts if part)

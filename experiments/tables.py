@@ -1,4 +1,4 @@
-"""Markdown: tables of outcomes and of benchmarks, and the lines that say where figures come from."""
+"""Markdown: tables of outcomes and of benchmarks."""
 
 from __future__ import annotations
 
@@ -68,7 +68,7 @@ def of_benchmarks(rows: Iterable[Mapping[str, str]], folder: Path) -> str:
             lines.append([question, NOT_RUN, bar, "", f"`{row['command']}`"])
         for record in records:
             measured = row["measured"].format(**record["figures"])
-            where = f"{hardware(record['hardware'])}; {_when(record)}"
+            where = f"{hardware(record['hardware'])}; {record['started'][:10]}"
             lines.append([question, measured, bar, where, f"`{record['command']}`"])
             question = bar = ""
     return table(["question", "measured", "bar", "where and when", "command"], lines)
@@ -154,23 +154,10 @@ def sources(experiment: Experiment) -> str:
     return f"Published: {'; '.join(entries)}." if entries else ""
 
 
-def origin(found: Sequence[Outcome]) -> str:
-    """Hardware, commits and versions of the records, and what is unknown of them."""
-    records = [record for outcome in found for record in outcome.records]
-    sessions = [session for record in records for session in record["sessions"]]
-    machines = _unique(hardware(session["hardware"]) for session in sessions)
-    commits = _unique(f"`{session['commit']}`" for session in sessions if session["commit"])
-    packages = _unique(
-        f"TensorFlow {record['versions']['tensorflow']}, Keras {record['versions']['keras']}" for record in records
-    )
-    notes = _unique(record["note"] for record in records if "note" in record)
-    parts = [
-        "Hardware: " + ("; ".join(machines) or "unknown"),
-        "commit " + (", ".join(commits) or "unknown"),
-        "; ".join(packages),
-        *notes,
-    ]
-    return ". ".join(part[0].upper() + part[1:] for part in parts) + "." if records else ""
+def notes(found: Sequence[Outcome]) -> str:
+    """What is unknown of the records, in their own words."""
+    said = _unique(record["note"] for outcome in found for record in outcome.records if "note" in record)
+    return " ".join(f"{note[0].upper()}{note[1:]}." for note in said)
 
 
 def hardware(found: Mapping[str, object]) -> str:
@@ -200,11 +187,6 @@ def _measured(record: Mapping) -> str:
     load = f", load {record['load']:g} before it" if "load" in record else ""
     text = f"`{record['command']}`, {record['started'][:10]}, commit `{record['commit']}`{load}; "
     return textwrap.fill(text + hardware(record["hardware"]) + ".", 120)
-
-
-def _when(record: Mapping[str, object]) -> str:
-    commit = f"`{record['commit']}`" if record["commit"] else "commit unknown"
-    return ", ".join([record["started"][:10], commit, *([f"load {record['load']:g}"] if "load" in record else [])])
 
 
 def _plural(number: int, what: str) -> str:

@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
+import gc
 import os
 
-os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
-
 import hypothesis
-import keras
 import numpy as np
 import pytest
+
+os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
+gc.disable()
 
 hypothesis.settings.register_profile("suite", deadline=None, derandomize=True, max_examples=40)
 hypothesis.settings.load_profile("suite")
@@ -17,12 +18,15 @@ hypothesis.settings.load_profile("suite")
 
 @pytest.fixture(autouse=True)
 def _fixed_seed():
+    import keras
+
     keras.utils.set_random_seed(2018)
 
 
 @pytest.fixture(scope="session")
 def digits():
     """The digits of scikit-learn: 1797 grey uint8 images [8, 8, 1] and their one-hot float32 targets."""
+    import keras
     from sklearn.datasets import load_digits
 
     data = load_digits()
@@ -42,6 +46,13 @@ def pytest_collection_modifyitems(items):
     """Files with slow tests come first: the workers, which take a file at a time, then end together."""
     slow = {item.path for item in items if item.get_closest_marker("slow")}
     items.sort(key=lambda item: item.path not in slow)
+
+
+def pytest_collection_finish():
+    """What the imports made stays: the collector looks at what the tests make, more rarely."""
+    gc.freeze()
+    gc.set_threshold(50_000, 20, 5)
+    gc.enable()
 
 
 def pytest_sessionfinish(session):

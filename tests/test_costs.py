@@ -125,7 +125,32 @@ def test_float_layers_and_plain_keras_layers_cost_the_same():
         assert measures == [getattr(other, measure) for measure in costs.MEASURES]
 
 
-def test_bias_is_float():
+INTEGER_UPDATE = INT32_ADD, 137.0  # pJ, µm²
+FLOAT_UPDATE = FLOAT_MULTIPLY + FLOAT_ADD, 7700.0 + 4184.0
+
+
+@pytest.mark.parametrize(
+    ("layer", "bits", "update"),
+    [
+        (QDense, "2-8-8-8", INTEGER_UPDATE),
+        (QDense, "2-8-f-8", FLOAT_UPDATE),
+        (QDense, "2-f-8-8", FLOAT_UPDATE),
+        (QDense, "f-8-8-8", FLOAT_UPDATE),
+        (keras.layers.Dense, None, FLOAT_UPDATE),
+    ],
+)
+def test_the_update_of_a_bias_is_an_integer_add_where_the_bias_is_an_integer(layer, bits, update):
+    pattern = {"bits": bits} if bits else {}
+    without, with_bias = (
+        costs.model_costs(chain(layer(3, use_bias=use_bias, **pattern), shape=(8,))).total for use_bias in (False, True)
+    )
+    energy, area = update
+    assert with_bias.energy_update - without.energy_update == pytest.approx(3 * energy * 1e-6)
+    assert with_bias.area_training - without.area_training == pytest.approx(3 * area * 1e-6 / costs.CYCLES_PER_IMAGE)
+    assert with_bias.energy_inference == without.energy_inference
+
+
+def test_a_bias_takes_32_bits():
     without, with_bias = (
         costs.model_costs(chain(QDense(3, use_bias=use_bias), shape=(8,))).total for use_bias in (False, True)
     )

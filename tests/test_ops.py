@@ -189,6 +189,15 @@ def test_max_magnitude():
     assert float(ops.max_magnitude(-5.0)) == 5.0
 
 
+@pytest.mark.parametrize("value", [-2.0, 3.0, NAN, -INF])
+@pytest.mark.parametrize("size", [1, 7, 8, 9, 17, 24])
+def test_max_magnitude_is_found_wherever_it_is(size, value):
+    for place in range(size):
+        x = np.full(size, 0.5, np.float32)
+        x[place] = value
+        assert_equal(ops.max_magnitude(x), abs(value))
+
+
 @given(tensors.scaled_arrays((3, 4)))
 def test_scale_by_shift(x):
     scaled = np.asarray(ops.scale_by_shift(x))

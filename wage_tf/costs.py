@@ -94,7 +94,7 @@ class Cost:
         energy_error: Energy of the error's backward pass, µJ: macs × mac_price(W, E); 0 for the first layer.
         energy_gradient: Energy of the weight gradient, µJ: macs × mac_price(A, E).
         energy_update: Energy of the update, µJ: an add per parameter at its stored width. η is a shift and random
-            numbers are left out; with k_G = f, and for biases, η is a float32 multiply.
+            numbers are left out; in float32, as with k_G = f, the add is one too and η a multiply.
         area_inference: Area, mm², of the units that do the forward pass in CYCLES_PER_IMAGE cycles (1 ms at 1 GHz), an
             operation per unit and cycle: units = operations / CYCLES_PER_IMAGE, fractions allowed.
         area_training: The same for a training step, mm².
@@ -278,7 +278,7 @@ def _layer_cost(place: _Place) -> LayerCost:
         "error": (macs if place.after_kernel else 0, mac_price(bits.w, bits.e)),
         "gradient": (macs, mac_price(bits.a, bits.e)),
         "update": (kernel, add_price(stored_width) + (_FLOAT_MULTIPLY if bits.g is None else _NOTHING)),
-        "bias": (biases, _FLOAT_ADD + _FLOAT_MULTIPLY),
+        "bias": (biases, add_price(ACCUMULATOR_BITS) if hasattr(layer.bias, "bits") else _FLOAT_ADD + _FLOAT_MULTIPLY),
     }
     energy = {name: count * price.energy * 1e-6 for name, (count, price) in prices.items()}
     area = {name: count * price.area * 1e-6 / CYCLES_PER_IMAGE for name, (count, price) in prices.items()}

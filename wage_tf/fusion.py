@@ -3,6 +3,9 @@
 TensorFlow's CPU runs each elementwise operation as a pass of its own over a freshly allocated buffer, several times
 the cost of the arithmetic. XLA fuses them. Convolutions stay with TensorFlow's kernels, which are faster than XLA's
 on CPUs; so only the quantizers are compiled, and a whole step under XLA (`jit_compile=True`, GPUs) inlines them.
+
+XLA's CPU code vectorizes the loop over a tensor's last axis. Sixteen channels make that loop too short; so the tensors
+go in flat, which costs nothing.
 """
 
 from __future__ import annotations
@@ -14,10 +17,12 @@ import tensorflow as tf
 
 
 def fused(function: Callable) -> Callable:
-    """Decorates `function(*tensors, **static)` to run as one XLA kernel per static arguments and tensor shapes.
+    """Decorates `function(*tensors, **static)` to run as one XLA kernel per static arguments and tensor sizes.
 
-    Static arguments must be hashable. Each combination has a `tf.function` of its own, so that networks of many
-    layer shapes do not trip TensorFlow's warning about retracing.
+    The function sees its tensors flat, scalars as scalars, and must not depend on their shapes: its results are scalars
+    or have an element for each of the first tensor's, whose shape they get. Static arguments must be hashable. Each
+    combination has a `tf.function` of its own, so that networks of many layer shapes do not trip TensorFlow's warning
+    about retracing.
     """
 
     @functools.lru_cache(maxsize=1024)
@@ -28,7 +33,14 @@ def fused(function: Callable) -> Callable:
     @functools.wraps(function)
     def call(*tensors: tf.Tensor, **static: object) -> tf.Tensor:
         inputs = [tf.convert_to_tensor(tensor) for tensor in tensors]
-        signature = tuple((x.dtype, x.shape.rank and tuple(x.shape)) for x in inputs)
-        return compiled(tuple(sorted(static.items())), signature)(*inputs)
+        flat = [x if x.shape.rank == 0 else tf.reshape(x, [-1]) for x in inputs]
+        signature = tuple((x.dtype, x.shape.rank and tuple(x.shape)) for x in flat)
+        results = compiled(tuple(sorted(static.items())), signature)(*flat)
+        return tf.nest.map_structure(lambda result: _shaped_as(inputs[0], result), results)
 
     return call
+
+
+def _shaped_as(tensor: tf.Tensor, result: tf.Tensor) -> tf.Tensor:
+    """A flat result in the shape of `tensor`; a scalar as it is."""
+    return result if result.shape.rank == 0 else tf.reshape(result, tf.shape(tensor))

@@ -214,16 +214,11 @@ def _activation_backward(upstream: tf.Tensor, a: tf.Tensor, *, k: int) -> tf.Ten
 
 def error_backward(upstream: tf.Tensor, *, k: int, gamma: float = 1.0) -> tf.Tensor:
     """Q_E itself, Shift·Q(e / Shift, k), float32 of the same shape; Shift = Shift(max|e|) over all replicas."""
-    return _error_backward(upstream, *_shared_magnitude(_max_magnitude, upstream), k=k, gamma=gamma)
-
-
-def _shared_magnitude(magnitude_of: Callable, *tensors: tf.Tensor) -> list[tf.Tensor]:
-    """The maximum over all replicas where there are several; else none: the kernel that needs it takes its own."""
-    return [replicas.maximum(magnitude_of(*tensors))] if replicas.are_several() else []
+    return _error_backward(upstream, replicas.maximum(_max_magnitude(upstream)), k=k, gamma=gamma)
 
 
 @fused
-def _error_backward(upstream: tf.Tensor, magnitude: tf.Tensor | None = None, *, k: int, gamma: float) -> tf.Tensor:
+def _error_backward(upstream: tf.Tensor, magnitude: tf.Tensor, *, k: int, gamma: float) -> tf.Tensor:
     return ops.quantize_by_shift(upstream, k, magnitude, gamma)
 
 
@@ -243,11 +238,11 @@ def _relu_forward(x: tf.Tensor, *, k: int) -> tuple[tf.Tensor, tf.Tensor]:
 
 
 def _relu_backward(upstream: tf.Tensor, gate: tf.Tensor, *, k: int) -> tf.Tensor:
-    return _relu_gated(upstream, gate, *_shared_magnitude(_unsaturated_magnitude, upstream, gate), k=k)
+    return _relu_gated(upstream, gate, replicas.maximum(_unsaturated_magnitude(upstream, gate)), k=k)
 
 
 @fused
-def _relu_gated(upstream: tf.Tensor, gate: tf.Tensor, magnitude: tf.Tensor | None = None, *, k: int) -> tf.Tensor:
+def _relu_gated(upstream: tf.Tensor, gate: tf.Tensor, magnitude: tf.Tensor, *, k: int) -> tf.Tensor:
     error = ops.quantize_by_shift(_unsaturated(upstream, gate), k, magnitude)
     return tf.where(gate == _CLOSED, tf.zeros_like(error), error)
 

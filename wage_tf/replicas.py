@@ -1,4 +1,4 @@
-"""What a replica asks the others: whether there are any, and the maximum over all of them."""
+"""What a replica asks the others: the maximum over all of them."""
 
 from __future__ import annotations
 
@@ -7,16 +7,11 @@ import tensorflow as tf
 from wage_tf import ops
 
 
-def are_several() -> bool:
-    """Whether the caller is one of several replicas of a `tf.distribute` strategy, inside `strategy.run`."""
-    context = tf.distribute.get_replica_context()
-    return context is not None and context.num_replicas_in_sync > 1
-
-
 def maximum(magnitude: tf.Tensor) -> tf.Tensor:
     """Returns max_r m_r over all replicas r: 4 bytes from each, gathered everywhere and reduced alike.
 
-    A NaN on one replica is NaN on all. Every replica has to call it, in the same order.
+    A NaN on one replica is NaN on all. Every replica has to call it, in the same order. Outside `strategy.run` of a
+    `tf.distribute` strategy, or where the replica is the only one, it is m itself.
 
     Args:
         magnitude: m_r, a float32 scalar that is not negative, from `ops.max_magnitude`.
@@ -25,4 +20,6 @@ def maximum(magnitude: tf.Tensor) -> tf.Tensor:
         Float32 scalar, the same bits on every replica.
     """
     context = tf.distribute.get_replica_context()
+    if context is None or context.num_replicas_in_sync == 1:
+        return magnitude
     return ops.max_magnitude(context.all_gather(tf.reshape(magnitude, [1]), axis=0))

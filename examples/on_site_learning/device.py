@@ -18,7 +18,7 @@ class Device:
     def __init__(self, folder: Path, outputs: int):
         library = folder / "device.so"
         compiler = [os.environ.get("CC", "cc"), "-std=c99", "-O3", "-shared", "-fPIC", "-o", library]
-        subprocess.run([*compiler, folder / "wage_net.c", folder / "wage_train.c"], check=True)
+        subprocess.run([*compiler, *sorted(folder.glob("wage_*.c"))], check=True)
         self._library = ctypes.CDLL(str(library))
         self._outputs = outputs
 

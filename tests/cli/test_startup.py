@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import gc
 import subprocess
 import sys
 from pathlib import Path
 
 import pytest
 
-from wage_tf.cli import exits
+from wage_tf.cli import exits, startup
 
 ROOT = Path(__file__).resolve().parents[2]
 
@@ -21,6 +22,19 @@ def test_help_comes_before_tensorflow_and_without_a_word_on_stderr(command):
     assert "usage:" in done.stdout
     assert "tensorflow" not in done.stderr
     assert "keras" not in done.stderr
+
+
+def test_the_collector_rests_while_tensorflow_is_imported(monkeypatch):
+    monkeypatch.delitem(sys.modules, "tensorflow")
+    with startup.importing_tensorflow():
+        assert not gc.isenabled()
+    assert gc.isenabled()
+    assert gc.get_freeze_count()
+
+
+def test_the_collector_works_on_where_tensorflow_is_there():
+    with startup.importing_tensorflow():
+        assert gc.isenabled()
 
 
 def test_control_characters_are_written_out():

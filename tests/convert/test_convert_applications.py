@@ -22,8 +22,7 @@ def test_depthwise_and_separable_convolutions():
     model = randomized(separable())
     images = np.random.default_rng(0).integers(0, 256, (8, 8, 8, 3)).astype(np.float32)
     converted = wage_tf.quantize_model(model, "f-f-f-f", images=images)
-    wanted = model.predict(images, verbose=0)
-    np.testing.assert_allclose(converted.predict(images, verbose=0), wanted, rtol=1e-4, atol=1e-4)
+    np.testing.assert_allclose(converted(images), model(images), rtol=1e-4, atol=1e-4)
     names = [layer.name for layer in converted.layers]
     assert names[2:5] == ["separable_depthwise", "separable_depthwise_quantized", "separable_pointwise"]
 
@@ -52,7 +51,7 @@ def test_mobilenets_of_keras_applications(build):
         if isinstance(layer, keras.layers.BatchNormalization):
             layer.momentum = 0.5
     model(images, training=True)
-    wanted = model.predict(images, verbose=0)
+    wanted = model(images)
     floats, integers = (wage_tf.quantize_model(model, bits, images=images) for bits in ("f-f-f-f", "16-16-16-16"))
-    np.testing.assert_allclose(keras.ops.softmax(floats.predict(images, verbose=0)), wanted, atol=1e-3)
-    np.testing.assert_allclose(keras.ops.softmax(integers.predict(images, verbose=0)), wanted, atol=0.02)
+    np.testing.assert_allclose(keras.ops.softmax(floats(images)), wanted, atol=1e-3)
+    np.testing.assert_allclose(keras.ops.softmax(integers(images)), wanted, atol=0.02)

@@ -14,7 +14,7 @@ from wage_tf.optimizers import IntegerSGD
 
 def scores(model, images):
     """Outputs of a model before its softmax or sigmoid, those before a softmax with a mean of 0."""
-    outputs = model.predict(images, verbose=0).astype(np.float64)
+    outputs = np.asarray(model(images), np.float64)
     config = str(model.layers[-1].get_config())
     if "softmax" in config or "Softmax" in str(type(model.layers[-1])):
         outputs = np.log(outputs)
@@ -65,7 +65,7 @@ def test_kernels_fill_the_grid_and_activations_do_not_saturate():
     images = pixels(model, 64)
     converted = wage_tf.quantize_model(model, "8-8-8-8", images=images)
     assert np.abs(converted.get_layer("conv").kernel.numpy()).max() > 0.5
-    hidden = keras.Model(converted.inputs, converted.get_layer("pool").output).predict(images, verbose=0)
+    hidden = np.asarray(keras.Model(converted.inputs, converted.get_layer("pool").output)(images))
     assert 0.25 < hidden.max() <= 127 / 128
     assert np.mean(hidden == 127 / 128) < 0.02
 
@@ -136,9 +136,8 @@ def test_two_conversions_are_the_same_and_survive_a_file(tmp_path):
     converted, again = (wage_tf.quantize_model(model, "2-8-8-8") for _ in range(2))
     converted.save(tmp_path / "converted.keras")
     loaded = keras.models.load_model(tmp_path / "converted.keras")
-    wanted = converted.predict(images, verbose=0)
-    np.testing.assert_array_equal(again.predict(images, verbose=0), wanted)
-    np.testing.assert_array_equal(loaded.predict(images, verbose=0), wanted)
+    np.testing.assert_array_equal(again(images), converted(images))
+    np.testing.assert_array_equal(loaded(images), converted(images))
 
 
 def test_the_layers_of_a_small_cnn():
@@ -179,9 +178,7 @@ def test_pixels_are_rescaled_by_a_power_of_two(rescaling, images, expected):
     rescale = converted.get_layer("rescale")
     assert (rescale.scale, rescale.offset) == expected
     inputs = pixels(model, 4) / 255.0 if images is None else images
-    np.testing.assert_allclose(
-        converted.predict(inputs, verbose=0), model.predict(inputs, verbose=0), rtol=1e-3, atol=1e-3
-    )
+    np.testing.assert_allclose(converted(inputs), model(inputs), rtol=1e-3, atol=1e-3)
 
 
 def test_inputs_of_unknown_range_get_a_warning():
@@ -196,7 +193,7 @@ def test_relu6_ends_at_6_in_float_and_at_a_power_of_two_on_the_grid(relu6):
     model.set_weights([np.array([[1 / 16]]), np.zeros(1), np.ones((1, 1)), np.zeros(1)])
     images = np.arange(256, dtype=np.uint8)[:, None]
     converted = [wage_tf.quantize_model(model, bits, images=images) for bits in ("f-f-f-f", "16-16-16-16")]
-    values, grid = (each.predict(images, verbose=0)[:, 0] for each in converted)
+    values, grid = (np.asarray(each(images))[:, 0] for each in converted)
     np.testing.assert_array_equal(values, np.minimum(images[:, 0] / 16, 6))
     np.testing.assert_allclose(grid, np.minimum(images[:, 0] / 16, 8), atol=1e-3)
 
@@ -209,7 +206,7 @@ def test_a_model_of_mixed_precision_is_converted_to_float32_simulation():
     finally:
         keras.config.set_dtype_policy("float32")
     assert {layer.compute_dtype for layer in converted.layers[1:]} == {"float32"}
-    assert converted.predict(pixels(model), verbose=0).dtype == np.float32
+    assert converted(pixels(model)).dtype == np.float32
 
 
 def test_frozen_layers_stay_frozen():

@@ -1,5 +1,7 @@
 """A network that was trained in float32 goes on as integers: the way from a Keras user's model to a WAGE run."""
 
+import functools
+
 import keras
 import numpy as np
 import pytest
@@ -29,34 +31,53 @@ def perceptron():
     return model
 
 
-def errors_of_digits(images, labels, seed):
+def parts(images, labels):
+    """1,400 digits to train with and 397 to test with: images and labels of both."""
+    order = np.random.default_rng(0).permutation(len(images))
+    return [(images[chosen], labels[chosen]) for chosen in (order[:1400], order[1400:])]
+
+
+def error(model, images, labels):
+    return model.evaluate(images, labels, verbose=0, return_dict=True)["error"]
+
+
+@pytest.fixture(scope="module")
+def float_network(digits):
+    """The perceptron trained for 12 epochs, by its seed."""
+
+    @functools.cache
+    def trained(seed):
+        keras.utils.set_random_seed(seed)
+        model = perceptron()
+        model.compile("adam", "categorical_crossentropy", metrics=[ErrorRate()])
+        model.fit(*parts(*digits)[0], batch_size=32, epochs=12, verbose=0)
+        return model
+
+    return trained
+
+
+def errors_of_digits(model, images, labels):
     """Test errors in percent: the float network's, that of its 8 bits at once and of its 2 bits after three epochs.
 
     The last is that of 2 bits with batch normalization and the last bias left in, after three epochs.
     """
-    keras.utils.set_random_seed(seed)
-    order = np.random.default_rng(0).permutation(len(images))
-    train, test = order[:1400], order[1400:]
-    model = perceptron()
-    model.compile("adam", "categorical_crossentropy", metrics=[ErrorRate()])
-    model.fit(images[train], labels[train], batch_size=32, epochs=12, verbose=0)
+    train, test = parts(images, labels)
     wide, narrow, left_in = (
-        wage_tf.quantize_model(model, bits, images=images[train], fold=fold)
+        wage_tf.quantize_model(model, bits, images=train[0], fold=fold)
         for bits, fold in (("8-8-8-8", True), ("2-8-8-8", True), ("2-8-8-8", False))
     )
     rate = keras.optimizers.schedules.PiecewiseConstantDecay([88], [1.0, 0.25])
     for converted in (wide, narrow, left_in):
         converted.compile(IntegerSGD(rate, seed=0), convert.loss_for(model), metrics=[ErrorRate()])
     for converted in (narrow, left_in):
-        converted.fit(images[train], labels[train], batch_size=32, epochs=3, verbose=0)
-    networks = (model, wide, narrow, left_in)
-    return [network.evaluate(images[test], labels[test], verbose=0, return_dict=True)["error"] for network in networks]
+        converted.fit(*train, batch_size=32, epochs=3, verbose=0)
+    return [error(each, *test) for each in (model, wide, narrow, left_in)]
 
 
 @pytest.mark.slow
-def test_three_epochs_at_2_bits_reach_the_float_networks_error_and_8_bits_have_it_at_once(digits):
+def test_three_epochs_at_2_bits_reach_the_float_networks_error_and_8_bits_have_it_at_once(digits, float_network):
     """On average over three networks: an image more or less of the 397 is a quarter of a percent."""
-    errors = np.array([errors_of_digits(*digits, seed) for seed in (2018, 1, 2)])
+    errors = np.array([errors_of_digits(float_network(seed), *digits) for seed in (2018, 1, 2)])
     floats, wide, narrow, left_in = errors.T
     assert floats.max() < 4
     assert (wide <= floats + 0.5).all()
@@ -65,13 +86,9 @@ def test_three_epochs_at_2_bits_reach_the_float_networks_error_and_8_bits_have_i
 
 
 @pytest.mark.slow
-def test_bias_and_batch_normalization_in_float_reach_a_float_networks_error(digits):
+def test_bias_and_batch_normalization_in_float_reach_a_float_networks_error(digits, float_network):
     """The same network composed of wage_tf's layers, from fresh weights: 12 epochs as the float one's."""
-    images, labels = digits
-    order = np.random.default_rng(0).permutation(len(images))
-    train, test = order[:1400], order[1400:]
-    floats = perceptron()
-    floats.compile("adam", "categorical_crossentropy", metrics=[ErrorRate()])
+    train, test = parts(*digits)
     model = keras.Sequential([keras.Input((8, 8, 1), dtype="uint8"), QRescaling(1 / 256), layers.Flatten()])
     for _ in range(2):
         model.add(QDense(256))
@@ -81,12 +98,8 @@ def test_bias_and_batch_normalization_in_float_reach_a_float_networks_error(digi
         model.add(layer)
     rate = keras.optimizers.schedules.PiecewiseConstantDecay([264, 396], [8.0, 2.0, 0.5])
     model.compile(IntegerSGD(rate, seed=0), SumSquaredError(), metrics=[ErrorRate()])
-    errors = []
-    for each in (floats, model):
-        each.fit(images[train], labels[train], batch_size=32, epochs=12, verbose=0)
-        errors.append(each.evaluate(images[test], labels[test], verbose=0, return_dict=True)["error"])
-    assert errors[0] < 4
-    assert errors[1] <= errors[0] + 1
+    model.fit(*train, batch_size=32, epochs=12, verbose=0)
+    assert error(model, *test) <= error(float_network(2018), *test) + 1
 
 
 @pytest.mark.parametrize("bits", ["2-8-8-8", "8-8-8-8", "2-8-f-f"])

@@ -49,9 +49,16 @@ class Emulator:
         self._folder, self._level = folder, level
         self._files, self._compiler, self._qemu = MACHINES[machine]
 
-    def run(self, images: np.ndarray, labels: np.ndarray, counts: list[int], timeout: int = 600) -> Answer:
-        """Trains step by step, `counts` images each, then classifies all images."""
-        (self._folder / "case.h").write_text(_case(images, labels, counts))
+    def run(
+        self,
+        images: np.ndarray,
+        labels: np.ndarray,
+        counts: list[int],
+        classified: int | None = None,
+        timeout: int = 600,
+    ) -> Answer:
+        """Trains step by step, `counts` images each, then classifies the first `classified` images; None for all."""
+        (self._folder / "case.h").write_text(_case(images, labels, counts, classified or len(images)))
         program = self._folder / "program.elf"
         sources = [_HERE / "program.c", _HERE / f"{self._files}.c", *sorted(self._folder.glob("wage_*.c"))]
         includes = [f"-I{_HERE}", f"-I{self._folder}", "-T", _HERE / f"{self._files}.ld"]
@@ -64,13 +71,14 @@ class Emulator:
         return _answer((done.stdout + done.stderr).splitlines())
 
 
-def _case(images: np.ndarray, labels: np.ndarray, counts: list[int]) -> str:
+def _case(images: np.ndarray, labels: np.ndarray, counts: list[int], classified: int) -> str:
     arrays = {
         "uint8_t case_images": images.ravel(),
         "uint8_t case_labels": labels,
         "int32_t case_counts": counts or [0],
     }
-    lines = [f"#define CASE_IMAGES {len(images)}", f"#define CASE_STEPS {len(counts)}"]
+    sizes = {"CASE_IMAGES": len(images), "CASE_STEPS": len(counts), "CASE_CLASSIFIED": classified}
+    lines = [f"#define {name} {size}" for name, size in sizes.items()]
     unused = "__attribute__((unused))"
     lines += [f"static const {name}[] {unused} = {{{', '.join(map(str, values))}}};" for name, values in arrays.items()]
     return "\n".join(lines) + "\n"

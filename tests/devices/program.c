@@ -54,7 +54,7 @@ static void classify(void)
 {
     int32_t scores[WAGE_OUTPUTS], image, i;
     uint32_t before, count = 0;
-    for (image = 0; image < CASE_IMAGES; image++) {
+    for (image = 0; image < CASE_CLASSIFIED; image++) {
         before = instructions_now();
         wage_network_infer(&network, case_images + image * WAGE_PIXELS, scores);
         count = instructions_since(before);

@@ -15,12 +15,14 @@ from wage_tf.cli import train
 pytestmark = pytest.mark.slow
 
 ROOT = Path(__file__).resolve().parents[2]
+WITHOUT_COLLECTOR = "import gc, runpy, sys; gc.disable(); runpy.run_path(sys.argv[1], run_name='__main__')"
 
 
 @pytest.fixture(scope="module")
 def found(tfds_data_dir, tmp_path_factory):
     """What mirrored_cases.py prints: logical devices have to be made before TensorFlow starts."""
-    command = [sys.executable, str(ROOT / "tests" / "support" / "mirrored_cases.py")]
+    cases = ROOT / "tests" / "support" / "mirrored_cases.py"
+    command = [sys.executable, "-c", WITHOUT_COLLECTOR, str(cases)]
     environment = {**os.environ, "PYTHONPATH": str(ROOT), "TFDS_DATA_DIR": tfds_data_dir}
     process = subprocess.run(
         command,

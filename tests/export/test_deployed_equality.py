@@ -100,14 +100,13 @@ def test_a_network_from_training_to_the_device(name, width, bits, tmp_path, caps
     capsys.readouterr()
     assert verify.main([run, "--steps", "2"]) == 0
     assert "verdict: EQUAL: these are integers, bit for bit" in capsys.readouterr().out
-    images = random_images((32, 32, 3), 4)
-    assert np.ptp(RunDirectory(run).load_model().predict(images, verbose=0)) > 0
+    model = RunDirectory(run).load_model()
+    assert np.ptp(model(random_images((32, 32, 3), 4))) > 0
     monkeypatch.setattr("sys.argv", ["deployed_equality", run])
     assert deployed_equality.main() == 0
     printed = capsys.readouterr().out
     for form in ("litert", "onnx", "packed", "c"):
         assert f"{form}: 12 of 12 images equal" in printed
-    for form in ("litert", "packed", "c"):
-        assert export.main([run, "--to", form, "--out", str(tmp_path / form)]) == 0
+    assert export.main([run, "--to", "litert", "--out", str(tmp_path / "litert")]) == 0
     labels = [] if name == "autoencoder" else ["one", "three", "two"]
     assert list(read_card(tmp_path / "litert").labels) == labels

@@ -83,6 +83,20 @@ def test_round_trip(tmp_path, bits, accumulators):
             packed.to_bytes(again, CARD, accumulators=True)
 
 
+def test_reading_needs_little_memory_beside_the_file_and_the_graph(tmp_path):
+    graph = graph_of(width=1.0, shape=(28, 28, 1))
+    size = write_packed(tmp_path / "model.wage", graph, CARD, accumulators=True)
+    arrays = sum(kernel.codes.nbytes + kernel.accumulators.nbytes for kernel in graph.kernels.values())
+    assert size > 5 * 10**5
+    tracemalloc.start()
+    try:
+        read_packed(tmp_path / "model.wage")
+        peak = tracemalloc.get_traced_memory()[1]
+    finally:
+        tracemalloc.stop()
+    assert peak < 1.1 * (size + arrays) + 2 * 10**6
+
+
 def test_a_file_of_version_1_is_read():
     """A LeNet-5 with accumulators, and what the version that wrote it gave: a score and the weights after a step."""
     graph, _ = read_packed(pathlib.Path(__file__).parent / "data" / "version-1.wage")

@@ -66,7 +66,7 @@ def test_c(tmp_path_factory, several):
     folder, supported = tmp_path_factory.mktemp("c"), []
     for graph in several:
         with contextlib.suppress(UserError):  # sums of more than 32 bits
-            write_c(folder / f"net{len(supported)}", graph, CARD)
+            write_c(folder / f"net{len(supported)}", graph, CARD, prefix=f"net{len(supported)}")
             supported.append(graph)
     program = compiled(folder, supported)
     images = b"".join(images_of(graph).tobytes() for graph in supported)
@@ -102,17 +102,14 @@ SANITIZERS = ("-fsanitize=address,undefined", "-fno-sanitize-recover=all")
 
 
 def compiled(folder, several):
-    """A program of several networks: every one under a name of its own, in a file that includes it."""
+    """A program of several networks, every one under a prefix of its own."""
     lines = ["#include <stdint.h>", "#include <stdio.h>", "static uint8_t image[256];", "static int32_t scores[16];"]
     calls = []
     for i, graph in enumerate(several):
-        names = "".join(f"#define wage_{name} {name}{i}\n" for name in ("infer", "network_infer", "labels"))
-        text = f'{names}#include "net{i}/wage_net.c"\n'
-        (folder / f"unit{i}.c").write_text(text)
-        lines.append(f"void infer{i}(const uint8_t *, int32_t *);")
-        calls.append(f"run(infer{i}, {np.prod(graph.input_shape)}, {np.prod(graph.output.shape)})")
+        lines.insert(0, f'#include "net{i}/net{i}_net.h"')
+        calls.append(f"run(net{i}_infer, {np.prod(graph.input_shape)}, {np.prod(graph.output.shape)})")
     (folder / "main.c").write_text("\n".join(lines) + MAIN % (IMAGES, " || ".join(calls)))
-    sources = [folder / "main.c", *(folder / f"unit{i}.c" for i in range(len(several)))]
+    sources = [folder / "main.c", *(folder / f"net{i}" / f"net{i}_net.c" for i in range(len(several)))]
     command = [GCC, *FLAGS, *SANITIZERS, "-o", folder / "all", *sources]
     subprocess.run(command, check=True, env={"PATH": os.environ["PATH"]})
     return folder / "all"

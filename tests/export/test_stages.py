@@ -10,7 +10,7 @@ from hypothesis import given
 from support.random_graphs import graphs
 from wage_tf import integer
 from wage_tf.errors import UserError
-from wage_tf.export import Card, write_c, write_litert
+from wage_tf.export import Card, write_c, write_litert, write_litert_micro
 from wage_tf.export.c_memory import memory
 from wage_tf.export.stages import Rounding, fused, stages
 from wage_tf.integer import IMAGES, Graph, nodes
@@ -120,9 +120,9 @@ class Odd(nodes.Node):
         return x
 
 
-@pytest.mark.parametrize("write", [write_c, write_litert])
+@pytest.mark.parametrize("write", [write_c, write_litert, write_litert_micro])
 def test_an_unknown_kind_is_refused_by_name_before_anything_is_written(tmp_path, write):
-    with pytest.raises(UserError, match=r"^(C|LiteRT) export: strange: Odd has no such form$"):
+    with pytest.raises(UserError, match=r"^(C|LiteRT|LiteRT Micro) export: strange: Odd has no such form$"):
         write(tmp_path / "out", graph(Odd("strange", ("conv",))), CARD)
     assert not list(tmp_path.iterdir())
 

@@ -4,59 +4,22 @@ import shutil
 import struct
 import zlib
 
-import keras
 import numpy as np
 import pytest
 
 import models
-from support.device import SANITIZED, Device
+from support.device import CARD, SANITIZED, SEED, assert_trains_alike, batches, exported
 from support.images import random_images
-from wage_tf import integer, layers
+from wage_tf import integer
 from wage_tf.errors import UserError
-from wage_tf.export import Card, Training, with_block, write_c
-from wage_tf.export.c_tail import frozen_before
+from wage_tf.export import Training, with_block, write_c
 
 pytestmark = pytest.mark.skipif(shutil.which("gcc") is None, reason="needs gcc")
-CARD = Card("net", "2-8-8-8", "x/256", ())
 OK, COUNT, LABEL, RATE, BLOCK, FOREIGN = range(6)
-SEED = 7
 
 
 def built(name, bits="2-8-8-8", shape=(12, 12, 1), width=0.1, classes=10):
     return integer.freeze(models.build(name, bits, shape, classes, width=width))
-
-
-def exported(folder, graph, batch=4, train_from=None, log2_eta=0, compiler="gcc", flags=("-O1",)):
-    write_c(folder, graph, CARD, Training(batch, train_from, log2_eta, SEED))
-    return Device(folder, compiler, flags)
-
-
-def batches(graph, steps, batch, classes=10):
-    """Batches of every size up to the largest."""
-    rng = np.random.default_rng(1)
-    for step in range(steps):
-        count = 1 + step % batch
-        yield rng.integers(0, 256, (count, *graph.input_shape), np.uint8), rng.integers(0, classes, count)
-
-
-def assert_trains_alike(device, graph, steps, batch, train_from=None, log2_eta=0, network=0):
-    expected = frozen_before(graph, train_from)
-    image = random_images(graph.input_shape, 1)
-    device.infer(image, network)
-    for step, (images, labels) in enumerate(batches(graph, steps, batch)):
-        device.train(images, labels, network)
-        expected = integer.train_step(expected, images, labels, log2_eta, SEED, step)
-    device.infer(image, network)
-    device.save(network)
-    before, *statuses, scores, block = device.run()
-    assert set(statuses) == {OK}
-    assert np.array_equal(before, integer.infer(graph, image)[0])
-    assert np.array_equal(scores, integer.infer(expected, image)[0])
-    found = with_block(graph, block)
-    for name, parameter in expected.parameters.items():
-        stored = found.parameters[name].accumulators
-        assert np.array_equal(stored, parameter.accumulators), name
-        assert parameter.variable is None or not np.array_equal(stored, graph.parameters[name].accumulators), name
 
 
 @pytest.mark.parametrize(
@@ -229,44 +192,19 @@ def test_a_block_in_python_is_checked(perceptron, tmp_path):
         with_block(larger, block)
 
 
-def biased():
-    start = [keras.Input((4, 4, 1), dtype="uint8"), layers.QRescaling(1 / 256), keras.layers.Flatten()]
-    hidden = [layers.QDense(5, name="hidden", use_bias=True), layers.QActivation()]
-    return integer.freeze(keras.Sequential([*start, *hidden, layers.QDense(3, name="last"), layers.QError()]))
-
-
 @pytest.mark.parametrize(
     ("graph", "train_from", "message"),
     [
-        (lambda: built("resnet8", shape=(8, 8, 3)), None, "with several readers cannot be trained; train_from = fc1"),
-        (
-            lambda: built("ds_cnn", shape=(24, 10, 1)),
-            None,
-            "a padding behind .* cannot be trained; train_from = fc1",
-        ),
         (lambda: built("alexnet", shape=(67, 63, 3), width=0.02), None, "a max pooling that is not fused"),
         (lambda: built("mlp", "2-8-16-8"), None, "fc1: stored weights of up to .* more than 8 bits"),
         (lambda: built("mlp", "2-12-8-8"), None, "codes of more than 8 bits"),
         (lambda: built("mlp"), "conv1", "train_from: one of fc1, fc2, fc3; received 'conv1'"),
-        (biased, None, "hidden: its bias cannot be trained; train_from = last can"),
     ],
 )
 def test_what_a_device_cannot_train_is_named(tmp_path, graph, train_from, message):
     with pytest.raises(UserError, match=message):
         write_c(tmp_path / "net", graph(), CARD, Training(1, train_from))
     assert not (tmp_path / "net").exists()
-
-
-def test_a_network_with_a_bias_trains_what_is_behind_it(tmp_path):
-    graph = biased()
-    write_c(tmp_path, graph, CARD, Training(2, "last", seed=SEED))
-    device = Device(tmp_path)
-    images, labels = random_images((4, 4, 1), 2), np.array([2, 0])
-    device.train(images, labels)
-    device.save()
-    expected = integer.train_step(frozen_before(graph, "last"), images, labels, 0, SEED, 0)
-    found = with_block(graph, device.run()[-1])
-    assert np.array_equal(found.kernels["last"].accumulators, expected.kernels["last"].accumulators)
 
 
 def test_a_batch_that_could_pass_32_bits_is_refused_with_the_largest_that_cannot():

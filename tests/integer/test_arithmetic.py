@@ -37,6 +37,15 @@ def test_quantize(x, fraction, width):
     assert (codes * ops.step_size(width) == expected).all()
 
 
+@pytest.mark.parametrize("shape", [(), (0, 3), (3, 20011), (2**13,)])
+def test_quantize_of_any_size(shape):
+    x = np.random.default_rng(0).integers(-300, 300, shape, np.int32)
+    for values in (x, x.T):
+        codes = arithmetic.quantize(values, 9, 8)
+        assert codes.shape == values.shape
+        assert np.array_equal(codes, np.clip(np.rint(values / 4), -127, 127))
+
+
 @given(arrays(), st.integers(0, 24), st.sampled_from(WIDTHS[1:]))
 @settings(max_examples=100, deadline=None)
 def test_saturated(x, fraction, width):

@@ -56,7 +56,7 @@ def assert_infers_alike(model, graph, images):
 @pytest.mark.slow
 def test_lenet5_trains_100_steps_alike_on_mnist():
     images, labels = real_images("mnist", "train[:3200]")
-    model = build("lenet5", "2-8-8-8", (28, 28, 1), 0.5)
+    model = build("lenet5", "2-8-8-8", (28, 28, 1), 0.25)
     graph = assert_trains_alike(model, images, labels, steps=100, batch=32)
     assert_infers_alike(model, graph, real_images("mnist", "test")[0][:1000])
 

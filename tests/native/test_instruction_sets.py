@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import pathlib
 import shutil
 import subprocess
@@ -23,11 +24,22 @@ if shutil.which("aarch64-linux-gnu-gcc") and shutil.which("qemu-aarch64"):
     ]
 
 
+@pytest.fixture(scope="module")
+def program(tmp_path_factory):
+    """The check, by its compiler and flags: two processors run one program."""
+
+    @functools.cache
+    def compiled(compiler, flags):
+        sources = [*_CHECK.glob("*.c"), *(_SOURCE / f"wage_{name}.c" for name in _KERNELS)]
+        path = tmp_path_factory.mktemp("check") / "check"
+        command = [compiler, "-std=c11", "-Wall", "-Wextra", "-Werror", *flags, f"-I{_SOURCE}", *sources, "-lpthread"]
+        subprocess.run([*command, "-o", path], check=True)
+        return path
+
+    return compiled
+
+
 @pytest.mark.slow
 @pytest.mark.parametrize(("compiler", "flags", "runner"), _MACHINES)
-def test_kernels_agree_with_the_portable_ones(tmp_path, compiler, flags, runner):
-    sources = [*_CHECK.glob("*.c"), *(_SOURCE / f"wage_{name}.c" for name in _KERNELS)]
-    program = tmp_path / "check"
-    command = [compiler, "-std=c11", "-Wall", "-Wextra", "-Werror", *flags, f"-I{_SOURCE}", *sources, "-lpthread"]
-    subprocess.run([*command, "-o", program], check=True)
-    subprocess.run([*runner, program, "60" if runner else "200", "1"], check=True)
+def test_kernels_agree_with_the_portable_ones(program, compiler, flags, runner):
+    subprocess.run([*runner, program(compiler, flags), "60" if runner else "200", "1"], check=True)

@@ -1,6 +1,8 @@
 """Whole networks against the NumPy engine: every activation, error, gradient and stored weight of several steps."""
 
 import dataclasses
+import gc
+import weakref
 
 import keras
 import numpy as np
@@ -11,10 +13,12 @@ from hypothesis import strategies as st
 import models
 from support.drawn_networks import network as drawn_network
 from support.images import random_images
-from wage_tf import integer, native
+from wage_tf import integer, layers, machine, native
 from wage_tf.errors import UserError
+from wage_tf.losses import SumSquaredError
 from wage_tf.native import network as native_network
 from wage_tf.native.network import Network
+from wage_tf.optimizers import IntegerSGD
 
 pytestmark = pytest.mark.usefixtures("native_engine")
 
@@ -107,6 +111,57 @@ def test_other_patterns_and_networks(name, bits, shape, wide):
     assert network.program.wide == wide
 
 
+def between(*hidden, activated=True, side=21):
+    """A network of a first convolution of four filters, then the layers given, then a Q_A and a dense layer."""
+    keras.utils.set_random_seed(0)
+    x = image = keras.Input((side, side, 2), dtype="uint8")
+    x = layers.QConv2D(4, 3, padding="same")(layers.QRescaling(1 / 128, -1.0)(x))
+    x = layers.QActivation()(x) if activated else x
+    for layer in hidden:
+        x = layer(x)
+    x = keras.layers.Flatten()(layers.QActivation()(x))
+    return keras.Model(image, layers.QError()(layers.QDense(5)(x)))
+
+
+UNUSUAL = {
+    "pool of 9": lambda: between(keras.layers.MaxPooling2D(9), activated=False),
+    "pool of 10 by 2": lambda: between(keras.layers.MaxPooling2D((10, 2)), activated=False),
+    "pool of all": lambda: between(keras.layers.MaxPooling2D(21)),
+    "overlapping pool": lambda: between(keras.layers.MaxPooling2D(3, 2), activated=False),
+    "overlapping pool of codes": lambda: between(keras.layers.MaxPooling2D(3, 2)),
+    "overlapping pool with a border": lambda: between(keras.layers.MaxPooling2D(5, 1, "same")),
+    "pool with gaps": lambda: between(keras.layers.MaxPooling2D(2, 3), activated=False),
+    "padded pool": lambda: between(keras.layers.MaxPooling2D(4, padding="same"), activated=False),
+    "overlapping average": lambda: between(keras.layers.AveragePooling2D(4, 2)),
+    "average of 16": lambda: between(keras.layers.AveragePooling2D(16)),
+    "dilated": lambda: between(layers.QConv2D(6, 3, dilation_rate=3)),
+    "dilated in one direction": lambda: between(layers.QConv2D(6, (3, 2), dilation_rate=(1, 4), padding="same")),
+    "groups": lambda: between(layers.QConv2D(6, 3, groups=2, strides=2, padding="same")),
+    "dilated groups, pooled": lambda: between(
+        layers.QConv2D(8, 3, groups=4, dilation_rate=2, use_bias=True), keras.layers.MaxPooling2D(3, 2)
+    ),
+    "dilated depthwise": lambda: between(layers.QDepthwiseConv2D(3, dilation_rate=2, padding="same")),
+    "depthwise, two filters a channel": lambda: between(layers.QDepthwiseConv2D(3, 2, depth_multiplier=2)),
+    "strides beyond the window": lambda: between(layers.QConv2D(6, 2, strides=4)),
+}
+
+
+@pytest.mark.parametrize("name", UNUSUAL)
+def test_layers_that_vector_kernels_decline(name):
+    """Keras' model through the Trainer and `infer`, and every value of a step."""
+    model = UNUSUAL[name]()
+    model.compile(IntegerSGD(2.0**LOG2_ETA, seed=SEED), SumSquaredError())
+    graph = integer.freeze(model)
+    assert_steps_equal(graph, 3, 2, threads=2)
+    images, labels = random_images((21, 21, 2), 3), np.arange(3)
+    trainer = integer.Trainer(model)
+    trainer.train_on_batch(images, labels)
+    trainer.sync()
+    trained = integer.train_step(graph, images, labels, LOG2_ETA, SEED, 0)
+    assert_same_parameters(integer.freeze(model), trained)
+    assert np.array_equal(integer.infer(trained, images, backend="native"), integer.infer(trained, images))
+
+
 def test_a_smaller_last_batch():
     assert_steps_equal(frozen("lenet5", "2-8-8-8", (16, 16, 1), 0.1), 7, 2, count=3, threads=4)
 
@@ -120,6 +175,23 @@ def test_buffers_that_share_their_place_change_nothing():
         assert np.array_equal(*scores)
     assert_same_parameters(sharing.graph(), keeping.graph())
     assert sharing.arena_bytes < 0.7 * keeping.arena_bytes
+
+
+@pytest.mark.parametrize("bits", ["2-8-8-8", "1-8-8-8", "2-8-12-8", "12-8-8-8"])
+def test_a_network_neither_changes_nor_keeps_its_graph(bits):
+    graph = frozen("mlp", bits, (5, 5, 1), 0.05)
+    network = Network(graph, 4, training=True)
+    before = {name: parameter.accumulators.copy() for name, parameter in graph.parameters.items()}
+    network.train_step(random_images((5, 5, 1), 4), np.arange(4), LOG2_ETA, SEED, 0)
+    trained = network.graph()
+    network.train_step(random_images((5, 5, 1), 4), np.arange(4), LOG2_ETA, SEED, 1)
+    for name, accumulators in before.items():
+        assert np.array_equal(graph.parameters[name].accumulators, accumulators)
+        assert not np.array_equal(trained.parameters[name].accumulators, network.graph().parameters[name].accumulators)
+    stored = [weakref.ref(kernel.accumulators) for kernel in graph.kernels.values()]
+    del graph
+    gc.collect()
+    assert not any(array() is not None for array in stored)
 
 
 def with_alpha(graph, name, more):
@@ -238,6 +310,16 @@ def test_an_arena_that_memory_does_not_hold_is_refused():
     graph = frozen("vgg7", "2-8-8-8", (32, 32, 3), 1.0)
     with pytest.raises(UserError, match=r"native engine: a batch of 1048576 needs \d+ MB of memory; this machine has"):
         Network(graph, 2**20, training=True)
+
+
+def test_an_arena_that_is_more_than_what_is_free_is_refused(monkeypatch):
+    graph = frozen("mlp", "2-8-8-8", (5, 5, 1), 0.05)
+    needed = Network(graph, 4, training=True).arena_bytes
+    monkeypatch.setattr(machine, "free_memory", lambda: needed)
+    Network(graph, 4, training=True)
+    monkeypatch.setattr(machine, "free_memory", lambda: needed - 1)
+    with pytest.raises(UserError, match="a batch of 4 needs 0 MB of memory; this machine has 0 MB free"):
+        Network(graph, 4, training=True)
 
 
 def test_the_environment_chooses_the_instruction_set(monkeypatch):

@@ -147,12 +147,8 @@ def test_another_search_is_not_overwritten(found, capsys):
     assert (run_dir / "trials.csv").read_bytes() == before
 
 
-def test_the_same_seed_gives_the_same_search(found, tmp_path):
-    assert search(tmp_path / "again", *PER_LAYER, *BAYESIAN) == 0
-    assert without_times(tmp_path / "again") == without_times(found[0])
-
-
 def test_one_worker_runs_the_same_search(whole, tmp_path):
+    """The same seed gives the same search; what every oracle asks for by its seed is tested in test_oracles.py."""
     assert search(tmp_path / "worker", *FOUR_PATTERNS, "--max-trials", "2", "--workers", "1") == 0
     assert without_times(tmp_path / "worker") == without_times(whole)
 

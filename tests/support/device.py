@@ -8,8 +8,15 @@ from pathlib import Path
 
 import numpy as np
 
-_STRICT = ["-std=c99", "-Wall", "-Wextra", "-Werror", "-pedantic"]
+from support.images import random_images
+from wage_tf import integer
+from wage_tf.export import Card, Training, with_block, write_c
+from wage_tf.export.c_tail import frozen_before
+
+STRICT = ["-std=c99", "-Wall", "-Wextra", "-Werror", "-pedantic"]
 SANITIZED = ("-g", "-O1", "-fsanitize=address,undefined", "-fno-sanitize-recover=all")
+CARD = Card("net", "2-8-8-8", "x/256", ())
+SEED = 7
 _PROGRAM = Path(__file__).parents[1] / "export" / "device.c"
 
 
@@ -18,12 +25,12 @@ class Device:
 
     def __init__(self, folder: Path, compiler: str = "gcc", flags: tuple[str, ...] = SANITIZED):
         self._path = folder / "device"
-        sources = [_PROGRAM, folder / "wage_net.c", folder / "wage_train.c"]
-        subprocess.run([compiler, *_STRICT, *flags, f"-I{folder}", "-o", self._path, *sources], check=True)
+        sources = [_PROGRAM, *sorted(folder.glob("wage_*.c"))]
+        subprocess.run([compiler, *STRICT, *flags, f"-I{folder}", "-o", self._path, *sources], check=True)
         header = (folder / "wage_net.h").read_text()
         words = [line.split() for line in header.splitlines() if line.startswith("#define ")]
         sizes = {word[1]: int(word[2]) for word in words if len(word) > 2 and word[2].isdigit()}
-        self.block_bytes = sizes["WAGE_STORED"] + 28
+        self.block_bytes = sizes["WAGE_STORED"] + 4 * sizes["WAGE_BIASES"] + 28
         self._score_bytes = 4 * sizes["WAGE_OUTPUTS"]
         self._commands: list[bytes] = []
         self._answers: list[int] = []
@@ -64,3 +71,37 @@ class Device:
     def _add(self, command, network, content, answer):
         self._commands.append(command + struct.pack("i", network) + content)
         self._answers.append(answer)
+
+
+def exported(folder, graph, batch=4, train_from=None, log2_eta=0, compiler="gcc", flags=("-O1",)):
+    write_c(folder, graph, CARD, Training(batch, train_from, log2_eta, SEED))
+    return Device(folder, compiler, flags)
+
+
+def batches(graph, steps, batch):
+    """Batches of every size up to the largest."""
+    rng = np.random.default_rng(1)
+    for step in range(steps):
+        count = 1 + step % batch
+        yield rng.integers(0, 256, (count, *graph.input_shape), np.uint8), rng.integers(0, graph.output.shape[0], count)
+
+
+def assert_trains_alike(device, graph, steps, batch, train_from=None, log2_eta=0, network=0, all_change=True):
+    expected = frozen_before(graph, train_from)
+    image = random_images(graph.input_shape, 1)
+    device.infer(image, network)
+    for step, (images, labels) in enumerate(batches(graph, steps, batch)):
+        device.train(images, labels, network)
+        expected = integer.train_step(expected, images, labels, log2_eta, SEED, step)
+    device.infer(image, network)
+    device.save(network)
+    before, *statuses, scores, block = device.run()
+    assert set(statuses) == {0}
+    assert np.array_equal(before, integer.infer(graph, image)[0])
+    assert np.array_equal(scores, integer.infer(expected, image)[0])
+    found = with_block(graph, block)
+    for name, parameter in expected.parameters.items():
+        stored = found.parameters[name].accumulators
+        assert np.array_equal(stored, parameter.accumulators), name
+        is_trained = parameter.variable is not None and all_change
+        assert not is_trained or not np.array_equal(stored, graph.parameters[name].accumulators), name

@@ -13,6 +13,7 @@ import wage_tf
 from experiments import zoo as experiment
 from wage_tf import zoo
 from wage_tf.errors import UserError
+from wage_tf.export.forms import FORMS
 
 NAMES = zoo.names()
 _LARGEST = 3_000_000
@@ -75,6 +76,16 @@ def test_an_unknown_name_and_a_damaged_file_are_told(tmp_path, monkeypatch):
 
 def test_the_page_shows_the_cards():
     assert experiment.page() in experiment.PAGE.read_text(), "run `python -m experiments.zoo page`"
+
+
+@pytest.mark.slow
+def test_every_network_is_exported_in_every_form(tmp_path, capsys):
+    for package in ("ai_edge_litert", "onnx"):
+        pytest.importorskip(package)
+    experiment.export(tmp_path)
+    expected = {f"{name}{suffix}" for name in NAMES for suffix, _ in FORMS.values()}
+    assert {path.name for path in tmp_path.iterdir()} == expected
+    assert len(capsys.readouterr().out.splitlines()) == len(expected)
 
 
 @pytest.mark.slow

@@ -38,7 +38,8 @@ def main(argv: Sequence[str] | None = None) -> int:
     parser.add_argument(
         "source", type=text, metavar="RUN_DIR|MODEL", help="a directory that train.py wrote, a .keras or a .wage file"
     )
-    parser.add_argument("--to", required=True, choices=("litert", "packed", "c", "web", "onnx"), help="what to make")
+    forms = ("litert", "litert-micro", "packed", "c", "web", "onnx")
+    parser.add_argument("--to", required=True, choices=forms, help="what to make")
     parser.add_argument(
         "--out", type=text, metavar="PATH", help="the file, for c the folder (default: beside the source)"
     )
@@ -49,6 +50,9 @@ def main(argv: Sequence[str] | None = None) -> int:
     device.add_argument("--train-from", metavar="LAYER", help="the first layer that learns (default: all do)")
     device.add_argument("--ram", type=int, metavar="BYTES", help="refuse what needs more, the stack included")
     device.add_argument("--flash", type=int, metavar="BYTES", help="refuse what needs more")
+    device.add_argument(
+        "--prefix", default="wage", metavar="NAME", help="what all names begin with (default: wage); one a network"
+    )
     add_verbose(parser)
     args = parser.parse_args(argv)
     return exits.run(parser.prog, functools.partial(_run, args))
@@ -71,7 +75,7 @@ def _run(args: argparse.Namespace, signals: Signals) -> int:
     if args.train or args.ram or args.flash:
         print(require_fit(freeze(model), training, args.ram, args.flash))
     labels = sources.labels_of(config)
-    options = {"accumulators": args.accumulators, "training": training}
+    options = {"accumulators": args.accumulators, "training": training, "prefix": args.prefix}
     print(export_model(model, path, args.to, name=name, labels=labels, **options))
     return 0
 
@@ -86,7 +90,8 @@ def _run_packed(args: argparse.Namespace) -> int:
     path, training = _path(args, is_folder=False), _training(args, 0, 0)
     if args.train or args.ram or args.flash:
         print(require_fit(graph, training, args.ram, args.flash))
-    size = write_form(path, args.to, graph, card, accumulators=args.accumulators, training=training)
+    options = {"accumulators": args.accumulators, "training": training, "prefix": args.prefix}
+    size = write_form(path, args.to, graph, card, **options)
     print(f"{path}: {size:,} bytes")
     return 0
 

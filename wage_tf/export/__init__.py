@@ -12,6 +12,7 @@ from wage_tf.export.c_block import with_block
 from wage_tf.export.c_tail import Training
 from wage_tf.export.card import Card
 from wage_tf.export.litert import write_litert
+from wage_tf.export.litert_micro import write_litert_micro
 from wage_tf.export.onnx import write_onnx
 from wage_tf.export.packed import read_packed, write_packed
 from wage_tf.export.web import write_web
@@ -31,6 +32,7 @@ __all__ = [
     "with_block",
     "write_c",
     "write_litert",
+    "write_litert_micro",
     "write_onnx",
     "write_packed",
     "write_web",

@@ -5,9 +5,7 @@ from __future__ import annotations
 import numpy as np
 
 from wage_tf.errors import UserError
-from wage_tf.integer.arithmetic import code_dtype, largest_code
-
-_BLOCK = 2**16
+from wage_tf.integer.arithmetic import blocks, code_dtype, largest_code
 
 
 def packed_size(count: int, width: int) -> int:
@@ -23,10 +21,10 @@ def pack(codes: np.ndarray, width: int) -> bytes:
         width: Bits of each code; the codes fit.
     """
     flat = codes.ravel()
-    return b"".join(_pack(flat[start : start + _BLOCK], width) for start in range(0, flat.size, _BLOCK))
+    return b"".join(_pack(flat[block], width) for block in blocks(flat.size))
 
 
-def unpack(data: bytes, count: int, width: int) -> np.ndarray:
+def unpack(data: bytes | memoryview, count: int, width: int) -> np.ndarray:
     """Reads `count` codes back, [count] of the narrowest integer type that holds `width` bits.
 
     Raises:
@@ -37,10 +35,9 @@ def unpack(data: bytes, count: int, width: int) -> np.ndarray:
     if count * width % 8 and data[-1] >> (count * width % 8):
         raise UserError("the bits that fill up the last byte of an array are zero")
     codes = np.empty(count, code_dtype(largest_code(width)))
-    for start in range(0, count, _BLOCK):
-        block = codes[start : start + _BLOCK]
-        place = start * width // 8
-        block[:] = _unpack(data[place : place + packed_size(block.size, width)], block.size, width)
+    for block in blocks(count):
+        place, size = block.start * width // 8, block.stop - block.start
+        codes[block] = _unpack(data[place : place + packed_size(size, width)], size, width)
     return codes
 
 
@@ -50,7 +47,7 @@ def _pack(codes: np.ndarray, width: int) -> bytes:
     return np.packbits((words[:, None] >> np.arange(width) & 1).astype(np.uint8), bitorder="little").tobytes()
 
 
-def _unpack(data: bytes, count: int, width: int) -> np.ndarray:
+def _unpack(data: bytes | memoryview, count: int, width: int) -> np.ndarray:
     bits = np.unpackbits(np.frombuffer(data, np.uint8), count=count * width, bitorder="little")
     words = bits.reshape(count, width).astype(np.int64) @ (1 << np.arange(width, dtype=np.int64))
     return 2 * words - 1 if width == 1 else np.where(words >> (width - 1), words - (1 << width), words)

@@ -1,7 +1,8 @@
 """The network as C99 source: integers only, no allocation, no library.
 
 `wage_infer(const uint8_t *image, int32_t *scores)` is in one `.c` with one `.h`; a Makefile and a `main.c` that reads
-images stand beside them. A network that goes on learning has `wage_train_step` as well.
+images stand beside them. A network that goes on learning has `wage_train_step` as well. Of several networks in one
+program each takes a prefix of its own in the place of `wage`.
 """
 
 from __future__ import annotations
@@ -9,7 +10,9 @@ from __future__ import annotations
 import contextlib
 import math
 import os
+import re
 from pathlib import Path
+from string import Template
 
 from wage_tf import files
 from wage_tf.errors import UserError
@@ -25,9 +28,13 @@ from wage_tf.integer.graph import Graph
 from wage_tf.integer.tensors import Shape
 
 _LONGEST_LABEL = 600
+PREFIX = "wage"
+"""What the names of files, functions, types and macros begin with."""
 
 
-def write_c(path: str | os.PathLike, graph: Graph, card: Card, training: Training | None = None) -> int:
+def write_c(
+    path: str | os.PathLike, graph: Graph, card: Card, training: Training | None = None, prefix: str = PREFIX
+) -> int:
     """Writes wage_net.h, wage_net.c, main.c and Makefile into a folder (`files.write_all`).
 
     With `training` the network goes on learning on the device, and the runtime's files stand beside them: wage_train.h,
@@ -38,16 +45,18 @@ def write_c(path: str | os.PathLike, graph: Graph, card: Card, training: Trainin
         graph: The network.
         card: Its metadata.
         training: How it is trained; None for inference alone.
+        prefix: What takes the place of `wage` in all names; two networks of different prefixes can be in one program.
 
     Returns:
         Bytes of packed and stored weights in the source.
 
     Raises:
-        UserError: If the graph has no such form (`stages.stages`, `c_tail.tail`), `path` is a file, or one of the files
-            a folder.
+        UserError: If the graph has no such form (`stages.stages`, `c_backward.tail`), `path` is a file, one of the
+            files a folder, or the prefix no name in C.
     """
+    check_prefix(prefix)
     layout = Layout.of(graph, training)
-    content = _sources(layout, card)
+    content = {_named(name, prefix): text for name, text in _sources(layout, card, prefix).items()}
     folder = Path(path)
     if folder.exists() and not folder.is_dir():
         raise UserError(f"{folder} is a file: C source goes into a folder")
@@ -63,16 +72,28 @@ def write_c(path: str | os.PathLike, graph: Graph, card: Card, training: Trainin
     return layout.weight_bytes + layout.stored_bytes
 
 
-def _sources(layout: Layout, card: Card) -> dict[str, str]:
+def check_prefix(prefix: str) -> None:
+    """Requires the beginning of a name in C.
+
+    Raises:
+        UserError: If it is none.
+    """
+    if not re.fullmatch("[a-z][a-z0-9_]{0,30}", prefix):
+        raise UserError(f"prefix: 1 to 31 lower-case letters, digits and _, a letter first; received {prefix!r}")
+
+
+def _named(code: str, prefix: str) -> str:
+    """Code in which all names of the runtime begin with the prefix."""
+    return re.sub(r"\bwage_(?!tf\b)", f"{prefix}_", re.sub(r"\bWAGE_", f"{prefix.upper()}_", code))
+
+
+def _sources(layout: Layout, card: Card, prefix: str) -> dict[str, str]:
     """The text of the files by name."""
-    network, source = layout.network, Source(layout.memory, layout.layers)
+    network, source = layout.network, Source(layout.memory, layout.tail)
     for stage in network.stages:
         KINDS[type(stage.node)](stage, source)
     weight_type = f"int{8 * layout.unpacked_bytes}_t"
     fields = {
-        "name": comment(card.name),
-        "pattern": comment(card.pattern),
-        "preprocessing": comment(card.preprocessing),
         "sizes": _sizes(network.input_shape),
         "outputs": network.outputs,
         "fraction": network.output.fraction,
@@ -82,16 +103,25 @@ def _sources(layout: Layout, card: Card) -> dict[str, str]:
         "weight_type": weight_type,
         "row": f"\n    {weight_type} row[{layout.row}]; /* unpacked weights */" if layout.row else "",
         "arena": max(1, -(-layout.memory.size // ALIGNMENT)),
-        "labels": "\n".join(f"    {_string(label)}," for label in _labels(card, network.outputs)),
     }
     fields |= c_training.parts(layout, source) if layout.training else _inference(source)
     fields |= {"constants": "\n\n".join(source.constants), "functions": "\n".join(source.functions.values())}
+    shared = c_training.sources() if layout.training else {}
+    fields["sources"] = " ".join(["wage_net.c", *(name for name in shared if name.endswith(".c"))])
+    code = {field: _named(str(part), prefix) for field, part in fields.items()} | _card_fields(card, network.outputs)
+    templates = {"wage_net.h": HEADER, "wage_net.c": SOURCE, "main.c": MAIN, "Makefile": MAKEFILE}
+    own = {name: Template(_named(text.template, prefix)).substitute(code) for name, text in templates.items()}
+    return own | {name: _named(text, prefix) for name, text in shared.items()}
+
+
+def _card_fields(card: Card, outputs: int) -> dict[str, str]:
+    """The fields of the templates that are somebody's text."""
+    labels = "\n".join(f"    {_string(label)}," for label in _labels(card, outputs))
     return {
-        "wage_net.h": HEADER.substitute(fields),
-        "wage_net.c": SOURCE.substitute(fields),
-        "main.c": MAIN,
-        "Makefile": MAKEFILE.substitute(sources="wage_net.c wage_train.c" if layout.training else "wage_net.c"),
-        **(c_training.sources() if layout.training else {}),
+        "name": comment(card.name),
+        "pattern": comment(card.pattern),
+        "preprocessing": comment(card.preprocessing),
+        "labels": labels,
     }
 
 

@@ -8,7 +8,8 @@
 | 4      | the network: CRC-32 of its packed form when it was exported               |
 | 4      | steps done                                                                |
 | 4      | log2 of the learning rate                                                 |
-| n      | stored weights of the trained layers, [filters, h, w, channels / groups]  |
+| n      | layer after layer: stored weights [filters, h, w, channels / groups], a   |
+|        | byte each, and biases, four bytes each                                    |
 | 4      | CRC-32 of all before                                                      |
 """
 
@@ -23,7 +24,7 @@ import numpy as np
 from wage_tf.errors import UserError
 from wage_tf.integer.arithmetic import quantize
 from wage_tf.integer.graph import Graph
-from wage_tf.integer.nodes import Kernel
+from wage_tf.integer.nodes import Bias, Kernel
 
 HEADER = struct.Struct("<4sIIIIi")
 OVERHEAD = HEADER.size + 4
@@ -46,22 +47,38 @@ def with_block(graph: Graph, block: bytes) -> Graph:
     magic, version, length, *_ = HEADER.unpack_from(block)
     if (magic, version, length) != (_MAGIC, _VERSION, len(block)):
         raise UserError(f"not a block of weights of version {_VERSION}")
-    changed, end = {}, len(body)
-    for name, kernel in reversed(graph.kernels.items()):
-        if end == HEADER.size:
+    kernels, start = [], len(body)
+    for name in reversed(graph.kernels):
+        if start == HEADER.size:
             break
-        end -= kernel.codes.size
-        if end < HEADER.size:
+        kernels.append(name)
+        start -= sum(_bytes(graph.parameters[field]) for field in _fields(graph, name))
+        if start < HEADER.size:
             raise UserError(f"the block of weights ends within {name}: it is another network's")
-        changed[f"{name}/kernel"] = _updated(kernel, np.frombuffer(block, np.int8, kernel.codes.size, end))
-    if end != HEADER.size:
+    if start != HEADER.size:
         raise UserError("the block has more weights than the network")
+    changed: dict[str, Kernel | Bias] = {}
+    for field in (field for name in reversed(kernels) for field in _fields(graph, name)):
+        parameter = graph.parameters[field]
+        changed[field] = _updated(parameter, body[start : start + _bytes(parameter)])
+        start += _bytes(parameter)
     return graph.with_parameters(changed)
 
 
-def _updated(kernel: Kernel, stored: np.ndarray) -> Kernel:
-    units_first = (kernel.codes.shape[-1], *kernel.codes.shape[:-1])
-    accumulators = np.moveaxis(stored.reshape(units_first), 0, -1).copy()
-    return dataclasses.replace(
-        kernel, accumulators=accumulators, codes=quantize(accumulators, kernel.fraction, kernel.width)
-    )
+def _fields(graph: Graph, name: str) -> list[str]:
+    """The names of a node's parameters."""
+    return [field for field in (f"{name}/kernel", f"{name}/bias") if field in graph.parameters]
+
+
+def _bytes(parameter: Kernel | Bias) -> int:
+    return parameter.codes.size * (1 if isinstance(parameter, Kernel) else 4)
+
+
+def _updated(parameter: Kernel | Bias, content: bytes) -> Kernel | Bias:
+    if isinstance(parameter, Bias):
+        codes = np.frombuffer(content, "<i4").astype(parameter.codes.dtype)
+        return dataclasses.replace(parameter, codes=codes, is_stored=True)
+    units_first = (parameter.codes.shape[-1], *parameter.codes.shape[:-1])
+    accumulators = np.moveaxis(np.frombuffer(content, np.int8).reshape(units_first), 0, -1).copy()
+    codes = quantize(accumulators, parameter.fraction, parameter.width)
+    return dataclasses.replace(parameter, accumulators=accumulators, codes=codes)

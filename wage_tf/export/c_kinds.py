@@ -54,16 +54,32 @@ _TRAINING = {
     "winners": ", winner[8] = {0}",
     "keep": "\n                            winner = i * step->pool_w + j;",
     "keeps": "\n                                winner[at] = i * step->pool_w + (across == 2 ? 0 : j + (k >> 2));",
-    "gate": "\n                if (gates != NULL)\n                    gates[place] = gate(step, largest, winner);",
-    "gates": "\n                    if (gates != NULL) gates[place] = gate(step, sum, winner[k]);",
+    "gate": "\n                if (gates != NULL)\n                    gates[place] = gate_of(step, largest, winner);",
+    "gates": "\n                    if (gates != NULL) gates[place] = gate_of(step, sum, winner[k]);",
 }
+_POOL_GATE = "\n                if (gates != NULL)\n                    gates[place] = gate_of(step, total, 0);"
 _GATE = """\
-/* What the way back has to know of a sum and its place in the pooling's window. */
-static uint8_t gate(const struct step *step, int32_t sum, int32_t place)
+/* What the way back has to know of a sum. */
+static uint8_t gate(int32_t sum, int relu, int shift, int32_t limit)
 {
-    const int32_t kept = sum < 0 && step->relu ? 0 : sum, size = kept < 0 ? -kept : kept;
-    const int is_clipped = step->limit != 0 && size > 0 && (size - 1) >> step->shift >= step->limit;
-    return (uint8_t)((!step->relu || sum > 0 ? WAGE_OPEN : 0) | (is_clipped ? WAGE_CLIPPED : 0) | place * WAGE_PLACE);
+    const int32_t kept = sum < 0 && relu ? 0 : sum, size = kept < 0 ? -kept : kept;
+    const int is_clipped = limit != 0 && size > 0 && (size - 1) >> shift >= limit;
+    return (uint8_t)((!relu || sum > 0 ? WAGE_OPEN : 0) | (is_clipped ? WAGE_CLIPPED : 0));
+}
+
+/* The same, and of its place in the pooling's window. */
+static uint8_t gate_of(const struct step *step, int32_t sum, int32_t place)
+{
+    return (uint8_t)(gate(sum, step->relu, step->shift, step->limit) + place * WAGE_PLACE);
+}
+"""
+_BIAS = """\
+/* What is added to a filter's sums: numbers of the export's, or stored ones. */
+static int32_t bias_of(const wage_network *network, const struct step *step, int32_t filter)
+{
+    if (step->bias != NULL)
+        return step->bias[filter];
+    return step->stored_bias < 0 ? 0 : network->biases[step->stored_bias + filter] * step->bias_scale;
 }
 """
 
@@ -72,13 +88,14 @@ def _rescale(stage: Stage, source: Source) -> None:
     target, index = source.type_of(stage.name), len(source.constants)
     table = f"/* The code of every pixel value. */\nstatic const {target} table_{index}[256]"
     source.constants.append(f"{table} = {{\n{numbers(stage.node.codes.tolist())}\n}};")
-    source.loop(stage, f"for (i = 0; i < {_size(stage)}; i++)\n    out[i] = table_{index}[in0[i]];")
+    source.loop(stage, f"for (i = 0; i < {_size(stage, source)}; i++)\n    out[i] = table_{index}[in0[i]];")
 
 
 def _product(stage: Stage, source: Source) -> None:
     node, codes = stage.node, stage.node.kernel.codes
+    layer = source.layers.get(node.name)
     bias, scale = "NULL", 1 << (stage.sums.fraction - stage.sources[0].fraction - node.kernel.log2_scale)
-    if node.bias is not None:
+    if node.bias is not None and layer is None:
         bias = f"bias_{len(source.constants)}"
         units = node.bias.codes.astype(np.int64) << (stage.sums.fraction - node.bias.fraction)
         source.constants.append(f"static const int32_t {bias}[] = {{\n{numbers(units.tolist())}\n}};")
@@ -91,28 +108,41 @@ def _product(stage: Stage, source: Source) -> None:
         other = 1 << (stage.sums.fraction - stage.sources[1].fraction)
         parts = {"parameter": f", const {source.type_of(stage.inputs[1])} *addend"}
         parts["addition"] = " + addend[place] * step->other"
-    parts |= _TRAINING if source.layers else _INFERENCE
-    weights, stored = "NULL", []
-    if source.layers:
-        stored = [-1, "NULL"]
-        source.functions["gate"] = _GATE
-    if node.name in source.layers:
-        stored = [source.layers[node.name].stored, _code_table(node, source)]
-    else:
-        weights = _weights(stage, source)
+    parts |= _INFERENCE if source.tail is None else _TRAINING
+    parts["bias"] = "(step->bias != NULL ? step->bias[filter] : 0)"
+    if any(other.bias for other in source.layers.values()):
+        source.functions["bias"] = _BIAS
+        parts["bias"] = "bias_of(network, step, filter)"
+    stored = _stored(source)
+    weights = "NULL" if layer else _weights(stage, source)
+    if layer:
+        shift = 0 if node.bias is None else stage.sums.fraction - node.bias.fraction
+        stored = [layer.kernel.first, _code_table(node, source), layer.bias.first if layer.bias else -1, 1 << shift]
     weighted = [weights, node.kernel.width, bias, scale, other, groups]
     step = _step(stage, source, weighted, window, shapes, stage.pool, stored)
     if is_in_fours(stage, source.memory):
         source.functions["ternary"] = TERNARY_SUMS.substitute(pairs=numbers(map(_pair, range(16))))
-        source.functions["filters"] = STORED_FILTERS if source.layers else PACKED_FILTERS
+        source.functions["filters"] = PACKED_FILTERS if source.tail is None else STORED_FILTERS
         function = source.function(TERNARY, "ternary", stage, **parts)
     else:
-        source.functions["unpack"] = UNPACK.substitute(stored=UNPACK_STORED if source.layers else "")
+        source.functions["unpack"] = UNPACK.substitute(stored="" if source.tail is None else UNPACK_STORED)
         function = source.function(PRODUCT, "product", stage, **parts)
-    if node.name in source.layers:
-        source.batch_call(function, stage, step)
+    _call(function, stage, source, step, "network, ")
+
+
+def _stored(source: Source) -> list[object]:
+    """The last fields of a step that has no stored weights; in training functions note gates."""
+    if source.tail is None:
+        return []
+    source.functions["gate"] = _GATE
+    return [-1, "NULL", -1, 0]
+
+
+def _call(function: str, stage: Stage, source: Source, step: str, before: str = "") -> None:
+    if source.is_late(stage):
+        source.batch_call(function, stage, step, before)
     else:
-        source.call(function, stage, step, "network, ", ", 1, NULL" if source.layers else "")
+        source.call(function, stage, step, before, "" if source.tail is None else ", 1, NULL")
 
 
 def is_in_fours(stage: Stage, memory: Memory) -> bool:
@@ -176,9 +206,9 @@ def _average_pool(stage: Stage, source: Source) -> None:
 
 def _pool(stage: Stage, source: Source, kind: str, **parts: str) -> None:
     shapes = stage.sources[0].shape, stage.signal.shape
-    stored = [-1, "NULL"] if source.layers else ()
-    step = _step(stage, source, ["NULL", 0, "NULL", 1, 0, 1], stage.node.moving, shapes, stored=stored)
-    source.call(source.function(POOL, kind, stage, **parts), stage, step)
+    step = _step(stage, source, ["NULL", 0, "NULL", 1, 0, 1], stage.node.moving, shapes, stored=_stored(source))
+    parts |= _INFERENCE if source.tail is None else _TRAINING | {"keep": _POOL_GATE}
+    _call(source.function(POOL, kind, stage, **parts), stage, source, step)
 
 
 def _step(
@@ -204,32 +234,44 @@ def _sum(stage: Stage, source: Source) -> None:
     shifts = [stage.sums.fraction - x.fraction for x in stage.sources]
     terms = [f"in{i}[i]" + (f" * {1 << shift}" if shift else "") for i, shift in enumerate(shifts)]
     rounding = ", ".join(map(str, _rounding(stage)))
-    value = f"({source.type_of(stage.name)})rounded({' + '.join(terms)}, {rounding})"
-    source.loop(stage, f"for (i = 0; i < {_size(stage)}; i++)\n    out[i] = {value};")
+    loop, target = f"for (i = 0; i < {_size(stage, source)}; i++)", source.type_of(stage.name)
+    if not source.is_late(stage):
+        source.loop(stage, f"{loop}\n    out[i] = ({target})rounded({' + '.join(terms)}, {rounding});")
+        return
+    source.functions["gate"] = _GATE
+    source.loop(
+        stage,
+        f"{loop} {{\n    const int32_t sum = {' + '.join(terms)};\n"
+        f"    out[i] = ({target})rounded(sum, {rounding});\n"
+        f"    if (gates != NULL)\n        gates[i] = gate(sum, {rounding});\n}}",
+    )
 
 
 def _concatenate(stage: Stage, source: Source) -> None:
     axis, shape = stage.node.axis, stage.signal.shape
     rows, total, offset, loops = math.prod(shape[:axis]), math.prod(shape[axis:]), 0, []
+    count = "count * " if source.is_late(stage) else ""
     for i, x in enumerate(stage.sources):
         span, scale = math.prod(x.shape[axis:]), 1 << (stage.signal.fraction - x.fraction)
         value = f"({source.type_of(stage.name)})(in{i}[i] * {scale})"
-        loops.append(
-            f"for (i = 0; i < {rows * span}; i++)\n    out[i / {span} * {total} + {offset} + i % {span}] = {value};"
-        )
+        place = f"i / {span} * {total} + {offset} + i % {span}"
+        loops.append(f"for (i = 0; i < {count}{rows * span}; i++)\n    out[{place}] = {value};")
         offset += span
     source.loop(stage, "\n".join(loops))
 
 
 def _zero_pad(stage: Stage, source: Source) -> None:
     (top, _), (left, _) = stage.node.rows, stage.node.columns
-    (in_h, in_w, channels), (_, out_w, _) = stage.sources[0].shape, stage.signal.shape
-    inside = f"y >= 0 && y < {in_h} && x >= 0 && x < {in_w * channels}"
+    (in_h, in_w, channels), (out_h, out_w, _) = stage.sources[0].shape, stage.signal.shape
+    inside, y = f"y >= 0 && y < {in_h} && x >= 0 && x < {in_w * channels}", f"i / {out_w * channels}"
+    row = "y"
+    if source.is_late(stage):
+        row, y = f"(i / {_size(stage)} * {in_h} + y)", f"{y} % {out_h}"
     source.loop(
         stage,
-        f"for (i = 0; i < {_size(stage)}; i++) {{\n"
-        f"    const int32_t y = i / {out_w * channels} - {top}, x = i % {out_w * channels} - {left * channels};\n"
-        f"    out[i] = ({source.type_of(stage.name)})({inside} ? in0[y * {in_w * channels} + x] : 0);\n}}",
+        f"for (i = 0; i < {_size(stage, source)}; i++) {{\n"
+        f"    const int32_t y = {y} - {top}, x = i % {out_w * channels} - {left * channels};\n"
+        f"    out[i] = ({source.type_of(stage.name)})({inside} ? in0[{row} * {in_w * channels} + x] : 0);\n}}",
     )
 
 
@@ -255,8 +297,10 @@ KINDS: dict[type[Node], Callable[[Stage, Source], None]] = {
 """What every kind adds to the source."""
 
 
-def _size(stage: Stage) -> int:
-    return math.prod(stage.signal.shape)
+def _size(stage: Stage, source: Source | None = None) -> str:
+    """Numbers of the output of one image, or of a batch where the source computes that at once."""
+    size = math.prod(stage.signal.shape)
+    return f"count * {size}" if source and source.is_late(stage) else str(size)
 
 
 def _rounding(stage: Stage) -> list[int]:

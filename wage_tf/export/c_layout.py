@@ -6,9 +6,10 @@ import dataclasses
 import functools
 
 from wage_tf.errors import UserError
+from wage_tf.export.c_backward import tail
 from wage_tf.export.c_kinds import KINDS, is_in_fours, packed_weights
 from wage_tf.export.c_memory import Memory, memory
-from wage_tf.export.c_tail import TrainedLayer, Training, frozen_before, tail
+from wage_tf.export.c_tail import Layer, Tail, Training, frozen_before
 from wage_tf.export.stages import Stage, Stages, fused, stages
 from wage_tf.integer.graph import Graph
 
@@ -20,14 +21,14 @@ class Layout:
     Attributes:
         graph: The network; the layers that are not trained are frozen.
         network: Its stages.
-        layers: The trained layers.
+        tail: What is trained; None for inference alone.
         memory: Where outputs, gates and errors lie.
         training: How it is trained; None for inference alone.
     """
 
     graph: Graph
     network: Stages
-    layers: tuple[TrainedLayer, ...]
+    tail: Tail | None
     memory: Memory
     training: Training | None
 
@@ -43,10 +44,15 @@ class Layout:
             if type(stage.node) not in KINDS:
                 raise UserError(f"C export: {stage.node.name}: {type(stage.node).__name__} has no such form")
         if training is None:
-            return cls(graph, network, (), memory(network), None)
-        layers = tuple(tail(graph, network, training))
-        frozen = frozen_before(graph, layers[0].name)
-        return cls(frozen, network, layers, memory(network, layers, training.batch), training)
+            return cls(graph, network, None, memory(network), None)
+        trained = tail(graph, network, training)
+        frozen = frozen_before(graph, trained.layers[0].name)
+        return cls(frozen, network, trained, memory(network, trained, training.batch), training)
+
+    @property
+    def layers(self) -> list[Layer]:
+        """The trained layers."""
+        return [] if self.tail is None else self.tail.trained
 
     @property
     def packed(self) -> list[Stage]:
@@ -62,7 +68,7 @@ class Layout:
     @property
     def stored_bytes(self) -> int:
         """Bytes of stored weights, in RAM, and as they are at the start in flash."""
-        return sum(layer.weights for layer in self.layers)
+        return sum(layer.stored_bytes for layer in self.layers)
 
     @property
     def row(self) -> int:

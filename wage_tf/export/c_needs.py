@@ -5,14 +5,16 @@ from __future__ import annotations
 import dataclasses
 
 from wage_tf.errors import UserError
+from wage_tf.export.c_kinds import is_in_fours
 from wage_tf.export.c_layout import Layout
 from wage_tf.export.c_tail import Training
 from wage_tf.integer.graph import Graph
-from wage_tf.integer.nodes import Rescale
+from wage_tf.integer.nodes import AveragePool2D, Flatten, MaxPool2D, Product, Rescale, Reshape
 
-_CODE, _TRAINING_CODE = 3072, 4608
+_CODE, _TRAINING_CODE, _WIDE_CODE = 3072, 4352, 1024
+_PRODUCT_CODE, _POOL_CODE, _LOOP_CODE = 1024, 512, 160
 _STACK, _TRAINING_STACK = 640, 1280
-_STEP_BYTES, _LAYER_BYTES, _CODES = 112, 112, 256
+_STEP_BYTES, _LAYER_BYTES, _CODES = 112, 192, 256
 _STATE = 8
 
 
@@ -63,11 +65,11 @@ class Needs:
 
 def needs_of(layout: Layout) -> Needs:
     """What a layout needs."""
-    products, layers = len(layout.network.products), layout.layers
-    tables = 256 * sum(isinstance(stage.node, Rescale) for stage in layout.network.stages)
-    code = _CODE + tables + products * _STEP_BYTES
-    if layers:
-        code += _TRAINING_CODE + _CODES + len(layers) * _LAYER_BYTES
+    layers = layout.layers
+    code = _inference_code(layout)
+    if layout.tail is not None:
+        code += _TRAINING_CODE + _CODES + len(layout.tail.layers) * _LAYER_BYTES
+        code += _WIDE_CODE if layout.tail.is_wide else 0
     return Needs(
         weights=layout.weight_bytes + layout.stored_bytes,
         code=code,
@@ -76,8 +78,24 @@ def needs_of(layout: Layout) -> Needs:
         stack=_TRAINING_STACK if layers else _STACK,
         macs=layout.network.macs,
         step_macs={count: _step_macs(layout, count) for count in _counts(layout)},
-        largest=max(layers, key=lambda layer: layer.weights).name if layers else None,
+        largest=max(layers, key=lambda layer: layer.stored_bytes).name if layers else None,
     )
+
+
+def _inference_code(layout: Layout) -> int:
+    """Bytes of flash: one function for every pair of types that meet, the steps' tables, and a loop for all else."""
+    dtypes, code, functions = layout.memory.dtypes, _CODE, set()
+    for stage in layout.network.stages:
+        if isinstance(stage.node, Rescale):
+            code += 256
+        elif isinstance(stage.node, Product):
+            functions.add((is_in_fours(stage, layout.memory), *(dtypes[name] for name in (*stage.inputs, stage.name))))
+            code += _STEP_BYTES
+        elif isinstance(stage.node, (AveragePool2D, MaxPool2D)):
+            code += _POOL_CODE
+        elif not isinstance(stage.node, (Flatten, Reshape)):
+            code += _LOOP_CODE
+    return code + _PRODUCT_CODE * (len(functions) - 1)
 
 
 def _counts(layout: Layout) -> list[int]:
@@ -85,12 +103,14 @@ def _counts(layout: Layout) -> list[int]:
 
 
 def _step_macs(layout: Layout, count: int) -> int:
-    """The forward pass, and twice the errors of all trained layers' inputs but the first's, and the gradients.
+    """The forward pass, and twice the errors of the trained layers' inputs where they are needed, and the gradients.
 
     Of a pooling's window one place has an error.
     """
-    sizes = [layer.positions * layer.weights for layer in layout.layers]
-    return count * (layout.network.macs + 2 * sum(sizes[1:]) + 2 * sum(sizes))
+    passing = layout.tail.passing
+    sizes = {layer: layer.positions * layer.kernel.value.codes.size for layer in layout.layers}
+    errors = sum(size for layer, size in sizes.items() if layer in passing)
+    return count * (layout.network.macs + 2 * errors + 2 * sum(sizes.values()))
 
 
 def require_fit(graph: Graph, training: Training | None, ram: int | None, flash: int | None) -> Needs:

@@ -14,12 +14,13 @@ UNPACK = Template("""\
 static void unpack(wage_network *network, const struct step *step, int32_t filter, int32_t count)
 {
     const size_t start = (size_t)filter * (size_t)count * step->width;
-    const uint8_t *bytes = step->weights + (start >> 3);
+    const uint8_t *bytes;
     const uint32_t mask = (1u << step->width) - 1, sign = 1u << (step->width - 1);
     uint32_t bits;
     unsigned held = 8 - (unsigned)(start & 7);
     int32_t i;
-$stored    bits = (uint32_t)*bytes++ >> (start & 7);
+$stored    bytes = step->weights + (start >> 3);
+    bits = (uint32_t)*bytes++ >> (start & 7);
     for (i = 0; i < count; i++) {
         uint32_t word;
         for (; held < step->width; held += 8)
@@ -88,7 +89,7 @@ $images        for (y = 0; y < step->out_h; y++) {
                         }
                     }
                 }
-                largest = largest * step->scale + (step->bias != NULL ? step->bias[filter] : 0)$addition;
+                largest = largest * step->scale + $bias$addition;
                 out[place] = ($target)rounded(largest, step->relu, step->shift, step->limit);$gate
             }
         }
@@ -256,7 +257,7 @@ $images        for (y = 0; y < step->out_h; y++) {
                     int32_t sum;
                     if ((k & 3) >= filters)
                         continue;
-                    sum = best[k] * step->scale + (step->bias != NULL ? step->bias[filter] : 0)$addition;
+                    sum = best[k] * step->scale + $bias$addition;
                     out[place] = ($target)rounded(sum, step->relu, step->shift, step->limit);$gates
                 }
             }
@@ -266,22 +267,23 @@ $images        for (y = 0; y < step->out_h; y++) {
 """)
 
 POOL = Template("""\
-static void $name(const struct step *step, const $source *in, $target *out)
+static void $name(const struct step *step, const $source *in, $target *out$arguments)
 {
-    int32_t y, x, c, i, j;
-    for (y = 0; y < step->out_h; y++) {
+    int32_t y, x, c, i, j$counters;
+$images    for (y = 0; y < step->out_h; y++) {
         for (x = 0; x < step->out_w; x++) {
             for (c = 0; c < step->out_c; c++) {
                 const int32_t top = y * step->stride_h - step->pad_h, left = x * step->stride_w - step->pad_w;
+                const int32_t place = $origin(y * step->out_w + x) * step->out_c + c;
+                const $source *codes = $in;
                 int32_t total = $start;
                 for (i = top < 0 ? 0 : top; i < top + step->window_h && i < step->in_h; i++) {
                     for (j = left < 0 ? 0 : left; j < left + step->window_w && j < step->in_w; j++) {
-                        const int32_t code = in[(i * step->in_w + j) * step->in_c + c];
+                        const int32_t code = codes[(i * step->in_w + j) * step->in_c + c];
                         $combine;
                     }
                 }
-                out[(y * step->out_w + x) * step->out_c + c] =
-                    ($target)rounded(total, step->relu, step->shift, step->limit);
+                out[place] = ($target)rounded(total, step->relu, step->shift, step->limit);$keep
             }
         }
     }

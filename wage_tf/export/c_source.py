@@ -113,7 +113,7 @@ $calls
 }
 """)
 
-MAIN = """\
+MAIN = Template("""\
 /* Reads raw images, WAGE_PIXELS bytes each, from the files named or from standard input; prints a line for each:
  * the class and its label, then all scores. Exit code 1: a file cannot be read or ends within an image. */
 #include "wage_net.h"
@@ -159,7 +159,7 @@ int main(int argc, char **argv)
     }
     return status;
 }
-"""
+""")
 
 MAKEFILE = Template("""\
 CFLAGS ?= -O3

@@ -1,6 +1,6 @@
-"""The layers that a device trains: the end of a network, a chain of products with stored weights.
+"""The part of a network that a device trains: from one layer on, with every branch on which an error passes.
 
-What comes before them is inference: it has no errors, and its weights stay at their own width.
+What comes before it is inference: it has no errors, and its weights stay at their own width.
 """
 
 from __future__ import annotations
@@ -9,22 +9,19 @@ import dataclasses
 import math
 
 from wage_tf.errors import UserError
-from wage_tf.export.stages import Stage, Stages
-from wage_tf.integer.graph import Graph, float_operands
-from wage_tf.native.lowering import lower
-from wage_tf.native.program import Node
+from wage_tf.export.c_view import View
+from wage_tf.export.stages import Stage
+from wage_tf.integer.arithmetic import largest_code
+from wage_tf.integer.graph import Graph
+from wage_tf.integer.linear import Window
+from wage_tf.integer.nodes import Bias, Kernel
 
-_CODE = 127
-_SUM = 2**31 - 1
-_WIDEST_SHIFT = 30
-_TRAINED_KINDS = ("LINEAR", "FORK", "ERROR")
-_OTHERS = {
-    "ADD": "a sum or an activation of its own",
-    "CONCAT": "a concatenation",
-    "PAD": "a padding",
-    "MAX_POOL": "a max pooling that is not fused",
-    "SUM_POOL": "an average pooling",
-}
+
+class Refusal(UserError):
+    """Something that a device cannot train."""
+
+    def __init__(self, name: str, reason: str):
+        super().__init__(f"{name}: {reason} cannot be trained")
 
 
 @dataclasses.dataclass(frozen=True)
@@ -53,34 +50,143 @@ class Training:
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
-class TrainedLayer:
-    """One of them.
+class Parameter:
+    """A kernel or a bias that is trained.
 
     Attributes:
-        stage: Its forward pass.
-        node: The layer with what is fused to it.
-        error_limit: The largest code of its output's errors.
-        stored: Place of its first weight among all that are stored.
+        value: Its numbers and the rule of its update.
+        first: Place of its first number among all kernels, or all biases, that are trained.
+    """
+
+    value: Kernel | Bias
+    first: int
+
+    @property
+    def bytes(self) -> int:
+        """Of one of its numbers as it is stored."""
+        return 1 if isinstance(self.value, Kernel) else 4
+
+
+@dataclasses.dataclass(frozen=True, eq=False)
+class Errors:
+    """The errors of an output, codes after Q_E.
+
+    Attributes:
+        stage: The stage that makes the output.
+        limit: The largest code.
+        sources: The readers that say what they are; none: the loss. A list that grows while the tail is made.
     """
 
     stage: Stage
-    node: Node
-    error_limit: int
-    stored: int
+    limit: int
+    sources: list[tuple[Layer, View]]
 
     @property
-    def name(self) -> str:
-        return self.stage.node.name
+    def size(self) -> int:
+        """Numbers of an image."""
+        return math.prod(self.stage.signal.shape)
+
+
+@dataclasses.dataclass(frozen=True, eq=False)
+class Layer:
+    """What passes errors back: a trained product, or a sum or an average pooling, whose weights are all 1.
+
+    Attributes:
+        name: The node's.
+        stage: The stage of a product; None without weights.
+        inputs: Shape of the input as an image: height, width, channels.
+        outputs: The same of the output, after pooling.
+        window: How it moves over the input.
+        groups: Of channels.
+        pool: Size of the windows, side by side, of which the largest sum is kept.
+        fraction: Fraction bits that an error gains on its way.
+        errors: Those of its output.
+        kernel: None without weights.
+        bias: None where there is none.
+    """
+
+    name: str
+    stage: Stage | None
+    inputs: tuple[int, int, int]
+    outputs: tuple[int, int, int]
+    window: Window
+    groups: int
+    pool: tuple[int, int]
+    fraction: int
+    errors: Errors
+    kernel: Parameter | None = None
+    bias: Parameter | None = None
 
     @property
-    def weights(self) -> int:
-        """Their number."""
-        return self.stage.node.kernel.codes.size
+    def parameters(self) -> list[Parameter]:
+        """Kernel and bias, where there are."""
+        return [parameter for parameter in (self.kernel, self.bias) if parameter is not None]
+
+    @property
+    def stored_bytes(self) -> int:
+        """A byte a weight and four a bias."""
+        return sum(parameter.value.codes.size * parameter.bytes for parameter in self.parameters)
 
     @property
     def positions(self) -> int:
         """Places of the pooled output at which errors are."""
-        return math.prod(self.stage.signal.shape[:-1])
+        return self.outputs[0] * self.outputs[1]
+
+    @property
+    def gain(self) -> int:
+        """A bound on what an error is multiplied by and added up over, on its way to one number of the input."""
+        if self.kernel is None:
+            return self.window.overlap
+        return largest_code(self.kernel.value.width) * self.window.overlap * self.outputs[2] // self.groups
+
+
+@dataclasses.dataclass(frozen=True, eq=False)
+class Tail:
+    """All of it.
+
+    Attributes:
+        errors: In the order of the backward pass, that of the scores first.
+        layers: Those with weights in the order of the forward pass, then the others.
+        late: Names of the stages that a trained layer comes before, or which it is.
+        is_wide: Whether sums of errors can pass 32 bits.
+    """
+
+    errors: tuple[Errors, ...]
+    layers: tuple[Layer, ...]
+    late: frozenset[str]
+    is_wide: bool = False
+
+    @property
+    def trained(self) -> list[Layer]:
+        """The layers with weights."""
+        return [layer for layer in self.layers if layer.kernel is not None]
+
+    @property
+    def parameters(self) -> list[Parameter]:
+        """In the order in which they are stored."""
+        return [parameter for layer in self.layers for parameter in layer.parameters]
+
+    @property
+    def passing(self) -> set[Layer]:
+        """The layers through which an error passes on."""
+        return {layer for errors in self.errors for layer, _ in errors.sources}
+
+    def schedule(self) -> list[Errors | Layer]:
+        """The backward pass after the loss: errors are made from their sources, and a layer is updated.
+
+        That is done once no error passes through it any more.
+        """
+        found: list[Errors | Layer] = []
+        waiting = self.trained[::-1]
+        for place, errors in enumerate(self.errors):
+            if place > 0:
+                found.append(errors)
+            coming = {layer for later in self.errors[place + 1 :] for layer, _ in later.sources}
+            made = set(self.errors[: place + 1])
+            ready = [layer for layer in waiting if layer not in coming and layer.errors in made]
+            found += ready
+            waiting = [layer for layer in waiting if layer not in ready]
+        return found
 
 
 def frozen_before(graph: Graph, layer: str | None) -> Graph:
@@ -105,112 +211,3 @@ def frozen_before(graph: Graph, layer: str | None) -> Graph:
         if name.rpartition("/")[0] in before
     }
     return graph.with_parameters(frozen)
-
-
-def tail(graph: Graph, network: Stages, training: Training) -> list[TrainedLayer]:
-    """The trained layers in order.
-
-    Args:
-        graph: The network.
-        network: Its stages, fused.
-        training: What is wanted.
-
-    Raises:
-        UserError: If a layer from `training.train_from` on cannot be trained on a device; the message names it.
-    """
-    nodes = lower(frozen_before(graph, training.train_from), wide=False).nodes
-    trained = [i for i, node in enumerate(nodes) if _is_trained(node)]
-    if not trained:
-        raise UserError("device training: every layer is frozen")
-    by_name = {stage.node.name: stage for stage in network.stages}
-    wrong = {i: _why_not(node, by_name) for i, node in enumerate(nodes) if i >= trained[0]}
-    wrong = {i: reason for i, reason in wrong.items() if reason}
-    if wrong:
-        first, last = min(wrong), max(wrong)
-        later = [node.names[0] for node in nodes[last + 1 :] if node.kind == "LINEAR"]
-        instead = f"; train_from = {later[0]} can be" if later else ""
-        raise UserError(f"device training: {_label(nodes, first)}: {wrong[first]} cannot be trained{instead}")
-    floats = float_operands(frozen_before(graph, training.train_from))
-    if floats:
-        raise UserError(f"device training: not all operands are integers: {'; '.join(floats)}")
-    limits = _error_limits(nodes[trained[0] :])
-    layers, stored = [], 0
-    for node, limit in zip([n for n in nodes[trained[0] :] if n.kind == "LINEAR"], limits, strict=True):
-        layer = TrainedLayer(by_name[node.names[0]], node, limit, stored)
-        _check_bounds(layer, training.batch)
-        layers.append(layer)
-        stored += layer.weights
-    return layers
-
-
-def _is_trained(node: Node) -> bool:
-    return node.parameter is not None and node.parameter[1].variable is not None
-
-
-def _label(nodes: list[Node], place: int) -> str:
-    """The graph's name for a node of the program; of one that has none, for what comes before it."""
-    node = nodes[place]
-    if node.parameter is not None:
-        return node.parameter[0].rpartition("/")[0]
-    return node.names[0] if node.names else _label(nodes, place - 1)
-
-
-def _why_not(node: Node, stages: dict[str, Stage]) -> str | None:
-    """What of a node of the program a device cannot train."""
-    if node.kind not in _TRAINED_KINDS:
-        return "its bias" if node.parameter else f"{_OTHERS.get(node.kind, node.kind)} behind a trained layer"
-    if node.kind == "FORK" and len(node.outputs) > 1:
-        return "an output with several readers"
-    if node.kind != "LINEAR":
-        return None
-    kernel, stage = node.parameter[1], stages.get(node.names[0])
-    if not _is_trained(node):
-        return "a frozen layer behind a trained one"
-    if kernel.accumulators is None:
-        return "a kernel without stored weights"
-    if kernel.limit > _CODE:
-        return f"stored weights of up to {kernel.limit}, more than 8 bits,"
-    if stage is None or len(stage.inputs) > 1 or stage.pool != (node.layer["pool_h"], node.layer["pool_w"]):
-        return "what is fused with its sums"
-    if max(node.inputs[0].largest, node.layer["w_limit"], stage.rounding.limit) > _CODE:
-        return "codes of more than 8 bits"
-    return None
-
-
-def _error_limits(nodes: list[Node]) -> list[int]:
-    """The largest codes of the layers' errors: of the last that of the loss, which Q_E quantizes.
-
-    Raises:
-        UserError: If there is another number of Q_E than one behind a layer.
-    """
-    found: list[list[int]] = []
-    for node in nodes:
-        if node.kind == "LINEAR":
-            found.append([])
-        if node.error_limit:
-            found[-1].append(node.error_limit)
-    layers = [node for node in nodes if node.kind == "LINEAR"]
-    for node, limits in zip(layers, found, strict=True):
-        if len(limits) != 1 or limits[0] > _CODE:
-            raise UserError(
-                f"device training: {node.names[0]}: behind it the error is quantized once, to at most 8 bits"
-            )
-        is_last = node is layers[-1]
-        if bool(node.error_limit) == is_last:
-            kind = "by a QError" if is_last else "by its QActivation"
-            raise UserError(f"device training: {node.names[0]}: its error is quantized {kind}")
-    return [limits[0] for limits in found]
-
-
-def _check_bounds(layer: TrainedLayer, batch: int) -> None:
-    """Requires that sums of errors and gradients stay within 32 bits, and the last layer's outputs to be classes."""
-    kernel = layer.stage.node.kernel
-    taps = math.prod(kernel.codes.shape[:-2])
-    groups = getattr(layer.stage.node, "groups", 1)
-    errors = _CODE * layer.node.layer["w_limit"] * taps * kernel.codes.shape[-1] // groups
-    gradients = batch * layer.positions * _CODE * layer.error_limit
-    if errors > _SUM or layer.stage.rounding.shift > _WIDEST_SHIFT:
-        raise UserError(f"device training: {layer.name}: sums of its errors can pass 32 bits")
-    if gradients > _SUM:
-        most = _SUM // (gradients // batch)
-        raise UserError(f"device training: {layer.name}: gradients of a batch over {most} can pass 32 bits")

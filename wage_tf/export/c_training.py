@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import textwrap
 import zlib
+from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 from string import Template
 
@@ -13,33 +14,41 @@ from wage_tf import native
 from wage_tf.export import c_block, packed
 from wage_tf.export.c_layout import Layout
 from wage_tf.export.c_parts import Source, comment, filters_first, numbers
-from wage_tf.export.c_tail import TrainedLayer
+from wage_tf.export.c_tail import Errors, Layer, Parameter, Tail
 from wage_tf.export.card import Card
 from wage_tf.integer.arithmetic import fraction_bits
 from wage_tf.integer.graph import Graph
-from wage_tf.integer.nodes import Conv2D, Kernel
+from wage_tf.integer.nodes import Bias, Kernel
 
+_FOLDER = Path(__file__).parent / "src"
 _SOURCES = (
-    Path(__file__).parent / "src" / "wage_train.h",
-    Path(__file__).parent / "src" / "wage_train.c",
+    *(_FOLDER / name for name in ("wage_train.h", "wage_train.c", "wage_update.c", "wage_state.c")),
     Path(native.__file__).parent / "src" / "wage_integers.h",
 )
 
-FIELDS = """
+FIELDS = Template("""
     int8_t stored[WAGE_STORED]; /* weights that are trained */
-    uint32_t step;              /* steps done */
-    int32_t log2_rate;          /* log2 of the learning rate */"""
+$biases    uint32_t step;              /* steps done */
+    int32_t log2_rate;          /* log2 of the learning rate */""")
+
+BIAS_FIELD = "    int32_t biases[WAGE_BIASES]; /* and biases */\n"
 
 STEP_FIELDS = """
     int32_t stored;      /* first of the stored weights, where there are no packed ones, */
-    const int8_t *codes; /* and the code of every stored byte */"""
+    const int8_t *codes; /* and the code of every stored byte; */
+    int32_t stored_bias, bias_scale; /* first of the stored biases, or -1, and their unit in that of the sums */"""
 
 SIZES = Template("""\
 /* Training: from the layer $first on. */
 #define WAGE_BATCH $batch /* the most images of a step */
 #define WAGE_LAYERS $layers
+#define WAGE_PARAMETERS $parameters
+#define WAGE_ERRORS $errors
+#define WAGE_SCHEDULE $schedule
+#define WAGE_WIDE $wide /* sums of errors can pass 32 bits */
 #define WAGE_STORED $stored /* trained weights, a byte each */
-#define WAGE_BLOCK_BYTES (WAGE_STORED + $overhead)
+#define WAGE_BIASES $biases /* trained biases, four bytes each */
+#define WAGE_BLOCK_BYTES (WAGE_STORED + 4 * WAGE_BIASES + $overhead)
 #define WAGE_MODEL UINT32_C($model)
 #define WAGE_SEED UINT32_C($seed)
 #define WAGE_STEP UINT32_C($step)
@@ -78,19 +87,30 @@ int wage_load(const uint8_t *block, int32_t size);
 """
 
 FORWARD = Template("""\
-int32_t wage_rounded(int32_t sum, int relu, int shift, int32_t limit)
-{
-    return rounded(sum, relu, shift, limit);
-}
+const wage_parameter wage_parameters[WAGE_PARAMETERS] = {
+$parameter_rows
+};
 
 const wage_layer wage_layers[WAGE_LAYERS] = {
-$table
+$layer_rows
+};
+
+const wage_source wage_sources[] = {
+$source_rows
+};
+
+const wage_errors wage_errors_of[WAGE_ERRORS] = {
+$error_rows
+};
+
+const int16_t wage_schedule[WAGE_SCHEDULE] = {
+$schedule_row
 };
 
 const int8_t wage_initial[WAGE_STORED] = {
 $initial
 };
-
+$initial_biases
 const int32_t *wage_forward(wage_network *network, const uint8_t *images, int32_t count, int training)
 {
     int32_t *arena = network->arena, n;
@@ -143,6 +163,13 @@ int wage_load(const uint8_t *block, int32_t size)
 """
 
 
+BIASES = Template("""
+const int32_t wage_initial_biases[WAGE_BIASES] = {
+$initial
+};
+""")
+
+
 def sources() -> dict[str, str]:
     """The files of the runtime by name, which are the same for every network."""
     return {path.name: path.read_text() for path in _SOURCES}
@@ -155,27 +182,39 @@ def model_id(graph: Graph) -> int:
 
 def parts(layout: Layout, source: Source) -> dict[str, str]:
     """The fields of the templates `c_source.HEADER` and `SOURCE` that belong to training."""
-    training, layers = layout.training, layout.layers
+    training, tail = layout.training, layout.tail
+    schedule, kernels, biases = tail.schedule(), stored_of(tail, Kernel), stored_of(tail, Bias)
     sizes = SIZES.substitute(
-        first=comment(layers[0].name),
+        first=comment(tail.layers[0].name),
         batch=training.batch,
-        layers=len(layers),
-        stored=layout.stored_bytes,
+        layers=len(tail.layers),
+        parameters=len(tail.parameters),
+        errors=len(tail.errors),
+        schedule=len(schedule),
+        wide=int(tail.is_wide),
+        stored=kernels.size,
+        biases=biases.size,
         overhead=c_block.OVERHEAD,
         model=model_id(layout.graph),
         seed=training.seed % 2**32,
         step=training.step % 2**32,
         log2_eta=training.log2_eta,
     )
+    places = [tail.errors.index(x) if isinstance(x, Errors) else ~tail.layers.index(x) for x in schedule]
     forward = FORWARD.substitute(
-        table=",\n".join(f"    {{{', '.join(map(str, _row(layer, source)))}}}" for layer in layers),
-        initial=numbers(np.concatenate([stored_of(layer.stage.node.kernel) for layer in layers]).tolist()),
+        parameter_rows=_table(map(_parameter_row, tail.parameters)),
+        layer_rows=_table(_layer_row(layer, tail, source) for layer in tail.layers),
+        source_rows=_table(_source_rows(tail)),
+        error_rows=_table(_error_rows(tail, source)),
+        schedule_row=numbers(places),
+        initial=numbers(kernels.tolist()),
+        initial_biases=BIASES.substitute(initial=numbers(biases.tolist())) if biases.size else "",
         before=textwrap.indent("\n".join(source.calls), " " * 4),
         layers="\n".join(source.batch_calls),
         scores=source.pointer(layout.network.stages[-1].name),
     )
     return {
-        "fields": FIELDS,
+        "fields": FIELDS.substitute(biases=BIAS_FIELD if biases.size else ""),
         "step_fields": STEP_FIELDS,
         "training_sizes": sizes,
         "training": HEADER,
@@ -187,21 +226,42 @@ def parts(layout: Layout, source: Source) -> dict[str, str]:
     }
 
 
-def stored_of(kernel: Kernel) -> np.ndarray:
-    """A kernel's stored weights in the order of the C code, int8 [weights]."""
-    return filters_first(kernel.accumulators).astype(np.int8).ravel()
+def stored_of(tail: Tail, kind: type[Kernel | Bias]) -> np.ndarray:
+    """The numbers of all trained kernels or of all trained biases, in the order of the C code."""
+    found = [filters_first(x.value.accumulators).ravel() for x in tail.parameters if isinstance(x.value, kind)]
+    return np.concatenate([np.zeros(0, np.int32), *found])
 
 
-def _row(layer: TrainedLayer, source: Source) -> list[object]:
-    """The fields of a row of wage_layers."""
-    stage, kernel, row = layer.stage, layer.stage.node.kernel, layer.node.layer
-    sizes = [row[name] for name in ("in_h", "in_w", "channels")]
-    sizes += stage.signal.shape if isinstance(stage.node, Conv2D) else (1, 1, *stage.signal.shape)
-    sizes += [row[f"{name}_{axis}"] for name in ("window", "stride", "dilation") for axis in "hw"]
-    sizes += [row[name] for name in ("pad_top", "pad_left", "pool_h", "pool_w", "groups")]
-    memory = source.memory
-    buffers = (memory.places[stage.inputs[0]], memory.gates[layer.name], memory.errors[layer.name])
-    places = [buffer.offset for buffer in buffers]
-    variable, grid = f"UINT32_C({kernel.variable})", kernel.fraction - fraction_bits(kernel.gradient_width)
-    weights = [layer.stored, source.code_tables[layer.name], variable, grid, kernel.limit]
-    return [*sizes, *places, layer.error_limit, *weights]
+def _table(rows: Iterable[Sequence[object]]) -> str:
+    return ",\n".join(f"    {{{', '.join(map(str, row))}}}" for row in rows)
+
+
+def _parameter_row(parameter: Parameter) -> list[object]:
+    value = parameter.value
+    grid = value.fraction - fraction_bits(value.gradient_width)
+    is_bias, variable = int(isinstance(value, Bias)), f"UINT32_C({value.variable})"
+    return [parameter.first, value.codes.size, is_bias, variable, grid, value.limit]
+
+
+def _layer_row(layer: Layer, tail: Tail, source: Source) -> list[object]:
+    window = layer.window
+    pads = [before for before, _ in window.pads(layer.inputs)]
+    sizes = [*layer.inputs, *layer.outputs, *window.size, *window.strides, *window.dilation, *pads, *layer.pool]
+    place = source.memory.places[layer.stage.inputs[0]].offset if layer.stage else 0
+    parameters = [-1 if x is None else tail.parameters.index(x) for x in (layer.kernel, layer.bias)]
+    codes = source.code_tables[layer.name] if layer.kernel else "NULL"
+    return [*sizes, layer.groups, place, tail.errors.index(layer.errors), layer.fraction, *parameters, codes]
+
+
+def _source_rows(tail: Tail) -> list[Sequence[object]]:
+    """The sources of all errors one after the other; a row of zeros, which nobody reads, where there are none."""
+    rows = [(tail.layers.index(layer), *view.numbers) for errors in tail.errors for layer, view in errors.sources]
+    return rows or [(0,) * 8]
+
+
+def _error_rows(tail: Tail, source: Source) -> Iterator[Sequence[object]]:
+    first = 0
+    for errors in tail.errors:
+        places = [where[errors].offset for where in (source.memory.gates, source.memory.errors)]
+        yield *places, errors.size, errors.limit, first, len(errors.sources)
+        first += len(errors.sources)

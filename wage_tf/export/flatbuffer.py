@@ -10,9 +10,10 @@ import numpy as np
 
 from wage_tf.errors import UserError
 
-_TYPES = (np.uint8, np.int8, np.int32, np.float32)
+_TYPES = (np.uint8, np.int8, np.int16, np.int32, np.int64, np.float32)
 _IDENTIFIER = b"TFL3"
 _SCHEMA_VERSION = 3
+_SIGNATURE = "serving_default"
 
 
 def schema() -> Any:
@@ -54,9 +55,10 @@ class ModelBuilder:
         types = self._schema.TensorType
         return next(t for t in _TYPES if getattr(types, np.dtype(t).name.upper()) == self._graph.tensors[tensor].type)
 
-    def fraction(self, tensor: int) -> int:
-        """Fraction bits of a quantized tensor."""
-        return -round(math.log2(self._graph.tensors[tensor].quantization.scale[0]))
+    def fraction(self, tensor: int) -> int | None:
+        """Fraction bits of a quantized tensor; None of another."""
+        quantization = self._graph.tensors[tensor].quantization
+        return None if quantization is None else -round(math.log2(quantization.scale[0]))
 
     def tensor(self, name: str, dtype: type, shape: Sequence[int], fraction: int | None = None) -> int:
         """Declares a tensor whose first axis is the batch."""
@@ -103,11 +105,15 @@ class ModelBuilder:
         types = (self._graph.tensors[tensor].type for tensor in (x, y))
         return self.add("CAST", [x], y, "CastOptions", **dict(zip(("inDataType", "outDataType"), types, strict=True)))
 
-    def finish(self, inputs: list[int], outputs: list[int], metadata: dict[str, str]) -> bytes:
-        """Closes the model and returns the file's content."""
+    def finish(self, inputs: dict[str, int], outputs: dict[str, int], metadata: dict[str, str]) -> bytes:
+        """Closes the model and returns the file's content; inputs and outputs go by name in its one signature."""
         import flatbuffers
 
-        self._graph.inputs, self._graph.outputs = inputs, outputs
+        self._graph.inputs, self._graph.outputs = list(inputs.values()), list(outputs.values())
+        signature = self._schema.SignatureDefT()
+        signature.signatureKey, signature.subgraphIndex = _SIGNATURE, 0
+        signature.inputs, signature.outputs = self._named(inputs), self._named(outputs)
+        self._model.signatureDefs = [signature]
         for name, text in metadata.items():
             entry = self._schema.MetadataT()
             entry.name, entry.buffer = name, self._buffer(text.encode())
@@ -115,6 +121,14 @@ class ModelBuilder:
         builder = flatbuffers.Builder(1024)
         builder.Finish(self._model.Pack(builder), _IDENTIFIER)
         return bytes(builder.Output())
+
+    def _named(self, tensors: dict[str, int]) -> list[Any]:
+        entries = []
+        for name, tensor in tensors.items():
+            entry = self._schema.TensorMapT()
+            entry.name, entry.tensorIndex = name, tensor
+            entries.append(entry)
+        return entries
 
     def _declare(self, name: str, dtype: type, shape: Sequence[int], fraction: int | None) -> Any:
         tensor = self._schema.TensorT()

@@ -18,15 +18,19 @@ they are made, those that meet in an Add, are float32, which holds integers to 2
 | ZeroPad2D, Reshape      |                                                                                        |
 | float32 scores          | MUL by 2^f, CAST to int32                                                              |
 
-XNNPACK, the interpreter's default on CPUs, rounds half to even as the training does. LiteRT's own reference kernels
-round ties away from zero; with them (`OpResolverType.BUILTIN_REF`) scores differ.
+XNNPACK, the interpreter's default on CPUs, rounds half to even as the training does. LiteRT's own kernels round within
+CONV_2D and its kind by a 32-bit multiplication and a shift, each of which rounds: x / 2^s becomes round(round(x / 2) /
+2^(s−1)). Ties then go up or away from zero, sums one below a tie go with them, and scores differ. `litert_micro` writes
+a form that is exact with both, and on microcontrollers.
 """
 
 from __future__ import annotations
 
 import json
 import os
+from collections.abc import Callable
 from pathlib import Path
+from typing import TypeVar
 
 import numpy as np
 
@@ -34,19 +38,21 @@ from wage_tf import files
 from wage_tf.errors import UserError
 from wage_tf.export.card import Card
 from wage_tf.export.flatbuffer import ModelBuilder, read_metadata
-from wage_tf.export.litert_kinds import KINDS, scores
+from wage_tf.export.litert_kinds import KINDS
+from wage_tf.export.litert_parts import scores
 from wage_tf.export.stages import Stages, stages
 from wage_tf.export.translation import translated
 from wage_tf.integer.graph import Graph
 
 METADATA = "wage_tf"
+T = TypeVar("T")
 
 
 def write_litert(path: str | os.PathLike, graph: Graph, card: Card) -> int:
     """Writes a `.tflite` file, whole or not at all.
 
-    Its input is uint8 [1, *graph.input_shape] (the first size may be changed by `resize_tensor_input`), its
-    output the scores' codes [1, outputs], int8 or int32, with their scale.
+    Its input "image" is uint8 [1, *graph.input_shape] (the first size may be changed by `resize_tensor_input`), its
+    output "scores" the codes [1, outputs], int8 or int32, with their scale; the signature is "serving_default".
 
     Args:
         path: The file.
@@ -70,17 +76,22 @@ def to_bytes(network: Stages, card: Card) -> bytes:
     model = ModelBuilder(f"{card.name}, {card.pattern}")
     image = model.tensor("image", np.uint8, (1, *network.input_shape))
     output = scores(model, translated(network, model, image, KINDS, "LiteRT"), network.stages[-1])
-    return model.finish([image], [output], {METADATA: json.dumps(card.as_dict())})
+    return model.finish({"image": image}, {"scores": output}, {METADATA: json.dumps(card.as_dict())})
 
 
 def read_card(path: str | os.PathLike) -> Card:
-    """Reads the metadata of a `.tflite` file that `write_litert` wrote.
+    """Reads the metadata of a `.tflite` file that `write_litert` or `write_litert_micro` wrote.
 
     Raises:
         UserError: If the file cannot be read, is damaged or has no such metadata; the message begins with the path.
     """
+    return read_entry(path, METADATA, Card.from_dict)
+
+
+def read_entry(path: str | os.PathLike, name: str, parse: Callable[[object], T]) -> T:
+    """Reads one entry of a file's metadata, JSON from which `parse` makes a value; raises as `read_card`."""
     try:
-        return Card.from_dict(json.loads(read_metadata(Path(path).read_bytes(), METADATA)))
+        return parse(json.loads(read_metadata(Path(path).read_bytes(), name)))
     except OSError as error:
         raise UserError(f"{path}: {error.strerror or error}") from None
     except UserError as error:

@@ -6,10 +6,12 @@ import dataclasses
 import os
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 import keras
 
 from wage_tf.costs import model_costs
+from wage_tf.export.c import PREFIX
 from wage_tf.export.c_layout import Layout
 from wage_tf.export.c_tail import Training
 from wage_tf.export.card import Card
@@ -57,27 +59,30 @@ def export_model(
     labels: Sequence[str] = (),
     accumulators: bool = False,
     training: Training | None = None,
+    prefix: str = PREFIX,
 ) -> Export:
     """Writes a Keras model in a form that runs without Keras; the model stays as it is.
 
     Args:
         model: A model that `integer.freeze` takes.
         path: The file, for C the folder.
-        to: "litert", "packed", "c", "web" or "onnx".
+        to: "litert", "litert-micro", "packed", "c", "web" or "onnx".
         name: What the file says the network is called; None for the model's name.
         labels: Names of the classes, in the order of the scores.
         accumulators: Keep the stored weights in a packed file, so that training can go on.
         training: C that goes on learning on the device, and how; None for inference alone.
+        prefix: What all names in C begin with, so that several networks can be in one program.
 
     Raises:
         UserError: If the model has no such form, or the path is of another kind.
     """
     path = Path(path)
-    check_form(path, to, accumulators, training)
+    options: dict[str, Any] = {"accumulators": accumulators, "training": training, "prefix": prefix}
+    check_form(path, to, **options)
     graph, calls = read(model)
     layers = {call.name: call.layer for call in calls}
     card = Card(name or model.name, _pattern(layers), _preprocessing(layers), tuple(labels))
-    size = write_form(path, to, graph, card, accumulators=accumulators, training=training)
+    size = write_form(path, to, graph, card, **options)
     total = model_costs(model).total
     buffer = Layout.of(graph, training).buffer_bytes if to == "c" else total.activation_bytes
     return Export(path, size, _FLOAT32_BYTES * total.parameters, total.macs, buffer, total.energy_inference)

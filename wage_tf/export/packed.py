@@ -107,12 +107,12 @@ def from_bytes(content: bytes) -> tuple[Graph, Card]:
     _, version, length = _PREFIX.unpack_from(content)
     if not 1 <= version <= VERSION:
         raise UserError(f"packed format of version {version}; this library reads versions 1 to {VERSION}")
-    body, digest = content[:-_DIGEST], content[-_DIGEST:]
+    body, digest = memoryview(content)[:-_DIGEST], content[-_DIGEST:]
     if hashlib.sha256(body).digest() != digest:
         raise UserError("the packed model is cut or damaged: its checksum does not fit")
     text, data = body[_PREFIX.size : _PREFIX.size + length], body[_PREFIX.size + length :]
     try:
-        header = json.loads(text.decode())
+        header = json.loads(str(text, "utf-8"))
     except (ValueError, RecursionError):
         raise UserError("the packed model's header is not JSON") from None
     header = _fields(header, {"metadata", "input_shape", "nodes"})
@@ -134,7 +134,7 @@ def _as_version_2(nodes: list[Any]) -> list[Any]:
     return found
 
 
-def _read(header: dict, data: bytes) -> tuple[Graph, Card]:
+def _read(header: dict, data: memoryview) -> tuple[Graph, Card]:
     reader = _Reader(data)
     nodes = tuple(_node(fields, reader) for fields in header["nodes"])
     if reader.left:
@@ -143,9 +143,9 @@ def _read(header: dict, data: bytes) -> tuple[Graph, Card]:
 
 
 class _Reader:
-    """Takes packed arrays off a byte string, one after the other."""
+    """Takes packed arrays off bytes, one after the other."""
 
-    def __init__(self, data: bytes):
+    def __init__(self, data: memoryview):
         self._data, self._position = data, 0
 
     @property
@@ -211,8 +211,8 @@ def _kernel(fields: Any, reader: _Reader) -> Kernel:
     if not _typed(fields.pop("accumulators"), bool, "accumulators"):
         codes = reader.take(shape, width).astype(code_dtype(largest_code(width)))
         return Kernel(codes=codes, accumulators=None, **fields)
-    stored = reader.take(shape, _accumulator_width(limit))
-    return Kernel(codes=quantize(stored, fraction, width), accumulators=stored.astype(code_dtype(limit)), **fields)
+    stored = reader.take(shape, _accumulator_width(limit)).astype(code_dtype(limit), copy=False)
+    return Kernel(codes=quantize(stored, fraction, width), accumulators=stored, **fields)
 
 
 _BIAS_FIELDS = ("gradient_width", "fraction", "limit", "variable")

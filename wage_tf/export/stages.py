@@ -129,7 +129,7 @@ def stages(graph: Graph) -> Stages:
         if node.name in absorbed:
             continue
         sources = tuple(signals[name] for name in node.inputs)
-        sums = signal = _tight_signal(node, sources)
+        sums = signal = tight_signal(node, sources)
         if sums.largest > _INT32:
             raise UserError(f"export: the sums of {node.name} can pass 32 bits")
         last, rounding = node, Rounding()
@@ -268,7 +268,7 @@ def _readers(nodes: list[Node]) -> dict[str, list[Node]]:
     return found
 
 
-def _tight_signal(node: Node, sources: tuple[Signal, ...]) -> Signal:
+def tight_signal(node: Node, sources: tuple[Signal, ...]) -> Signal:
     """What is known of an output, with the bound that the actual weights give."""
     signal = node.signal(*sources)
     if not isinstance(node, Product):

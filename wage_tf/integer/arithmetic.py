@@ -6,6 +6,8 @@ Every function here takes and returns NumPy arrays of integer dtype, or Python i
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+
 import numpy as np
 
 from wage_tf.errors import UserError
@@ -13,6 +15,7 @@ from wage_tf.errors import UserError
 _GOLDEN = 0x9E3779B9
 _WORD = 2**32
 _LARGEST_SHIFT = 63
+_BLOCK = 2**13
 LARGEST_LOG2_ETA = 30
 
 
@@ -36,6 +39,11 @@ def code_dtype(largest: int) -> np.dtype:
         if largest <= np.iinfo(dtype).max:
             return np.dtype(dtype)
     raise UserError(f"integers: sums of up to {largest} pass 64 bits")
+
+
+def blocks(size: int) -> Iterator[slice]:
+    """Consecutive parts of `size` elements, each a multiple of 8 but the last, so small that temporaries are too."""
+    return (slice(start, min(start + _BLOCK, size)) for start in range(0, size, _BLOCK))
 
 
 def magnitude(x: np.ndarray) -> int:
@@ -75,8 +83,11 @@ def quantize(x: np.ndarray, fraction: int, width: int) -> np.ndarray:
     limit = largest_code(width)
     dtype = code_dtype(limit)
     if width == 1:
-        return np.where(x >= 0, 1, -1).astype(dtype)
-    return np.clip(round_shift(x, fraction - fraction_bits(width)), -limit, limit).astype(dtype)
+        return np.where(x >= 0, dtype.type(1), dtype.type(-1))
+    flat, codes = x.reshape(-1), np.empty(x.size, dtype)
+    for block in blocks(x.size):
+        codes[block] = np.clip(round_shift(flat[block], fraction - fraction_bits(width)), -limit, limit)
+    return codes.reshape(x.shape)
 
 
 def saturated(x: np.ndarray, fraction: int, width: int) -> np.ndarray:

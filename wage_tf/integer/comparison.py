@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Iterable
+from concurrent.futures import ThreadPoolExecutor
 from typing import TYPE_CHECKING, Any
 
 import keras
@@ -60,6 +62,11 @@ class Comparison:
         for name, kernel in self.graph.kernels.items():
             equal = equals(self._layers[name].quantized_kernel, Tensor(kernel.codes, kernel.log2_scale))
             self._row(name, "W", kernel.width).meet(kernel.codes, equal)
+
+    @functools.cached_property
+    def _worker(self) -> ThreadPoolExecutor:
+        """The thread in which the native engine takes its steps."""
+        return ThreadPoolExecutor(1)
 
     def _follow(self, model: keras.Model) -> None:
         self._model = model
@@ -140,11 +147,12 @@ class Comparison:
     def _same_step(
         self, network: Network, images: np.ndarray, targets: np.ndarray, log2_eta: int, seed: int, step: int
     ) -> bool:
-        """Takes a step by the native engine and Keras; where stored weights differ then, it is undone in Keras."""
+        """Takes a step by both engines at once; where stored weights differ then, it is undone in Keras."""
         labels = targets.argmax(axis=-1)
         before = self._model.get_weights()
-        network.train_step(images, labels, log2_eta, seed, step)
+        native_step = self._worker.submit(network.train_step, images, labels, log2_eta, seed, step)
         self._model.train_on_batch(images, targets)
+        native_step.result()
         for name, stored in network.stored.items():
             node, field = name.rsplit("/", 1)
             fraction = self.graph.parameters[name].fraction
@@ -278,13 +286,13 @@ def _are_one_hot(targets: np.ndarray) -> bool:
 
 
 def _native_network(graph: Graph, batch: int) -> Network | None:
-    """The native engine for a graph's training; None where it was not built or does not take the graph."""
-    from wage_tf import native
+    """The native engine for a graph's training, on half of the CPUs; None where it is absent or declines the graph."""
+    from wage_tf import machine, native
     from wage_tf.native.network import Network
 
     if not native.available():
         return None
     try:
-        return Network(graph, batch, training=True)
+        return Network(graph, batch, training=True, threads=max(1, machine.cpus() // 2))
     except UserError:
         return None

@@ -112,4 +112,5 @@ def assign(model: keras.Model, graph: Graph) -> None:
     for parameter in graph.parameters.values():
         if parameter.variable is not None and parameter.accumulators is not None:
             values = parameter.accumulators.astype(np.float32) * np.float32(2.0**-parameter.fraction)
-            variables[parameter.variable].assign(values)
+            variable = variables[parameter.variable]
+            variable.assign(values.reshape(variable.shape))

@@ -10,6 +10,7 @@ from wage_tf.integer.arithmetic import largest_code
 from wage_tf.native.arena import Buffer
 from wage_tf.native.network import Network
 from wage_tf.native.program import Tensor
+from wage_tf.native.structures import Structures
 
 
 def passes(network: Network, count: int) -> Iterator[tuple[str, dict[str, Callable[..., Any]], int]]:
@@ -22,28 +23,29 @@ def passes(network: Network, count: int) -> Iterator[tuple[str, dict[str, Callab
     Yields:
         The layer's name, its passes by name, and the operations of one, two a product.
     """
-    ffi, state = network.ffi, network.state
+    structures = network.structures
+    ffi, state = structures.ffi, structures.state
     team = ffi.new("wage_team *", {"count": 1})
-    for row, node in zip(network.rows, network.program.nodes, strict=True):
+    for row, node in zip(structures.rows, network.program.nodes, strict=True):
         if node.kind != "LINEAR":
             continue
         layer, table = ffi.addressof(row, "layer"), row.kernels
         weights = state.weights[row.weights]
         packed = weights.packed if table.packed_size(layer) else weights.codes
-        x, y = _image(network, node.inputs[0]), _image(network, node.outputs[0])
-        gate, before = (ffi.cast("uint8_t *", _place(network, t.gate)) for t in (node.outputs[0], node.inputs[0]))
-        work = ffi.NULL if row.workspace < 0 else network.arena_pointer(row.workspace)
+        x, y = _image(structures, node.inputs[0]), _image(structures, node.outputs[0])
+        gate, before = (ffi.cast("uint8_t *", _place(structures, t.gate)) for t in (node.outputs[0], node.inputs[0]))
+        work = ffi.NULL if row.workspace < 0 else structures.at(row.workspace)
         calls: dict[str, Callable[..., Any]] = {
             "forward": partial(table.forward, layer, packed, x, y, gate, count, work, team)
         }
         if node.gradient is not None:
-            e, error = _image(network, node.errors), _place(network, node.outputs[0].error)
+            e, error = _image(structures, node.errors), _place(structures, node.outputs[0].error)
             rounding = ffi.new("wage_rounding *", {"shift": 3, "limit": largest_code(8)})
             calls["round"] = partial(table.round_errors, layer, rounding, error, gate, e, count, team)
             if node.inputs[0].error is not None:
-                into = _place(network, node.inputs[0].error)
+                into = _place(structures, node.inputs[0].error)
                 calls["error"] = partial(table.error, layer, packed, e, into, before, count, work, team)
-            into = _place(network, node.gradient)
+            into = _place(structures, node.gradient)
             calls["gradient"] = partial(table.gradient, layer, x, e, into, count, work, team)
         if table.packed_size(layer):
             calls["pack"] = partial(table.pack, layer, weights.codes, weights.packed, network.training, team)
@@ -51,12 +53,12 @@ def passes(network: Network, count: int) -> Iterator[tuple[str, dict[str, Callab
         yield node.names[0], calls, 2 * count * height * width * node.parameter[1].codes.size
 
 
-def _place(network: Network, buffer: Buffer | None) -> object:
-    return network.ffi.NULL if buffer is None or buffer.offset < 0 else network.arena_pointer(buffer.offset)
+def _place(structures: Structures, buffer: Buffer | None) -> object:
+    return structures.ffi.NULL if buffer is None or buffer.offset < 0 else structures.at(buffer.offset)
 
 
-def _image(network: Network, tensor: Tensor) -> object:
+def _image(structures: Structures, tensor: Tensor) -> object:
     row = tensor.columns * tensor.shape[2]
     begin = 0 if tensor.sums else tensor.border.top * row + tensor.border.left * tensor.shape[2]
-    data = network.arena_pointer(tensor.data.offset + begin * (2 if network.program.wide else 1))
-    return network.ffi.new("wage_image *", {"data": data, "row": row, "image": tensor.rows * row})
+    data = structures.at(tensor.data.offset + begin * structures.code_dtype.itemsize)
+    return structures.ffi.new("wage_image *", {"data": data, "row": row, "image": tensor.rows * row})

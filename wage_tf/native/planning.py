@@ -42,12 +42,12 @@ def plan_memory(program: Program, batch: int, workspace: Buffer, training: bool,
         if tensor.error is not None:
             tensor.error.size = batch * tensor.size * total
     _set_times(program, training)
-    buffers = {b for t in program.tensors for b in (t.data, t.gate, t.error)} | {n.gradient for n in program.nodes}
+    buffers = [b for t in program.tensors for b in (t.data, t.gate, t.error)] + [n.gradient for n in program.nodes]
     if workspace.size:
         workspace.use(0)
         workspace.use(2 * len(program.nodes))
-        buffers.add(workspace)
-    return plan((b for b in buffers if b is not None), sharing)
+        buffers.append(workspace)
+    return plan((b for b in dict.fromkeys(buffers) if b is not None), sharing)
 
 
 def _make_errors(program: Program, readers: dict[Tensor, Node]) -> None:

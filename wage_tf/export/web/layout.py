@@ -12,6 +12,7 @@ from wage_tf.integer.nodes import Kernel
 from wage_tf.native.arena import Buffer
 from wage_tf.native.network import Network
 from wage_tf.native.program import Program, Tensor
+from wage_tf.native.structures import Structures
 
 BASE = 2**17
 """Where the image begins: behind the stack and the constants of the WebAssembly module."""
@@ -35,11 +36,12 @@ def lay_out(graph: Graph, batch: int) -> tuple[bytes, dict[str, object]]:
         UserError: If the native engine is not built or cannot train the graph.
     """
     network = Network(graph, batch, training=True, threads=1, isa="portable", keep=True)
-    net, state = network.net, network.state
-    team = network.ffi.new("wage_team *", {"count": 1})
-    image = Image(network.ffi, BASE)
-    _add_tables(image, network, team)
-    _add_numbers(image, network)
+    structures = network.structures
+    net, state = structures.net, structures.state
+    team = structures.ffi.new("wage_team *", {"count": 1})
+    image = Image(structures.ffi, BASE)
+    _add_tables(image, structures, team)
+    _add_numbers(image, structures)
     places = {"net": image.address(net), "state": image.address(state), "team": image.address(team)}
     places["images"] = image.zeros(batch * math.prod(graph.input_shape))
     places["labels"] = image.zeros(_WORD * batch)
@@ -52,13 +54,13 @@ def lay_out(graph: Graph, batch: int) -> tuple[bytes, dict[str, object]]:
         "rate": {name: image.field(state, name) for name in _RATE},
         "scores": _tensor(network.program.scores, image.address(state.arena), network.program.wide),
         "activations": _activations(network.program, image.address(state.arena)),
-        "parameters": _parameters(image, network),
+        "parameters": _parameters(image, structures),
     }
     return image.content(), plan
 
 
-def _add_tables(image: Image, network: Network, team: object) -> None:
-    net, state = network.net, network.state
+def _add_tables(image: Image, structures: Structures, team: object) -> None:
+    net, state = structures.net, structures.state
     for pointer, count in (
         (net, 1),
         (state, 1),
@@ -69,18 +71,18 @@ def _add_tables(image: Image, network: Network, team: object) -> None:
         (state.weights, net.weights_count),
     ):
         image.structures(pointer, count)
-    for row in network.rows:
+    for row in structures.rows:
         image.unknown(row.kernels)
         if row.table:
             image.integers(row.table, _PIXELS)
 
 
-def _add_numbers(image: Image, network: Network) -> None:
+def _add_numbers(image: Image, structures: Structures) -> None:
     """Weights, of which the codes follow from what is stored, and then all that holds nothing yet."""
-    net, state = network.net, network.state
+    net, state = structures.net, structures.state
     derived = []
     for row, (_, (codes, stored)) in zip(
-        state.weights[0 : net.weights_count], network.parameters.values(), strict=True
+        state.weights[0 : net.weights_count], structures.parameters.values(), strict=True
     ):
         image.unknown(row.packed)
         if stored is None:
@@ -90,7 +92,7 @@ def _add_numbers(image: Image, network: Network) -> None:
         if codes is not None:
             derived.append((codes.nbytes, row.codes))
     slots = net.tensor_count + net.weights_count
-    room = ((2 * _WORD * slots, state.largest), (_WORD * slots, state.fractions), (network.arena_bytes, state.arena))
+    room = ((2 * _WORD * slots, state.largest), (_WORD * slots, state.fractions), (structures.arena_bytes, state.arena))
     for size, pointer in (*derived, *room):
         image.zeros(size, pointer)
 
@@ -104,8 +106,8 @@ def _activations(program: Program, arena: int) -> list[dict[str, object]]:
     return [{"name": name, **_tensor(program.by_name[name], arena, program.wide)} for name in names.values()]
 
 
-def _parameters(image: Image, network: Network) -> list[dict[str, object]]:
-    weights = network.state.weights
+def _parameters(image: Image, structures: Structures) -> list[dict[str, object]]:
+    weights = structures.state.weights
     return [
         {
             "name": name,
@@ -114,7 +116,7 @@ def _parameters(image: Image, network: Network) -> list[dict[str, object]]:
             "codes": _array(codes, weights[row].codes, image),
             "stored": _array(stored, weights[row].stored, image),
         }
-        for row, (name, (parameter, (codes, stored))) in enumerate(network.parameters.items())
+        for row, (name, (parameter, (codes, stored))) in enumerate(structures.parameters.items())
     ]
 
 

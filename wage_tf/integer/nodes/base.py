@@ -117,7 +117,7 @@ def check_codes(codes: np.ndarray, shape: Shape, width: int) -> None:
     require(codes.shape == shape, f"codes of shape {shape}; received {codes.shape}")
     require(codes.dtype == code_dtype(largest), f"{width}-bit codes are {code_dtype(largest)}; received {codes.dtype}")
     require(magnitude(codes) <= largest, f"{width}-bit codes lie in ±{largest}; received ±{magnitude(codes)}")
-    require(width > 1 or bool((codes != 0).all()), "binary codes are −1 and 1; received 0")
+    require(width > 1 or bool(codes.all()), "binary codes are −1 and 1; received 0")
 
 
 def check_image(shape: Shape, what: str) -> None:

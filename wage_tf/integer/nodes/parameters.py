@@ -8,6 +8,7 @@ import numpy as np
 
 from wage_tf.errors import UserError
 from wage_tf.integer.arithmetic import (
+    blocks,
     code_dtype,
     fraction_bits,
     magnitude,
@@ -62,8 +63,14 @@ class Kernel:
         require(self.codes.size > 0, "a kernel has at least one weight")
         check_trainable(self)
         if self.accumulators is not None:
-            codes = quantize(self.accumulators, self.fraction, self.width)
-            require(bool((codes == self.codes).all()), "the codes are not the accumulators' quantized values")
+            require(self._quantizes(self.accumulators), "the codes are not the accumulators' quantized values")
+
+    def _quantizes(self, accumulators: np.ndarray) -> bool:
+        stored, codes = accumulators.reshape(-1), self.codes.reshape(-1)
+        return all(
+            np.array_equal(quantize(stored[block], self.fraction, self.width), codes[block])
+            for block in blocks(codes.size)
+        )
 
     def updated(self, gradient: Tensor, log2_eta: int, seed: int, step: int, random_width: int) -> Kernel:
         """W ← clip(W − Q_G(g))."""
