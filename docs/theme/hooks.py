@@ -39,7 +39,7 @@ _COMMANDS = {
 _LINK = re.compile(r"(\]\()([^)\s#]+)(#[^)]*)?(\))")
 _NAMED = re.compile(r"\[(?:docs/)?(\w+\.md)\]\((\1(?:#[\w-]+)?)\)")
 _CELL = re.compile(r"<(td|th)( [^>]*)?>([^<]*(?:<(?!/?(?:td|th|tr|table)\b)[^<]*)*)</\1>")
-_SHORT, _LONG = 18, 60
+_SHORT, _LONG = 20, 60
 _CODE = re.compile(r"<pre.*?</pre>", re.DOTALL)
 _UNREAD_TABLE = re.compile(r"\| -{3,} \|")
 _MATH = re.compile(r'<(span|div) class="arithmatex">\s*\\([(\[])(.*?)\\[)\]]\s*</\1>', re.DOTALL)
