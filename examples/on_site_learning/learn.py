@@ -35,10 +35,11 @@ def main() -> None:
     parser.add_argument("--train-from", default="fc1", help="the first layer that learns on the device")
     parser.add_argument("--shots", type=int, default=20, help="images of every new class on the device")
     parser.add_argument("--replay", type=int, default=10, help="images of every old class that the device keeps")
+    parser.add_argument("--images", type=int, help="the first of each split that are used (default: all)")
     parser.add_argument("--out", type=Path, default=Path("runs/on_site_learning"), help="where the C code goes")
     args = parser.parse_args()
     old = np.array(OLD[args.dataset])
-    train, test = images_of(args.dataset, "train", args.data_dir), images_of(args.dataset, "test", args.data_dir)
+    train, test = (images_of(args.dataset, split, args.data_dir, args.images) for split in ("train", "test"))
 
     graph = integer.freeze(trained_on(train, old))
     training = Training(BATCH, args.train_from, LOG2_RATE)
@@ -58,9 +59,11 @@ def main() -> None:
     report("after ", device, test, old)
 
 
-def images_of(dataset: str, split: str, data_dir: str | None) -> tuple[np.ndarray, np.ndarray]:
-    """Images and labels of a split."""
-    return tfds.as_numpy(tfds.load(dataset, split=split, batch_size=-1, as_supervised=True, data_dir=data_dir))
+def images_of(dataset: str, split: str, data_dir: str | None, count: int | None) -> tuple[np.ndarray, np.ndarray]:
+    """Images and labels of a split, the first `count` or all."""
+    data = tfds.load(dataset, split=split, batch_size=-1, as_supervised=True, data_dir=data_dir)
+    images, labels = tfds.as_numpy(data)
+    return images[:count], labels[:count]
 
 
 def trained_on(train: tuple[np.ndarray, np.ndarray], classes: np.ndarray) -> keras.Model:

@@ -7,10 +7,13 @@ which are not cycles.
 from __future__ import annotations
 
 import argparse
+import itertools
+import json
 import sys
 import tempfile
 from pathlib import Path
 
+import keras
 import numpy as np
 
 import models
@@ -24,9 +27,24 @@ CASES = (
     ("lenet5", (28, 28, 1), 0.25, None, 2),
     ("lenet5", (28, 28, 1), 1.0, "fc2", 8),
     ("vgg7", (16, 16, 3), 0.05, None, 2),
-    ("resnet8", (16, 16, 3), 0.5, "fc1", 4),
+    ("resnet8", (16, 16, 3), 0.25, None, 2),
+    ("ds_cnn", (24, 10, 1), 0.25, "block4_depthwise", 2),
 )
 """Network, image, width, the first layer that is trained, batch."""
+
+FIGURES = (
+    ("lenet5", (28, 28, 1), 1.0, "fc2", 8),
+    ("lenet5", (28, 28, 1), 1.0, "fc1", 1),
+    ("lenet5", (28, 28, 1), 1.0, None, 1),
+    ("lenet5", (28, 28, 1), 0.25, "fc2", 8),
+    ("lenet5", (28, 28, 1), 0.25, "fc1", 8),
+    ("lenet5", (28, 28, 1), 0.25, None, 8),
+    ("mlp", (28, 28, 1), 0.25, None, 8),
+    ("vgg7", (32, 32, 3), 0.25, "fc2", 1),
+    ("resnet8", (32, 32, 3), 1.0, "fc1", 1),
+    ("resnet8", (32, 32, 3), 1.0, "block3_conv1", 1),
+)
+"""Those of docs/devices.md."""
 
 SEED, STEPS, IMAGES = 5, 6, 10
 
@@ -35,32 +53,58 @@ def main() -> int:
     parser = argparse.ArgumentParser(prog="python -m devices", description=__doc__)
     parser.add_argument("--machines", default=",".join(MACHINES), help="default: %(default)s")
     parser.add_argument("--levels", default="-Os,-O2", help="the compiler's optimization levels; default: %(default)s")
+    parser.add_argument(
+        "--figures", type=Path, metavar="JSON", help="writes the instructions of docs/devices.md instead"
+    )
     args = parser.parse_args()
+    machines, levels = args.machines.split(","), args.levels.split(",")
+    if args.figures:
+        return write_figures(args.figures, machines[0], levels)
     failures = 0
     for name, shape, width, train_from, batch in CASES:
         graph = integer.freeze(models.build(name, "2-8-8-8", shape, 10, width=width))
         for training in (None, Training(batch, train_from, 0, SEED)):
-            for machine in args.machines.split(","):
-                for level in args.levels.split(","):
-                    what = "inference" if training is None else f"training from {train_from or 'the first layer'}"
-                    found = check(graph, training, machine, level)
-                    print(f"{name} x{width}, {what}, {machine} {level}: {found}", flush=True)
-                    failures += not found.startswith("equal")
+            for machine, level in itertools.product(machines, levels):
+                what = "inference" if training is None else f"training from {train_from or 'the first layer'}"
+                counts = [1 + step % training.batch for step in range(STEPS)] if training else []
+                found = check(graph, training, machine, level, counts)
+                print(f"{name} x{width}, {what}, {machine} {level}: {found}", flush=True)
+                failures += not found.startswith("equal")
     return 1 if failures else 0
 
 
-def check(graph: integer.Graph, training: Training | None, machine: str, level: str) -> str:
+def write_figures(path: Path, machine: str, levels: list[str]) -> int:
+    """Instructions of one full step, and of an image afterwards."""
+    records = []
+    for name, shape, width, train_from, batch in FIGURES:
+        keras.utils.set_random_seed(0)
+        graph = integer.freeze(models.build(name, "2-8-8-8", shape, 10, width=width))
+        for level in levels:
+            found = check(graph, Training(batch, train_from, 0, SEED), machine, level, [batch], 1)
+            records.append([name, shape, width, train_from, batch, machine, level, found])
+            print(records[-1], flush=True)
+            path.write_text(json.dumps(records, indent=1) + "\n")
+    return 1 if any(not found.startswith("equal") for *_, found in records) else 0
+
+
+def check(
+    graph: integer.Graph,
+    training: Training | None,
+    machine: str,
+    level: str,
+    counts: list[int],
+    classified: int = IMAGES,
+) -> str:
     """Runs a case on a machine; returns "equal" and the instructions, or what differs."""
     rng = np.random.default_rng(0)
     images = rng.integers(0, 256, (IMAGES, *graph.input_shape), np.uint8)
     labels = rng.integers(0, 10, IMAGES)
-    counts = [1 + step % training.batch for step in range(STEPS)] if training else []
     with tempfile.TemporaryDirectory() as folder:
         write_c(folder, graph, Card("case", "2-8-8-8", "", ()), training)
         emulator = Emulator(Path(folder), machine, level)
-        answer = emulator.run(images, labels, counts)
+        answer = emulator.run(images, labels, counts, classified)
     expected = graph if training is None else trained(graph, training, images, labels, counts)
-    if not np.array_equal(answer.scores, integer.infer(expected, images)):
+    if not np.array_equal(answer.scores, integer.infer(expected, images[:classified])):
         return "scores differ"
     if training is None:
         return f"equal, {answer.infer:,} instructions an image"
@@ -69,7 +113,7 @@ def check(graph: integer.Graph, training: Training | None, machine: str, level: 
         if not np.array_equal(found.parameters[name].accumulators, parameter.accumulators):
             return f"stored weights of {name} differ"
     last = f"{answer.steps[-1]:,} instructions a step of {counts[-1]}"
-    return f"equal after {STEPS} steps, {answer.infer:,} instructions an image, {last}"
+    return f"equal after {len(counts)} steps, {answer.infer:,} instructions an image, {last}"
 
 
 def trained(graph, training, images, labels, counts):

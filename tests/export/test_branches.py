@@ -17,6 +17,9 @@ from support.drawn_networks import network
 from wage_tf import integer, layers
 from wage_tf.errors import UserError
 from wage_tf.export import Training, write_c
+from wage_tf.export.c_backward import tail
+from wage_tf.export.c_layout import Layout
+from wage_tf.export.stages import fused, stages
 from wage_tf.integer import nodes
 
 pytestmark = pytest.mark.skipif(shutil.which("gcc") is None, reason="needs gcc")
@@ -115,12 +118,31 @@ def test_20_steps_equal_the_engine_under_sanitizers(tmp_path, graph, train_from)
     assert_trains_alike(exported(tmp_path, graph, 2, train_from, 3, flags=SANITIZED), graph, 20, 2, train_from, 3)
 
 
-@pytest.mark.parametrize(("compiler", "level"), [("gcc", "-O0"), ("gcc", "-O3"), ("clang", "-O0"), ("clang", "-O3")])
-def test_resnet8_under_every_compiler(tmp_path, compiler, level):
+@pytest.mark.parametrize(
+    ("compiler", "flags"),
+    [("gcc", ("-O0",)), ("gcc", ("-O3",)), ("clang", ("-O3",)), ("clang", SANITIZED)],
+    ids=["gcc-O0", "gcc-O3", "clang-O3", "clang-sanitized"],
+)
+@pytest.mark.parametrize("graph", [lambda: resnet8(0.1), joined, biased], ids=["resnet8", "joined", "biased"])
+def test_every_compiler(tmp_path, compiler, flags, graph):
     if shutil.which(compiler) is None:
         pytest.skip(f"needs {compiler}")
-    graph = resnet8(0.1)
-    assert_trains_alike(exported(tmp_path, graph, 2, None, 3, compiler, (level,)), graph, 5, 2, None, 3)
+    graph = graph()
+    assert_trains_alike(exported(tmp_path, graph, 2, None, 3, compiler, flags), graph, 5, 2, None, 3)
+
+
+@pytest.mark.parametrize(
+    ("name", "shape", "width"),
+    [("resnet8", (32, 32, 3), 1.0), ("ds_cnn", (49, 10, 1), 1.0), ("mobilenet", (96, 96, 3), 0.25)],
+)
+def test_from_every_layer_on_without_numbers_of_64_bits(name, shape, width):
+    graph = integer.freeze(models.build(name, "2-8-8-8", shape, 10, width=width))
+    network = fused(stages(graph))
+    for place, train_from in enumerate(graph.kernels):
+        found = tail(graph, network, Training(1, train_from))
+        assert [layer.name for layer in found.trained] == list(graph.kernels)[place:]
+        assert not found.is_wide
+    assert Layout.of(joined(), Training()).tail.is_wide
 
 
 @pytest.mark.slow

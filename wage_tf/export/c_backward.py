@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import math
+from typing import Any
 
 from wage_tf.errors import UserError
 from wage_tf.export.c_bounds import check_bounds
@@ -154,7 +155,7 @@ class _Builder:
         self._layers[node.name] = made
         return made
 
-    def _parameter(self, value: Kernel | Bias | None) -> Parameter | None:
+    def _parameter(self, value: Any) -> Parameter[Any] | None:
         if value is None:
             return None
         made = Parameter(value, self._stored[type(value)])
@@ -192,7 +193,7 @@ class _Builder:
 
     def _errors_of_scores(self, node: Error) -> Errors:
         """Those of the loss, which the last QError quantizes."""
-        after = node
+        after: Node = node
         while self._readers[after.name]:
             (after,) = self._readers[after.name]
             if not isinstance(after, _VIEWS):
@@ -262,8 +263,7 @@ class _Builder:
         else:
             errors = self._errors_behind(node)
         shape = self._graph.signals[node.name].shape
-        is_pool = isinstance(node, AveragePool2D)
-        window, fraction = (node.moving, node.log2_area) if is_pool else (_SINGLE, 0)
+        window, fraction = (node.moving, node.log2_area) if isinstance(node, AveragePool2D) else (_SINGLE, 0)
         shapes = self._shapes(node, shape)
         made = Layer(node.name, None, *shapes, window, shapes[0][2], (1, 1), fraction, errors)
         self._layers[node.name] = made

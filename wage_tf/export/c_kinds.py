@@ -9,6 +9,7 @@ from collections.abc import Callable, Sequence
 import numpy as np
 
 from wage_tf.export import bitpack
+from wage_tf.export.c_gates import BIAS, GATE, INFERENCE, POOL_GATE, TRAINING
 from wage_tf.export.c_memory import Memory
 from wage_tf.export.c_parts import Source, comment, filters_first, numbers
 from wage_tf.export.c_products import (
@@ -42,47 +43,6 @@ from wage_tf.integer.nodes import (
 )
 from wage_tf.integer.tensors import Shape
 
-_INFERENCE = dict.fromkeys(("arguments", "counters", "images", "origin", "winner", "winners", "keep", "keeps"), "")
-_INFERENCE |= {"in": "in", "gate": "", "gates": ""}
-_TRAINING = {
-    "arguments": ", int32_t count,\n    uint8_t *gates",
-    "counters": ", n",
-    "images": "        for (n = 0; n < count; n++)\n",
-    "origin": "n * step->out_h * step->out_w * step->out_c + ",
-    "in": "in + n * step->in_h * step->in_w * step->in_c",
-    "winner": ", winner = 0",
-    "winners": ", winner[8] = {0}",
-    "keep": "\n                            winner = i * step->pool_w + j;",
-    "keeps": "\n                                winner[at] = i * step->pool_w + (across == 2 ? 0 : j + (k >> 2));",
-    "gate": "\n                if (gates != NULL)\n                    gates[place] = gate_of(step, largest, winner);",
-    "gates": "\n                    if (gates != NULL) gates[place] = gate_of(step, sum, winner[k]);",
-}
-_POOL_GATE = "\n                if (gates != NULL)\n                    gates[place] = gate_of(step, total, 0);"
-_GATE = """\
-/* What the way back has to know of a sum. */
-static uint8_t gate(int32_t sum, int relu, int shift, int32_t limit)
-{
-    const int32_t kept = sum < 0 && relu ? 0 : sum, size = kept < 0 ? -kept : kept;
-    const int is_clipped = limit != 0 && size > 0 && (size - 1) >> shift >= limit;
-    return (uint8_t)((!relu || sum > 0 ? WAGE_OPEN : 0) | (is_clipped ? WAGE_CLIPPED : 0));
-}
-
-/* The same, and of its place in the pooling's window. */
-static uint8_t gate_of(const struct step *step, int32_t sum, int32_t place)
-{
-    return (uint8_t)(gate(sum, step->relu, step->shift, step->limit) + place * WAGE_PLACE);
-}
-"""
-_BIAS = """\
-/* What is added to a filter's sums: numbers of the export's, or stored ones. */
-static int32_t bias_of(const wage_network *network, const struct step *step, int32_t filter)
-{
-    if (step->bias != NULL)
-        return step->bias[filter];
-    return step->stored_bias < 0 ? 0 : network->biases[step->stored_bias + filter] * step->bias_scale;
-}
-"""
-
 
 def _rescale(stage: Stage, source: Source) -> None:
     target, index = source.type_of(stage.name), len(source.constants)
@@ -108,10 +68,10 @@ def _product(stage: Stage, source: Source) -> None:
         other = 1 << (stage.sums.fraction - stage.sources[1].fraction)
         parts = {"parameter": f", const {source.type_of(stage.inputs[1])} *addend"}
         parts["addition"] = " + addend[place] * step->other"
-    parts |= _INFERENCE if source.tail is None else _TRAINING
+    parts |= INFERENCE if source.tail is None else TRAINING
     parts["bias"] = "(step->bias != NULL ? step->bias[filter] : 0)"
     if any(other.bias for other in source.layers.values()):
-        source.functions["bias"] = _BIAS
+        source.functions["bias"] = BIAS
         parts["bias"] = "bias_of(network, step, filter)"
     stored = _stored(source)
     weights = "NULL" if layer else _weights(stage, source)
@@ -134,7 +94,7 @@ def _stored(source: Source) -> list[object]:
     """The last fields of a step that has no stored weights; in training functions note gates."""
     if source.tail is None:
         return []
-    source.functions["gate"] = _GATE
+    source.functions["gate"] = GATE
     return [-1, "NULL", -1, 0]
 
 
@@ -207,7 +167,7 @@ def _average_pool(stage: Stage, source: Source) -> None:
 def _pool(stage: Stage, source: Source, kind: str, **parts: str) -> None:
     shapes = stage.sources[0].shape, stage.signal.shape
     step = _step(stage, source, ["NULL", 0, "NULL", 1, 0, 1], stage.node.moving, shapes, stored=_stored(source))
-    parts |= _INFERENCE if source.tail is None else _TRAINING | {"keep": _POOL_GATE}
+    parts |= INFERENCE if source.tail is None else TRAINING | {"keep": POOL_GATE}
     _call(source.function(POOL, kind, stage, **parts), stage, source, step)
 
 
@@ -238,7 +198,7 @@ def _sum(stage: Stage, source: Source) -> None:
     if not source.is_late(stage):
         source.loop(stage, f"{loop}\n    out[i] = ({target})rounded({' + '.join(terms)}, {rounding});")
         return
-    source.functions["gate"] = _GATE
+    source.functions["gate"] = GATE
     source.loop(
         stage,
         f"{loop} {{\n    const int32_t sum = {' + '.join(terms)};\n"

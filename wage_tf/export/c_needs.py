@@ -12,10 +12,10 @@ from wage_tf.integer.graph import Graph
 from wage_tf.integer.nodes import AveragePool2D, Flatten, MaxPool2D, Product, Rescale, Reshape
 
 _CODE, _TRAINING_CODE, _WIDE_CODE = 3072, 4352, 1024
-_PRODUCT_CODE, _POOL_CODE, _LOOP_CODE = 1024, 512, 160
+_PRODUCT_CODE, _POOL_CODE, _LOOP_CODE = 512, 512, 160
 _STACK, _TRAINING_STACK = 640, 1280
 _STEP_BYTES, _LAYER_BYTES, _CODES = 112, 192, 256
-_STATE = 8
+_STATE, _FUNCTIONS = 8, 2
 
 
 @dataclasses.dataclass(frozen=True)
@@ -83,7 +83,7 @@ def needs_of(layout: Layout) -> Needs:
 
 
 def _inference_code(layout: Layout) -> int:
-    """Bytes of flash: one function for every pair of types that meet, the steps' tables, and a loop for all else."""
+    """Bytes of flash: a function for every pair of types that meet, the steps' tables, and a loop for all else."""
     dtypes, code, functions = layout.memory.dtypes, _CODE, set()
     for stage in layout.network.stages:
         if isinstance(stage.node, Rescale):
@@ -95,7 +95,7 @@ def _inference_code(layout: Layout) -> int:
             code += _POOL_CODE
         elif not isinstance(stage.node, (Flatten, Reshape)):
             code += _LOOP_CODE
-    return code + _PRODUCT_CODE * (len(functions) - 1)
+    return code + _PRODUCT_CODE * max(0, len(functions) - _FUNCTIONS)
 
 
 def _counts(layout: Layout) -> list[int]:

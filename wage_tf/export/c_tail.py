@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import dataclasses
 import math
+from typing import Any, Generic, TypeVar
 
 from wage_tf.errors import UserError
 from wage_tf.export.c_view import View
@@ -15,6 +16,8 @@ from wage_tf.integer.arithmetic import largest_code
 from wage_tf.integer.graph import Graph
 from wage_tf.integer.linear import Window
 from wage_tf.integer.nodes import Bias, Kernel
+
+Value = TypeVar("Value", Kernel, Bias)
 
 
 class Refusal(UserError):
@@ -50,7 +53,7 @@ class Training:
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
-class Parameter:
+class Parameter(Generic[Value]):
     """A kernel or a bias that is trained.
 
     Attributes:
@@ -58,7 +61,7 @@ class Parameter:
         first: Place of its first number among all kernels, or all biases, that are trained.
     """
 
-    value: Kernel | Bias
+    value: Value
     first: int
 
     @property
@@ -114,11 +117,11 @@ class Layer:
     pool: tuple[int, int]
     fraction: int
     errors: Errors
-    kernel: Parameter | None = None
-    bias: Parameter | None = None
+    kernel: Parameter[Kernel] | None = None
+    bias: Parameter[Bias] | None = None
 
     @property
-    def parameters(self) -> list[Parameter]:
+    def parameters(self) -> list[Parameter[Any]]:
         """Kernel and bias, where there are."""
         return [parameter for parameter in (self.kernel, self.bias) if parameter is not None]
 
@@ -162,7 +165,7 @@ class Tail:
         return [layer for layer in self.layers if layer.kernel is not None]
 
     @property
-    def parameters(self) -> list[Parameter]:
+    def parameters(self) -> list[Parameter[Any]]:
         """In the order in which they are stored."""
         return [parameter for layer in self.layers for parameter in layer.parameters]
 

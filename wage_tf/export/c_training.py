@@ -7,6 +7,7 @@ import zlib
 from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 from string import Template
+from typing import Any
 
 import numpy as np
 
@@ -236,7 +237,7 @@ def _table(rows: Iterable[Sequence[object]]) -> str:
     return ",\n".join(f"    {{{', '.join(map(str, row))}}}" for row in rows)
 
 
-def _parameter_row(parameter: Parameter) -> list[object]:
+def _parameter_row(parameter: Parameter[Any]) -> list[object]:
     value = parameter.value
     grid = value.fraction - fraction_bits(value.gradient_width)
     is_bias, variable = int(isinstance(value, Bias)), f"UINT32_C({value.variable})"
@@ -253,10 +254,10 @@ def _layer_row(layer: Layer, tail: Tail, source: Source) -> list[object]:
     return [*sizes, layer.groups, place, tail.errors.index(layer.errors), layer.fraction, *parameters, codes]
 
 
-def _source_rows(tail: Tail) -> list[Sequence[object]]:
+def _source_rows(tail: Tail) -> list[tuple[int, ...]]:
     """The sources of all errors one after the other; a row of zeros, which nobody reads, where there are none."""
-    rows = [(tail.layers.index(layer), *view.numbers) for errors in tail.errors for layer, view in errors.sources]
-    return rows or [(0,) * 8]
+    sources = [source for errors in tail.errors for source in errors.sources]
+    return [(tail.layers.index(layer), *view.numbers) for layer, view in sources] or [(0,) * 8]
 
 
 def _error_rows(tail: Tail, source: Source) -> Iterator[Sequence[object]]:

@@ -31,8 +31,8 @@ class View:
 
     def within(self, whole: Shape, origin: tuple[int, int, int]) -> View | None:
         """The image as a part of a larger one; None where it was reshaped after it had become a part."""
-        begin = tuple(a + b for a, b in zip(self.origin, origin, strict=True))
-        return None if self.is_reshaped else View(self.part, image_shape(whole), begin)
+        row, column, channel = (a + b for a, b in zip(self.origin, origin, strict=True))
+        return None if self.is_reshaped else View(self.part, image_shape(whole), (row, column, channel))
 
     def reshaped(self, shape: Shape) -> View:
         """The same numbers in another shape."""
