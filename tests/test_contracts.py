@@ -56,6 +56,7 @@ def test_shape_inference(case):
     contracts.check_shape_inference(case)
 
 
+@pytest.mark.slow
 @each_layer
 def test_fit(case):
     contracts.check_fit(case)

@@ -249,6 +249,7 @@ def test_networks_of_blocks_are_integers(name, shape, classes, options):
     assert_equal_and_alive(wage_tf.verify(model, images(shape, 4), labels, steps=2, batch_size=2))
 
 
+@pytest.mark.slow
 def test_the_autoencoder_is_integers():
     keras.utils.set_random_seed(2)
     model = models.autoencoder(input_shape=(32,), width=0.5)
@@ -257,6 +258,7 @@ def test_the_autoencoder_is_integers():
     assert_equal_and_alive(wage_tf.verify(model, windows, targets, steps=2, batch_size=4))
 
 
+@pytest.mark.slow
 def test_the_autoencoder_learns_to_give_back_its_inputs():
     """Two kinds of windows: outputs that do not see their inputs leave at least the targets' variance."""
     keras.utils.set_random_seed(2)
@@ -398,6 +400,7 @@ def test_models_do_not_learn_from_their_own_numbering():
     assert [v.path for v in first.variables] == [v.path for v in second.variables]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", ["mlp", "lenet5"])
 def test_clipped_networks_learn_the_digits(name, digits):
     """Ten passes over 512 digits: far better than the 90 % error of guessing."""

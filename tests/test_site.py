@@ -75,6 +75,7 @@ def test_a_notebook_is_a_page_with_its_outputs(hooks):
     ]
     page = hooks._notebook_page({"cells": cells}, Path("tutorials/x.ipynb"))
     assert page.startswith("# Title\ntext\n\n[This page as a notebook]")
+    assert "(https://colab.research.google.com/github/wage-tf/wage_tf/blob/main/tutorials/x.ipynb)" in page
     assert "```python\nprint(1)\n```" in page
     assert "```text\n1\n```" in page
     assert "![What this code draws](data:image/png;base64,QUJD)" in page

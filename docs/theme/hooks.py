@@ -26,6 +26,7 @@ from mkdocs.structure.pages import Page
 ROOT = Path(__file__).resolve().parents[2]
 PACKAGE = "wage_tf"
 REPOSITORY = "https://github.com/wage-tf/wage_tf"
+_COLAB = "https://colab.research.google.com/github"
 _REFERENCE = "reference"
 _COLUMNS = 90
 _GENERATED = {"README.md": "index.md", "CONTRIBUTING.md": "contributing.md", "CHANGELOG.md": "changelog.md"}
@@ -38,7 +39,7 @@ _COMMANDS = {
 _LINK = re.compile(r"(\]\()([^)\s#]+)(#[^)]*)?(\))")
 _NAMED = re.compile(r"\[(?:docs/)?(\w+\.md)\]\((\1(?:#[\w-]+)?)\)")
 _CELL = re.compile(r"<(td|th)( [^>]*)?>([^<]*(?:<(?!/?(?:td|th|tr|table)\b)[^<]*)*)</\1>")
-_SHORT, _LONG = 18, 60
+_SHORT, _LONG = 20, 60
 _CODE = re.compile(r"<pre.*?</pre>", re.DOTALL)
 _UNREAD_TABLE = re.compile(r"\| -{3,} \|")
 _MATH = re.compile(r'<(span|div) class="arithmatex">\s*\\([(\[])(.*?)\\[)\]]\s*</\1>', re.DOTALL)
@@ -237,7 +238,9 @@ def _notebook_page(notebook: dict, path: Path) -> str:
             parts.append(f"```python\n{source}\n```")
             parts += [_output(output) for output in cell["outputs"]]
         if number == 0:
-            parts.append(f"[This page as a notebook]({REPOSITORY}/blob/main/tutorials/{path.name})")
+            file = f"/blob/main/tutorials/{path.name}"
+            colab = f"{_COLAB}{REPOSITORY.removeprefix('https://github.com')}{file}"
+            parts.append(f"[This page as a notebook]({REPOSITORY}{file}), [in Colab]({colab})")
     return "\n\n".join(part for part in parts if part)
 
 

@@ -15,11 +15,11 @@ PUBLISHED = {"mnist": ("96.98", "97.36"), "fashion_mnist": ("87.70", "88.66")}
 """Test accuracy of PocketNN and NITRO-D, percent."""
 
 _ROTATED = (
-    "| `NAME` | network, learns | batch | RAM | flash | test error: before | after 1 epoch | 10 epochs "
+    "| name | network, learns | batch | RAM | flash | test error: before | after 1 epoch | 10 epochs "
     "| M instructions a step |"
 )
 _FIELD = (
-    "| `NAME` | network, bits | batch, epochs | accuracy: last epoch | best | PocketNN | NITRO-D | RAM | flash "
+    "| name | network, bits | batch, epochs | accuracy: last epoch | best | PocketNN | NITRO-D | RAM | flash "
     "| M instructions a step |"
 )
 

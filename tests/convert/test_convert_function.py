@@ -27,6 +27,7 @@ def assert_close(actual, wanted, tolerance):
     np.testing.assert_allclose(actual, wanted, rtol=0, atol=tolerance * np.abs(wanted).max())
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("fold", [True, False])
 @pytest.mark.parametrize("name", NETWORKS)
 def test_float_widths_give_the_models_own_scores(name, fold):
@@ -36,6 +37,7 @@ def test_float_widths_give_the_models_own_scores(name, fold):
     assert_close(scores(converted, images), scores(model, images), 1e-4)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("fold", [True, False])
 @pytest.mark.parametrize("name", NETWORKS)
 def test_at_16_bits_every_scale_is_taken_back(name, fold):

@@ -79,6 +79,7 @@ def linear_model():
     )
 
 
+@pytest.mark.slow
 def test_c_equals_the_engine_on_1000_mnist_images(tmp_path):
     """A narrow LeNet-5: the sanitized program takes all 1,000 as well."""
     graph = integer.freeze(models.build("lenet5", "2-8-8-8", (28, 28, 1), 10, width=0.25))

@@ -73,6 +73,7 @@ def test_the_output_has_a_row_per_image(tmp_path, side, hidden):
         assert (outputs == integer.infer(graph, images)).all()
 
 
+@pytest.mark.slow
 def test_equals_keras_on_mnist(tmp_path):
     model = models.build("lenet5", "2-8-8-8", (28, 28, 1), 10)
     write_litert(tmp_path / "net.tflite", integer.freeze(model), CARD)

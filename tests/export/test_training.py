@@ -22,6 +22,7 @@ def built(name, bits="2-8-8-8", shape=(12, 12, 1), width=0.1, classes=10):
     return integer.freeze(models.build(name, bits, shape, classes, width=width))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("name", "options", "train_from", "log2_eta"),
     [
@@ -151,6 +152,7 @@ def forged(block):
     yield sealed(block[:-5] + bytes([256 - 65]) + block[-4:]), BLOCK
 
 
+@pytest.mark.slow
 def test_1000_damaged_and_foreign_blocks_are_refused_and_the_weights_stay(tmp_path, perceptron):
     device = exported(tmp_path, perceptron, flags=SANITIZED)
     block = trained_block(device, perceptron)

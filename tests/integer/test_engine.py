@@ -69,6 +69,7 @@ def test_vgg7_trains_alike_on_cifar10():
     assert_infers_alike(model, graph, real_images("cifar10", "test[:100]")[0])
 
 
+@pytest.mark.slow
 def test_fit_ends_in_the_weights_of_the_engine():
     """Two epochs of five steps, the last of a smaller batch."""
     images, labels = real_images("mnist", "train[:150]")
@@ -93,6 +94,7 @@ def test_a_frozen_layer_is_not_updated(frozen):
     assert [kernel.variable for kernel in again.kernels.values()].count(None) == 1
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("name", "bits", "shape"),
     [

@@ -14,7 +14,7 @@ import wage_tf.native
 _SOURCE = pathlib.Path(wage_tf.native.__file__).parent / "src"
 _CHECK = pathlib.Path(__file__).parent
 _KERNELS = ("isa", "portable", "avx512vnni", "avxvnni", "avx2", "neon", "neondot")
-_SANITIZERS = ("-O1", "-g", "-fsanitize=address,undefined", "-fno-sanitize-recover=all")
+_SANITIZERS = ("-O1", "-g1", "-fsanitize=address,undefined", "-fno-sanitize-recover=all")
 
 # compiler, its flags, what runs the program; ARM's where its compiler and an emulator are installed
 _MACHINES = [("cc", ("-O3",), ()), ("cc", _SANITIZERS, ())]

@@ -45,6 +45,7 @@ def assert_same_weights(model, other):
         assert np.array_equal(weight.numpy(), expected.numpy()), weight.path
 
 
+@pytest.mark.slow
 def test_fit_is_keras_fit_bit_for_bit():
     """Three epochs of seven steps, the last of four images; the rate changes within them."""
     model, expected = build(), build()
@@ -153,6 +154,7 @@ def test_an_error_in_fit_leaves_the_last_step_in_the_model():
     model.fit(batches(), verbose=0)  # Keras' own step is back
 
 
+@pytest.mark.slow
 def test_two_trainers_at_once():
     models_, expected = [build(0.1), build(0.2)], [build(0.1), build(0.2)]
     trainers = [integer.Trainer(model, threads=2) for model in models_]

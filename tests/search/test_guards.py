@@ -79,6 +79,7 @@ def test_a_handful_of_clipped_updates_says_nothing():
     model.fit(x, y, verbose=0, callbacks=[StopOnClipping(x, y)])
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("bits", ["1-8-8-8", "2-8-f-f", "f-f-f-f"])
 def test_healthy_networks_are_left_alone(bits, digits):
     """Binary weights all stand at the clip at first: the closest a network that trains comes to it."""

@@ -26,6 +26,7 @@ def test_it_holds_networks_and_all_of_them_are_small():
     assert sum(path.stat().st_size for path in files) < _LARGEST
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", NAMES)
 def test_the_keras_model_and_the_integer_graph_are_one_network(name):
     model, graph = zoo.load(name), zoo.graph(name)
@@ -52,6 +53,7 @@ def test_the_card_is_complete_and_of_this_network(name):
     assert card.licence.endswith(experiment.NETWORKS[name].data_licence)
 
 
+@pytest.mark.slow
 def test_training_goes_on_from_the_stored_weights():
     model = zoo.load("lenet5-mnist")
     before = [kernel.numpy() for kernel in model.trainable_variables]

@@ -22,8 +22,6 @@ from wage_tf.integer.nodes import (
     Rescale,
 )
 
-_EXACT_IN_FLOAT32 = 2**24
-
 
 def _rescale(model: ModelBuilder, stage: Stage, x: int) -> int:
     node, fraction = stage.node, stage.signal.fraction
@@ -52,8 +50,8 @@ def _rounds_exactly(stage: Stage) -> bool:
     The bias has to lie on the grid of the sums of products.
     """
     rounding = stage.rounding
-    clipped = _EXACT_IN_FLOAT32 >> max(rounding.shift, 0) > rounding.limit
-    exact = stage.sums.largest <= _EXACT_IN_FLOAT32 or clipped
+    clipped = parts.EXACT_IN_FLOAT32 >> max(rounding.shift, 0) > rounding.limit
+    exact = stage.sums.largest <= parts.EXACT_IN_FLOAT32 or clipped
     return 0 < rounding.limit <= parts.INT8 and -8 < rounding.shift <= 32 and exact and _bias_scale(stage) == 1
 
 
@@ -136,7 +134,7 @@ KINDS: dict[type[Node], Callable[..., int]] = {
 
 def _sums(model: ModelBuilder, stage: Stage) -> int:
     """A float32 tensor for sums, whose integers it holds exactly."""
-    if stage.sums.largest > _EXACT_IN_FLOAT32:
+    if stage.sums.largest > parts.EXACT_IN_FLOAT32:
         raise UserError(
             f"LiteRT export: {stage.node.name}: its sums are too wide for float32, or to be rounded exactly"
         )

@@ -136,6 +136,8 @@ def _added(model: ModelBuilder, stage: Stage, terms: list[int]) -> int:
         y = terms[0]
         for x in terms[1:]:
             y = model.add("ADD", [y, x], _sums(model, stage, stage.sums), "AddOptions", 3, potScaleInt16=False)
+    elif bound > parts.EXACT_IN_FLOAT32:
+        raise _refusal(stage.node, "its sums are too wide for float32, or to be rounded exactly")
     else:
         y, *rest = (_float32(model, x) for x in terms)
         for x in rest:

@@ -14,6 +14,7 @@ from wage_tf.integer.nodes import Conv2D, Dense, Flatten, MaxPool2D, Node, Resha
 
 WIDEST = 8
 INT8 = 127
+EXACT_IN_FLOAT32 = 2**24
 
 _VERSIONS: dict[str, dict[type, int]] = {
     "CONCATENATION": {np.float32: 1, np.int8: 2, np.int16: 3},
