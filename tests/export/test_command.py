@@ -152,7 +152,8 @@ def test_a_network_that_goes_on_learning(run, tmp_path, capsys):
     header = (tmp_path / "c" / "net_net.h").read_text()
     assert "#define NET_BATCH 4 " in header
     assert {path.name for path in (tmp_path / "c").iterdir()} == {
-        *("net_net.h", "net_net.c", "net_train.h", "net_train.c", "net_integers.h", "main.c", "Makefile")
+        *("net_net.h", "net_net.c", "net_train.h", "net_train.c", "net_update.c", "net_state.c", "net_integers.h"),
+        *("main.c", "Makefile"),
     }
 
 
