@@ -14,7 +14,7 @@ _RAM = 262144
 
 ROTATED = {
     "rotated-fc2": Rotated("fc2", 8, 10, ((0, 2),)),
-    "rotated-fc1": Rotated("fc1", 8, 10, _TEN, emulated_steps=5),
+    "rotated-fc1": Rotated("fc1", 8, 10, _TEN),
     "rotated-half-fc1": Rotated("fc1", 8, 10, _TEN, _HALF, _RAM),
 }
 PERCEPTRONS = {

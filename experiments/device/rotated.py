@@ -44,7 +44,7 @@ class Rotated:
     schedule: tuple[tuple[int, int], ...]
     arguments: str | None = None
     ram: int | None = None
-    emulated_steps: int = 25
+    emulated_steps: int = 125
     seed: int = 0
     dataset = "fashion_mnist"
 
