@@ -12,7 +12,7 @@ from wage_tf.export.c_tail import Errors, Layer, Parameter, Refusal, Tail, Train
 from wage_tf.export.c_view import View
 from wage_tf.export.stages import Stage, Stages
 from wage_tf.integer.arithmetic import largest_code
-from wage_tf.integer.graph import Graph, float_operands
+from wage_tf.integer.graph import Graph, float_operands, needing_errors
 from wage_tf.integer.linear import Window
 from wage_tf.integer.nodes import (
     Activation,
@@ -90,7 +90,7 @@ class _Builder:
         self._network = network
         self._nodes = {node.name: node for node in graph.nodes}
         self._readers = {name: [n for n in graph.nodes for i in n.inputs if i == name] for name in graph.signals}
-        self._needed = _needing_errors(graph)
+        self._needed = needing_errors(graph)
         self._errors: dict[str, Errors] = {}
         self._layers: dict[str, Layer] = {}
         self._stored = {Kernel: 0, Bias: 0}
@@ -282,13 +282,3 @@ class _Builder:
 
 def _quantizes(node: Node) -> bool:
     return node.quantizes_errors
-
-
-def _needing_errors(graph: Graph) -> set[str]:
-    """Names of the nodes at or before which a parameter is trained."""
-    needed: set[str] = set()
-    for node in graph.nodes:
-        trained = any(parameter.variable is not None for parameter in node.parameters.values())
-        if trained or needed.intersection(node.inputs):
-            needed.add(node.name)
-    return needed

@@ -13,7 +13,7 @@ import numpy as np
 
 from wage_tf.errors import UserError
 from wage_tf.integer.arithmetic import LARGEST_LOG2_ETA
-from wage_tf.integer.graph import IMAGES, Graph, float_operands
+from wage_tf.integer.graph import IMAGES, Graph, float_operands, needing_errors
 from wage_tf.integer.tensors import Tensor, sum_of, total
 
 
@@ -71,7 +71,7 @@ def backward(
     floats = float_operands(graph)
     if floats:
         raise UserError(f"integer training: not all operands are integers: {'; '.join(floats)}")
-    needed = _needing_errors(graph)
+    needed = needing_errors(graph)
     last = graph.nodes[-1].name
     arriving: dict[str, list[Tensor]] = collections.defaultdict(list)
     targets = labels if isinstance(labels, Tensor) else _one_hot(outputs[last], labels)
@@ -126,16 +126,6 @@ def train_step(
     """Forward, backward and update on one batch; arguments as in `backward` and `update`."""
     gradients, _ = backward(graph, forward(graph, images), images, labels)
     return update(graph, gradients, log2_eta, seed, step)
-
-
-def _needing_errors(graph: Graph) -> set[str]:
-    """Names of the nodes at or before which a parameter is trained."""
-    needed: set[str] = set()
-    for node in graph.nodes:
-        trained = any(parameter.variable is not None for parameter in node.parameters.values())
-        if trained or needed.intersection(node.inputs):
-            needed.add(node.name)
-    return needed
 
 
 def _loss_error(scores: Tensor, targets: Tensor) -> Tensor:

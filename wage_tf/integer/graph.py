@@ -139,6 +139,16 @@ def float_operands(graph: Graph) -> list[str]:
     return lines[::-1]
 
 
+def needing_errors(graph: Graph) -> set[str]:
+    """Names of the nodes at or before which a parameter is trained."""
+    needed: set[str] = set()
+    for node in graph.nodes:
+        trained = any(parameter.variable is not None for parameter in node.parameters.values())
+        if trained or needed.intersection(node.inputs):
+            needed.add(node.name)
+    return needed
+
+
 def _passes_raw(node: Node, raw: dict[str, bool]) -> bool:
     return not node.quantizes_errors and raw[node.name]
 
