@@ -70,7 +70,6 @@ def on_files(files: Files, config: MkDocsConfig) -> Files:
 
 def on_page_markdown(markdown: str, page: Page, config: MkDocsConfig, files: Files) -> str:
     """Links that say a file's name say the page's title."""
-    del page, files
 
     def titled(match: re.Match) -> str:
         path = Path(config.docs_dir) / match[1]
@@ -81,7 +80,6 @@ def on_page_markdown(markdown: str, page: Page, config: MkDocsConfig, files: Fil
 
 def on_page_content(html: str, page: Page, config: MkDocsConfig, files: Files) -> str:
     """Equations as MathML, which browsers draw by themselves; cells of tables say the length of their text."""
-    del config, files
     if _UNREAD_TABLE.search(_CODE.sub("", html)):
         raise PluginError(f"{page.file.src_uri}: a table needs an empty line before it")
     html = _MATH.sub(

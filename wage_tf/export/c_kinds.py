@@ -237,7 +237,6 @@ def _zero_pad(stage: Stage, source: Source) -> None:
 
 def _view(stage: Stage, source: Source) -> None:
     """Nothing: the same codes in the same place."""
-    del stage, source
 
 
 KINDS: dict[type[Node], Callable[[Stage, Source], None]] = {

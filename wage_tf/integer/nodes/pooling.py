@@ -38,7 +38,6 @@ class MaxPool2D(Node):
         return (e.replace(linear.max_pool_error(x.codes, e.codes, self.moving)),)
 
     def error_bound(self, enough: int, e: Tensor, *inputs: Tensor) -> int:
-        del enough, inputs
         return self.moving.overlap * magnitude(e.codes)
 
 
@@ -87,9 +86,7 @@ class AveragePool2D(Node):
         return (Tensor(linear.scatter(parts, x.codes.shape, self.moving), e.fraction + self.log2_area),)
 
     def forward_bound(self, enough: int, *inputs: Tensor) -> int:
-        del enough
         return self.area * magnitude(inputs[0].codes)
 
     def error_bound(self, enough: int, e: Tensor, *inputs: Tensor) -> int:
-        del enough, inputs
         return self.moving.overlap * magnitude(e.codes)
