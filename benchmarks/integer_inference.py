@@ -10,7 +10,6 @@ as fast, the packed file at most 1/14. Weights are untrained: times do not depen
 
 from __future__ import annotations
 
-import argparse
 import ctypes
 import shutil
 import subprocess
@@ -84,10 +83,9 @@ def paired_times(runs: dict[str, Run], images: np.ndarray, warm_up: int = 5) -> 
 
 def main(argv: Sequence[str] | None = None) -> None:
     """Measures and prints."""
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser = record.parser("integer_inference", __doc__)
     parser.add_argument("--width", type=float, default=1.0)
     parser.add_argument("--rounds", type=int, default=50)
-    record.add_argument(parser)
     arguments = parser.parse_args(argv)
     graph = integer.freeze(models.build("vgg7", "2-8-8-8", SHAPE, 10, arguments.width))
     images = np.random.default_rng(0).integers(0, 256, (arguments.rounds + 5, 1, *SHAPE)).astype(np.uint8)

@@ -11,15 +11,17 @@ from pathlib import Path
 
 from experiments import provenance
 from wage_tf import files
-from wage_tf.runs.directory import versions
+from wage_tf.cli.parsers import OneLineParser
 
 _FLAG = "--json"
 _LOAD = os.getloadavg()[0]
 
 
-def add_argument(parser: argparse.ArgumentParser) -> None:
-    """Gives a benchmark's parser the argument `--json PATH`."""
-    parser.add_argument(_FLAG, type=Path, metavar="PATH", help="also write the figures, with commit and hardware")
+def parser(benchmark: str, description: str) -> argparse.ArgumentParser:
+    """The command line of a benchmark, by its module's name and docstring, with the argument `--json PATH`."""
+    result = OneLineParser(prog=f"python -m benchmarks.{benchmark}", description=description)
+    result.add_argument(_FLAG, type=Path, metavar="PATH", help="also write the figures, with commit and hardware")
+    return result
 
 
 def write(path: Path | None, benchmark: str, figures: Mapping[str, object], argv: Sequence[str] | None = None) -> None:
@@ -33,16 +35,10 @@ def write(path: Path | None, benchmark: str, figures: Mapping[str, object], argv
     """
     if path is None:
         return
-    record = {
-        "benchmark": benchmark,
-        "command": shlex.join(["python", "-m", f"benchmarks.{benchmark}", *_without_flag(argv or sys.argv[1:])]),
-        **provenance.session(),
-        "load": round(_LOAD, 1),
-        "versions": versions(),
-        "figures": figures,
-    }
+    words = ["python", "-m", f"benchmarks.{benchmark}", *_without_flag(argv or sys.argv[1:])]
+    head = {"benchmark": benchmark, **provenance.head(shlex.join(words)), "load": round(_LOAD, 1)}
     path.parent.mkdir(parents=True, exist_ok=True)
-    files.write_json(path, record)
+    files.write_json(path, {**head, "figures": figures})
 
 
 def _without_flag(argv: Sequence[str]) -> list[str]:
