@@ -13,6 +13,7 @@ import re
 import subprocess
 import sys
 import textwrap
+from html import unescape
 from pathlib import Path
 
 import griffe
@@ -82,9 +83,7 @@ def on_page_content(html: str, page: Page, config: MkDocsConfig, files: Files) -
     """Equations as MathML, which browsers draw by themselves; cells of tables say the length of their text."""
     if _UNREAD_TABLE.search(_CODE.sub("", html)):
         raise PluginError(f"{page.file.src_uri}: a table needs an empty line before it")
-    html = _MATH.sub(
-        lambda match: convert(_unescaped(match[3]), display="block" if match[2] == "[" else "inline"), html
-    )
+    html = _MATH.sub(lambda match: convert(unescape(match[3]), display="block" if match[2] == "[" else "inline"), html)
     return _CELL.sub(_cell, html)
 
 
@@ -111,10 +110,6 @@ def _cell(match: re.Match) -> str:
     length = len(re.sub(r"<[^>]*>", "", content).strip())
     name = "short" if length <= _SHORT and re.search(r"\d", content) else "long" if length >= _LONG else None
     return f'<{tag}{attributes} data-length="{name}">{content}</{tag}>' if name else match[0]
-
-
-def _unescaped(text: str) -> str:
-    return text.replace("&lt;", "<").replace("&gt;", ">").replace("&amp;", "&")
 
 
 def _relinked(text: str) -> str:
