@@ -123,7 +123,6 @@ class Writer(keras.callbacks.Callback):
 
     def on_epoch_end(self, epoch: int, logs: dict[str, float] | None = None) -> None:
         """Before the other callbacks' `on_epoch_end`."""
-        del epoch, logs
         self._trainer.sync()
 
 
