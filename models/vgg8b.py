@@ -1,4 +1,4 @@
-"""VGG8B, the convolutional network of NITRO-D: 128C3-256C3-MP2-256C3-512C3-MP2-2×(512C3-MP2)-1024FC-10, SAME padding."""
+"""VGG8B, which NITRO-D trains: 128C3-256C3-MP2-256C3-512C3-MP2-2×(512C3-MP2)-1024FC-10, SAME padding."""
 
 from __future__ import annotations
 

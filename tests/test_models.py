@@ -361,7 +361,16 @@ def test_wrong_arguments(arguments, message):
 
 @pytest.mark.parametrize(
     ("name", "side"),
-    [("lenet5", 16), ("vgg7", 8), ("vgg8b", 16), ("alexnet", 63), ("mlp", 1), ("resnet8", 4), ("ds_cnn", 4), ("mobilenet", 32)],
+    [
+        ("lenet5", 16),
+        ("vgg7", 8),
+        ("vgg8b", 16),
+        ("alexnet", 63),
+        ("mlp", 1),
+        ("resnet8", 4),
+        ("ds_cnn", 4),
+        ("mobilenet", 32),
+    ],
 )
 def test_the_smallest_image_passes(name, side):
     assert models.build(name, "2-8-8-8", (side, side, 3), 2, 0.03).output_shape == (None, 2)
