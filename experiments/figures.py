@@ -240,21 +240,34 @@ def _log_scale(axes: Axes) -> None:
 
 
 def _published_ends(axes: Axes, experiment: Experiment, drawn: set[str]) -> None:
-    """A grey line at each published error of a variant that is drawn."""
-    for entry in experiment.published:
-        for name in drawn & entry.errors.keys():
-            error = entry.errors[name]
-            axes.axhline(error, color="#9A9A9A", linewidth=1, linestyle=(0, (4, 3)), zorder=1)
-            text = f"{entry.label} {error:.2f}"
-            place = axes.get_yaxis_transform()
-            axes.text(0.01, error, text, transform=place, ha="left", va="top", fontsize=8, color="#666666")
+    """A grey line at each published error of a variant that is drawn, with its name on it, side by side."""
+    published = [
+        (entry.errors[name], entry.label) for entry in experiment.published for name in drawn & entry.errors.keys()
+    ]
+    for place, (error, label) in enumerate(sorted(published, reverse=True)):
+        axes.axhline(error, color="#9A9A9A", linewidth=1, linestyle=(0, (4, 3)), zorder=1)
+        axes.text(
+            0.02 + 0.27 * place,
+            error,
+            f"{label} {error:.2f}",
+            transform=axes.get_yaxis_transform(),
+            va="center",
+            fontsize=8,
+            color="#666666",
+            zorder=1.5,
+            bbox={"facecolor": "white", "linewidth": 0, "pad": 1},
+        )
 
 
 def _label_ends(axes: Axes, ends: Sequence[tuple[float, str, str]]) -> None:
-    """Writes each line's name to the right of its end, moved apart where they would overlap."""
+    """Writes each line's name to the right of its end, moved apart where they would overlap, none above the pane."""
     apart = 14 / 72 / (axes.bbox.height / axes.figure.dpi)
     to_axes = axes.transData + axes.transAxes.inverted()
-    height = -np.inf
-    for value, label, colour in sorted(ends):
-        height = max(to_axes.transform((1, value))[1], height + apart)
+    ordered = sorted(ends)
+    heights = [to_axes.transform((1, value))[1] for value, _, _ in ordered]
+    for i in range(1, len(heights)):
+        heights[i] = max(heights[i], heights[i - 1] + apart)
+    for i, height in enumerate(reversed(heights)):
+        heights[-1 - i] = min(height, 1 - i * apart)
+    for height, (_, label, colour) in zip(heights, ordered, strict=True):
         axes.text(1.02, height, label, transform=axes.transAxes, color=colour, va="center")
