@@ -46,7 +46,20 @@ __all__ = [
 
 
 def freeze(model: keras.Model) -> Graph:
-    """Reads the integers out of a Keras model; see `wage_tf.integer.freezing.freeze`."""
+    """Reads the integers out of a trained or untrained model.
+
+    Args:
+        model: A Functional or Sequential model of layers that have integer nodes, nested models included, from raw
+            uint8 images, with integer widths for W and A.
+
+    Returns:
+        The graph. A kernel has accumulators where its stored weights lie on their grid, which training needs; a frozen
+        layer (trainable=False) stays as it is in training.
+
+    Raises:
+        UserError: If a layer has no node in the integer graph or an operand of the forward pass is float32; the
+            message names the layer.
+    """
     from wage_tf.integer.freezing import freeze as read
 
     return read(model)
