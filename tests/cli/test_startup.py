@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import gc
+import logging
 import subprocess
 import sys
 from pathlib import Path
@@ -35,6 +36,20 @@ def test_the_collector_rests_while_tensorflow_is_imported(monkeypatch):
 def test_the_collector_works_on_where_tensorflow_is_there():
     with startup.importing_tensorflow():
         assert gc.isenabled()
+
+
+@pytest.mark.parametrize("verbose", [True, False])
+def test_a_library_warns_only_where_that_is_asked_for(verbose):
+    """TensorFlow Datasets warns of a folder that it does not find, before the command says so in one line."""
+    absl = logging.getLogger("absl")
+    before = absl.level
+    try:
+        absl.setLevel(logging.WARNING)
+        with startup.importing_tensorflow(verbose):
+            pass
+        assert absl.isEnabledFor(logging.WARNING) == verbose
+    finally:
+        absl.setLevel(before)
 
 
 def test_control_characters_are_written_out():

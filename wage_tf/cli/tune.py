@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import argparse
 import functools
-import logging
 import os
 import shlex
 import sys
@@ -160,9 +159,6 @@ def _run(args: argparse.Namespace, program: str, argv: Sequence[str], signals: S
         from wage_tf.search import oracles, processes, secret, session
         from wage_tf.search.directory import SearchDirectory
         from wage_tf.search.trials import Study
-    if not args.verbose:
-        for library in ("absl", "tensorflow"):
-            logging.getLogger(library).setLevel(logging.ERROR)
     role, address, port = processes.role()
     shared = secret.new() if role == "alone" else secret.from_environment()
     started = time.monotonic()
