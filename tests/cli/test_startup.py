@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import gc
+import importlib
 import subprocess
 import sys
 from pathlib import Path
@@ -35,6 +36,13 @@ def test_the_collector_rests_while_tensorflow_is_imported(monkeypatch):
 def test_the_collector_works_on_where_tensorflow_is_there():
     with startup.importing_tensorflow():
         assert gc.isenabled()
+
+
+def test_jax_stays_out_while_tensorflow_is_imported(monkeypatch):
+    monkeypatch.delitem(sys.modules, "jax", raising=False)
+    with startup.importing_tensorflow(), pytest.raises(ImportError, match="jax"):
+        importlib.import_module("jax")
+    assert "jax" not in sys.modules
 
 
 def test_control_characters_are_written_out():
