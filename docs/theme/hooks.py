@@ -29,7 +29,7 @@ PACKAGE = "wage_tf"
 REPOSITORY = "https://github.com/wage-tf/wage_tf"
 _COLAB = "https://colab.research.google.com/github"
 _REFERENCE = "reference"
-_COLUMNS = 90
+_COLUMNS, _LONGEST_LINE = 90, 112
 _GENERATED = {"README.md": "index.md", "CONTRIBUTING.md": "contributing.md", "CHANGELOG.md": "changelog.md"}
 _COMMANDS = {
     "wage-train": ("python train.py", "wage_tf.cli.train"),
@@ -108,7 +108,7 @@ def _stands_in(html: str, name: str) -> bool:
 def _mathml(match: re.Match) -> str:
     """An equation; a bar of |e| is no operator between two operands, which has room around it."""
     mathml = convert(unescape(match[3]), display="block" if match[2] == "[" else "inline")
-    return mathml.replace("<mo>&#x0007C;</mo>", '<mo lspace="0" rspace="0">&#x0007C;</mo>')
+    return re.sub(r"<mo( [^>]*)?>&#x0007C;</mo>", r'<mo\1 lspace="0" rspace="0">&#x0007C;</mo>', mathml)
 
 
 def _cell(match: re.Match) -> str:
@@ -227,9 +227,9 @@ def _commands_page() -> str:
 
 
 def _wrapped(text: str) -> str:
-    """A text whose lines are as long as a terminal's."""
+    """A text whose sentences are as long as a terminal's lines; an example stays in one, which has room."""
     return "\n".join(
-        textwrap.fill(line, _COLUMNS, subsequent_indent="    ") if len(line) > _COLUMNS else line
+        textwrap.fill(line, _COLUMNS, subsequent_indent="    ") if len(line) > _LONGEST_LINE else line
         for line in text.splitlines()
     )
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import functools
 import os
+import re
 import shlex
 import signal
 import sys
@@ -16,6 +17,11 @@ from wage_tf.errors import Failure, UserError
 from wage_tf.runs.signals import Signals, Stopped, raise_stopped
 
 USER_ERROR = 2
+_SCRIPTS = {
+    "python train.py": "wage-train",
+    "python tuner.py": "wage-tune",
+    "python -m wage_tf.export": "wage-export",
+}
 
 
 def run(program: str, command: Callable[[Signals], int], resume: Sequence[str] | None = None) -> int:
@@ -70,6 +76,20 @@ def program(script: str) -> str:
     """The name of the running command: of its console script, or `script`, the file that users of a clone start."""
     name = os.path.basename(sys.argv[0]) if sys.argv else ""
     return name if name.startswith("wage-") else script
+
+
+def as_started(text: str) -> str:
+    """A text that calls commands as in a clone, with their console scripts where the running command is one."""
+    return "\n".join(map(_scripted, text.split("\n"))) if program("").startswith("wage-") else text
+
+
+def _scripted(line: str) -> str:
+    """A shorter name leaves the column of remarks where it is."""
+    for called, script in _SCRIPTS.items():
+        if called in line:
+            room = " " * (len(called) - len(script))
+            line = re.sub(r"(?<=\S)(?= {2})", room, line.replace(called, script), count=1)
+    return line
 
 
 def again(program: str, argv: Sequence[str] | None) -> list[str]:

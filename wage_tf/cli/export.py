@@ -33,10 +33,10 @@ def main(argv: Sequence[str] | None = None) -> int:
     parser = OneLineParser(
         prog=exits.program("python -m wage_tf.export"),
         description="Exports a trained model.",
-        epilog=_EPILOG,
+        epilog=exits.as_started(_EPILOG),
     )
     parser.add_argument(
-        "source", type=text, metavar="RUN_DIR|MODEL", help="a directory that train.py wrote, a .keras or a .wage file"
+        "source", type=text, metavar="RUN_DIR|MODEL", help="the directory of a run, a .keras or a .wage file"
     )
     forms = ("litert", "litert-micro", "packed", "c", "web", "onnx")
     parser.add_argument("--to", required=True, choices=forms, help="what to make")

@@ -31,7 +31,7 @@ class OneLineParser(argparse.ArgumentParser):
         self.exit(USER_ERROR, one_line(f"{self.prog}: error: {message} (see --help)") + "\n")
 
 
-def add_data(parser: argparse._ActionsContainer, dataset: str = "as for train.py", default: str | None = None) -> None:
+def add_data(parser: argparse._ActionsContainer, dataset: str = "as in training", default: str | None = None) -> None:
     """Adds the arguments that name a data set: `dataset` is the help of the first, `default` its value."""
     parser.add_argument("--dataset", type=text, default=default, metavar="NAME|PATH", help=dataset)
     where = "directory of TensorFlow Datasets (default: TFDS_DATA_DIR)"

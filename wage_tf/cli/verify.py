@@ -40,9 +40,7 @@ def main_of_module(argv: Sequence[str] | None = None) -> int:
 
 
 def _add_arguments(verify: argparse.ArgumentParser) -> None:
-    verify.add_argument(
-        "source", type=text, metavar="RUN_DIR|MODEL", help="a directory that train.py wrote, or a .keras file"
-    )
+    verify.add_argument("source", type=text, metavar="RUN_DIR|MODEL", help="the directory of a run, or a .keras file")
     data = verify.add_argument_group("data", "default: the run's; a .keras file needs --dataset")
     add_data(data)
     data.add_argument(

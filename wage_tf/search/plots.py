@@ -45,6 +45,8 @@ def draw(
     _draw_front(panels[0], completed(records), front, best, cost_label)
     if sweep:
         _draw_sweep(panels[1], completed(records), sweep)
+    figure.draw_without_rendering()
+    _name(panels[0], front, completed(records))
     with files.replacing(path) as temporary:
         figure.savefig(temporary)
 
@@ -61,7 +63,6 @@ def _draw_front(
     axes.margins(x=0.12, y=0.1)
     axes.grid(alpha=0.25)
     axes.legend(frameon=False)
-    _name(axes, front, records)
 
 
 def _name(axes: Axes, front: Sequence[TrialRecord], records: Sequence[TrialRecord]) -> None:
@@ -71,7 +72,6 @@ def _name(axes: Axes, front: Sequence[TrialRecord], records: Sequence[TrialRecor
         listed = "\n".join(f"{number}  {name}" for number, name in enumerate(names, 1))
         axes.text(1.02, 1.0, listed, transform=axes.transAxes, va="top", fontsize=8)
         names = [str(number) for number in range(1, len(front) + 1)]
-    axes.figure.draw_without_rendering()
     points = axes.transData.transform([(record.cost, record.error) for record in records])
     taken = [Bbox.from_extents(x - 4, y - 4, x + 4, y + 4) for x, y in points]
     for name, record in zip(names, front, strict=True):
