@@ -19,6 +19,8 @@ from wage_tf.search import candidates, session, tensorboard, trials
 from wage_tf.search.directory import SearchDirectory
 from wage_tf.search.trials import Study
 
+pytestmark = pytest.mark.slow
+
 
 def test_a_network_without_classes_is_not_searched(tmp_path, capsys):
     assert search(tmp_path / "run", "--model", "autoencoder") == 2
@@ -26,9 +28,6 @@ def test_a_network_without_classes_is_not_searched(tmp_path, capsys):
     assert "--model autoencoder: a search compares how networks classify" in err
     assert err.count("\n") == 1
     assert not (tmp_path / "run").exists()
-
-
-pytestmark = pytest.mark.slow
 
 
 def test_an_error_that_nothing_keeps_is_said(tmp_path, capsys):
