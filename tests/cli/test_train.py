@@ -22,7 +22,7 @@ from PIL import Image
 import models
 import train
 from support.runs import assert_same_run, saved_weights, wait_for
-from wage_tf.cli import train as command
+from wage_tf.cli import training as command
 from wage_tf.datasets import sources
 from wage_tf.runs import checkpoints
 from wage_tf.runs.guards import StopOnSignal

@@ -13,6 +13,7 @@ from support.runs import assert_same_run
 from support.searches import TINY, read_csv
 from wage_tf import datasets
 from wage_tf.cli import train, tune, verify
+from wage_tf.cli.training import configuration_of
 from wage_tf.datasets import Augmentation, Dataset, catalog
 from wage_tf.datasets.recipe import Recipe
 from wage_tf.errors import UserError
@@ -199,6 +200,6 @@ def test_a_search_goes_on_with_its_own_recipe(tmp_path, monkeypatch):
 def test_a_wrong_value_is_the_users_error(digits):
     config = RunDirectory(digits).read_config()
     other = config.model_copy(update={"data": config.data.model_copy(update={"train_size": 1})})
-    dataset = train.configuration_of(train.parser().parse_args(DIGITS))[1]
+    dataset = configuration_of(train.parser().parse_args(DIGITS))[1]
     with pytest.raises(UserError, match="is not the data that the run was trained on: number of training images"):
         other.check_data(dataset)
