@@ -10,8 +10,7 @@ from unittest import mock
 
 import pytest
 
-from support.hparams import assert_hparams_view_is_complete
-from support.searches import TINY, read_csv, search
+from support.searches import TINY, assert_hparams_view_is_complete, read_csv, search
 from wage_tf import datasets
 from wage_tf.cli import startup, tune
 from wage_tf.errors import UserError
