@@ -175,7 +175,7 @@ def test_two_trainers_at_once(expected):
     images, labels = random_images(SHAPE, 16), np.arange(16) % 10
 
     def train(trainer):
-        for _ in range(10):
+        for _ in range(20):
             trainer.train_on_batch(images, labels)
 
     threads = [threading.Thread(target=train, args=(trainer,)) for trainer in trainers]
@@ -185,7 +185,7 @@ def test_two_trainers_at_once(expected):
         thread.join()
     for trainer, model, other in zip(trainers, models_, [build(0.1), expected], strict=True):
         trainer.sync()
-        for _ in range(10):
+        for _ in range(20):
             other.train_on_batch(images, np.eye(10, dtype=np.float32)[labels])
         assert_same_weights(model, other)
 
