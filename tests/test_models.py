@@ -40,6 +40,7 @@ def kernels(model):
         ("vgg7", (32, 32, 3), 10, 0.125),
         ("vgg7", (8, 8, 1), 3, 0.0625),
         ("vgg7", (30, 17, 3), 10, 0.0625),
+        ("vgg8b", (28, 28, 1), 10, 0.0625),
         ("alexnet", (63, 63, 3), 5, 0.0625),
         ("resnet8", (32, 32, 3), 10, 0.25),
         ("resnet8", (28, 28, 1), 10, 0.25),
@@ -67,6 +68,16 @@ def test_kernels_of_the_papers_networks():
         "conv2": (5, 5, 32, 64),
         "fc1": (1024, 512),
         "fc2": (512, 10),
+    }
+    assert kernels(models.build("vgg8b", "2-8-8-8", (28, 28, 1), 10)) == {
+        "conv1": (3, 3, 1, 128),
+        "conv2": (3, 3, 128, 256),
+        "conv3": (3, 3, 256, 256),
+        "conv4": (3, 3, 256, 512),
+        "conv5": (3, 3, 512, 512),
+        "conv6": (3, 3, 512, 512),
+        "fc1": (512, 1024),
+        "fc2": (1024, 10),
     }
     assert kernels(models.build("vgg7", "2-8-8-8", (32, 32, 3), 10)) == {
         "conv1": (3, 3, 3, 128),
@@ -145,7 +156,7 @@ def test_kernels_of_the_autoencoder():
     assert kernels(models.autoencoder()) == {f"fc{n + 1}": (units[n], units[n + 1]) for n in range(10)}
 
 
-CHAINS = ("alexnet", "lenet5", "mlp", "mlp_100_50", "mlp_200_100_50", "vgg7")
+CHAINS = ("alexnet", "lenet5", "mlp", "mlp_100_50", "mlp_200_100_50", "vgg7", "vgg8b")
 
 
 @pytest.mark.parametrize("name", models.names)
@@ -318,7 +329,16 @@ def test_wrong_arguments(arguments, message):
 
 @pytest.mark.parametrize(
     ("name", "side"),
-    [("lenet5", 16), ("vgg7", 8), ("alexnet", 63), ("mlp", 1), ("resnet8", 4), ("ds_cnn", 4), ("mobilenet", 32)],
+    [
+        ("lenet5", 16),
+        ("vgg7", 8),
+        ("vgg8b", 16),
+        ("alexnet", 63),
+        ("mlp", 1),
+        ("resnet8", 4),
+        ("ds_cnn", 4),
+        ("mobilenet", 32),
+    ],
 )
 def test_the_smallest_image_passes(name, side):
     assert models.build(name, "2-8-8-8", (side, side, 3), 2, 0.03).output_shape == (None, 2)

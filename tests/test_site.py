@@ -50,13 +50,24 @@ def test_equations_become_mathml(hooks):
     assert "arithmatex" not in html
     assert '<math xmlns="http://www.w3.org/1998/Math/MathML" display="inline">' in html
     assert "<mo>&#x0003C;</mo>" in html
+    bars = hooks.on_page_content(r'<span class="arithmatex">\(\max|e| + \frac{1}{|e|}\)</span>', None, None, None)
+    assert bars.count("&#x0007C;") == bars.count(' lspace="0" rspace="0">&#x0007C;</mo>') == 4
 
 
 def test_cells_say_the_length_of_their_text(hooks):
-    row = f'<tr><td style="a"><code>2-8-8-8</code></td><td>yes</td><th>{"word " * 13}</th></tr>'
+    row = f'<tr><td style="a"><code>8.06 M</code></td><td>yes</td><th>{"word " * 13}</th></tr>'
     assert hooks.on_page_content(row, None, None, None) == row.replace(
         '<td style="a">', '<td style="a" data-length="short">'
     ).replace("<th>", '<th data-length="long">')
+
+
+def test_options_and_bit_patterns_stay_in_one_line(hooks):
+    html = '<p title="--a-b">Take <code>x.py --batch-size 8</code> at 2-8-f-f, 8.2-8-8-8 or a-b-c-d.</p><pre>--to</pre>'
+    whole = '<span class="unbroken">{}</span>'.format
+    assert hooks.on_page_content(html, None, None, None) == (
+        f'<p title="--a-b">Take <code>x.py {whole("--batch-size")} 8</code> at {whole("2-8-f-f")}, '
+        f"{whole('8.2-8-8-8')} or a-b-c-d.</p><pre>--to</pre>"
+    )
 
 
 def test_a_table_that_is_read_as_text_ends_the_build(hooks):

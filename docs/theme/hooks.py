@@ -13,6 +13,7 @@ import re
 import subprocess
 import sys
 import textwrap
+from html import unescape
 from pathlib import Path
 
 import griffe
@@ -28,7 +29,7 @@ PACKAGE = "wage_tf"
 REPOSITORY = "https://github.com/wage-tf/wage_tf"
 _COLAB = "https://colab.research.google.com/github"
 _REFERENCE = "reference"
-_COLUMNS = 90
+_COLUMNS, _LONGEST_LINE = 90, 112
 _GENERATED = {"README.md": "index.md", "CONTRIBUTING.md": "contributing.md", "CHANGELOG.md": "changelog.md"}
 _COMMANDS = {
     "wage-train": ("python train.py", "wage_tf.cli.train"),
@@ -39,7 +40,9 @@ _COMMANDS = {
 _LINK = re.compile(r"(\]\()([^)\s#]+)(#[^)]*)?(\))")
 _NAMED = re.compile(r"\[(?:docs/)?(\w+\.md)\]\((\1(?:#[\w-]+)?)\)")
 _CELL = re.compile(r"<(td|th)( [^>]*)?>([^<]*(?:<(?!/?(?:td|th|tr|table)\b)[^<]*)*)</\1>")
-_SHORT, _LONG = 20, 60
+_SHORT, _MIDDLE, _LONG = 20, 30, 60
+_TAG = re.compile(r"(<(?:pre|math|svg)\b.*?</(?:pre|math|svg)>|<[^>]*>)", re.DOTALL)
+_HYPHENATED = re.compile(r"(?<![\w-])(?:--?[a-z][\w-]*|\w[\w.]*(?:-[\df][\df.]*){3})(?![\w-])")
 _CODE = re.compile(r"<pre.*?</pre>", re.DOTALL)
 _UNREAD_TABLE = re.compile(r"\| -{3,} \|")
 _MATH = re.compile(r'<(span|div) class="arithmatex">\s*\\([(\[])(.*?)\\[)\]]\s*</\1>', re.DOTALL)
@@ -70,7 +73,6 @@ def on_files(files: Files, config: MkDocsConfig) -> Files:
 
 def on_page_markdown(markdown: str, page: Page, config: MkDocsConfig, files: Files) -> str:
     """Links that say a file's name say the page's title."""
-    del page, files
 
     def titled(match: re.Match) -> str:
         path = Path(config.docs_dir) / match[1]
@@ -80,14 +82,10 @@ def on_page_markdown(markdown: str, page: Page, config: MkDocsConfig, files: Fil
 
 
 def on_page_content(html: str, page: Page, config: MkDocsConfig, files: Files) -> str:
-    """Equations as MathML, which browsers draw by themselves; cells of tables say the length of their text."""
-    del config, files
+    """Equations as MathML, which browsers draw by themselves; cells say how long they are, options what stays whole."""
     if _UNREAD_TABLE.search(_CODE.sub("", html)):
         raise PluginError(f"{page.file.src_uri}: a table needs an empty line before it")
-    html = _MATH.sub(
-        lambda match: convert(_unescaped(match[3]), display="block" if match[2] == "[" else "inline"), html
-    )
-    return _CELL.sub(_cell, html)
+    return _unbroken(_CELL.sub(_cell, _MATH.sub(_mathml, html)))
 
 
 def on_post_build(config: MkDocsConfig) -> None:
@@ -107,16 +105,28 @@ def _stands_in(html: str, name: str) -> bool:
     return bool(found) and "<p>" in re.sub(r'<p class="doc-class-bases">', "", contents)
 
 
+def _mathml(match: re.Match) -> str:
+    """An equation; a bar of |e| is no operator between two operands, which has room around it."""
+    mathml = convert(unescape(match[3]), display="block" if match[2] == "[" else "inline")
+    return re.sub(r"<mo( [^>]*)?>&#x0007C;</mo>", r'<mo\1 lspace="0" rspace="0">&#x0007C;</mo>', mathml)
+
+
 def _cell(match: re.Match) -> str:
     """A cell of few characters stands in one line, one of many gets room: extra.css."""
     tag, attributes, content = match[1], match[2] or "", match[3]
     length = len(re.sub(r"<[^>]*>", "", content).strip())
-    name = "short" if length <= _SHORT and re.search(r"\d", content) else "long" if length >= _LONG else None
+    if length <= _SHORT:
+        name = "short" if re.search(r"\d", content) else None
+    else:
+        name = "long" if length >= _LONG else "middle" if length >= _MIDDLE else None
     return f'<{tag}{attributes} data-length="{name}">{content}</{tag}>' if name else match[0]
 
 
-def _unescaped(text: str) -> str:
-    return text.replace("&lt;", "<").replace("&gt;", ">").replace("&amp;", "&")
+def _unbroken(html: str) -> str:
+    """Options and bit patterns, which a browser would break behind a hyphen, stay in one line."""
+    pieces = _TAG.split(html)
+    pieces[::2] = [_HYPHENATED.sub(r'<span class="unbroken">\g<0></span>', text) for text in pieces[::2]]
+    return "".join(pieces)
 
 
 def _relinked(text: str) -> str:
@@ -217,9 +227,9 @@ def _commands_page() -> str:
 
 
 def _wrapped(text: str) -> str:
-    """A text whose lines are as long as a terminal's."""
+    """A text whose sentences are as long as a terminal's lines; an example stays in one, which has room."""
     return "\n".join(
-        textwrap.fill(line, _COLUMNS, subsequent_indent="    ") if len(line) > _COLUMNS else line
+        textwrap.fill(line, _COLUMNS, subsequent_indent="    ") if len(line) > _LONGEST_LINE else line
         for line in text.splitlines()
     )
 

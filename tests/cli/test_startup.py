@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import gc
+import importlib
+import logging
 import subprocess
 import sys
 from pathlib import Path
@@ -35,6 +37,46 @@ def test_the_collector_rests_while_tensorflow_is_imported(monkeypatch):
 def test_the_collector_works_on_where_tensorflow_is_there():
     with startup.importing_tensorflow():
         assert gc.isenabled()
+
+
+@pytest.mark.parametrize("verbose", [True, False])
+def test_a_library_warns_only_where_that_is_asked_for(verbose):
+    """TensorFlow Datasets warns of a folder that it does not find, before the command says so in one line."""
+    absl = logging.getLogger("absl")
+    before = absl.level
+    try:
+        absl.setLevel(logging.WARNING)
+        with startup.importing_tensorflow(verbose):
+            pass
+        assert absl.isEnabledFor(logging.WARNING) == verbose
+    finally:
+        absl.setLevel(before)
+
+
+@pytest.mark.parametrize(
+    ("command", "module"), [("wage-train", "training_arguments"), ("wage-tune", "tune"), ("wage-export", "export")]
+)
+def test_a_console_script_calls_the_others_so_in_its_help(command, module, monkeypatch, capsys):
+    """Outside a clone there is no train.py; the column of remarks stays where it is."""
+    parts = importlib.import_module(f"wage_tf.cli.{module}")
+    in_a_clone = parts._EPILOG
+    monkeypatch.setattr(sys, "argv", [f"/usr/bin/{command}"])
+    with pytest.raises(SystemExit):
+        parts.main(["--help"]) if hasattr(parts, "main") else parts.parser().parse_args(["--help"])
+    said = capsys.readouterr().out
+    assert f"  {command} " in said
+    assert ".py" not in said
+    assert "wage_tf.export" not in said
+    for line in in_a_clone.splitlines():
+        remark = line.partition("   ")[2].strip()
+        assert not remark or any(new.endswith(remark) and len(new) == len(line) for new in said.splitlines())
+
+
+def test_jax_stays_out_while_tensorflow_is_imported(monkeypatch):
+    monkeypatch.delitem(sys.modules, "jax", raising=False)
+    with startup.importing_tensorflow(), pytest.raises(ImportError, match="jax"):
+        importlib.import_module("jax")
+    assert "jax" not in sys.modules
 
 
 def test_control_characters_are_written_out():

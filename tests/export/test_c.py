@@ -13,7 +13,7 @@ from support.networks import frozen
 from wage_tf import integer, layers
 from wage_tf.errors import UserError
 from wage_tf.export import Card, write_c
-from wage_tf.export.c import buffer_bytes
+from wage_tf.export.c_layout import Layout
 
 GCC, MAKE = shutil.which("gcc"), shutil.which("make")
 pytestmark = pytest.mark.skipif(GCC is None or MAKE is None, reason="needs gcc and make")
@@ -152,4 +152,4 @@ def test_buffers_hold_no_more_than_what_is_needed_at_once(name, shape, width):
     """Pooling within the convolution leaves a layer's input and its pooled output; ternary weights are used packed."""
     graph = frozen(name, shape=shape, width=width)
     pooled = {"lenet5": 12 * 12 * 32 + 4 * 4 * 64, "vgg7": 32 * 32 * 32 + 16 * 16 * 32}[name]
-    assert buffer_bytes(graph) == pooled
+    assert Layout.of(graph).buffer_bytes == pooled

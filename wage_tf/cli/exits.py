@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import functools
 import os
+import re
 import shlex
 import signal
 import sys
@@ -16,6 +17,11 @@ from wage_tf.errors import Failure, UserError
 from wage_tf.runs.signals import Signals, Stopped, raise_stopped
 
 USER_ERROR = 2
+_SCRIPTS = {
+    "python train.py": "wage-train",
+    "python tuner.py": "wage-tune",
+    "python -m wage_tf.export": "wage-export",
+}
 
 
 def run(program: str, command: Callable[[Signals], int], resume: Sequence[str] | None = None) -> int:
@@ -36,7 +42,9 @@ def run(program: str, command: Callable[[Signals], int], resume: Sequence[str] |
                 return command(signals)
             except Exception as error:
                 signals.check()
-                return _fail(program, *_explain(error))
+                message, code = _explain(error)
+                fail(program, message)
+                return code
         except Stopped as stopped:
             print(_stopped(stopped.signum, resume), flush=True)
             return 128 + stopped.signum
@@ -70,6 +78,20 @@ def program(script: str) -> str:
     return name if name.startswith("wage-") else script
 
 
+def as_started(text: str) -> str:
+    """A text that calls commands as in a clone, with their console scripts where the running command is one."""
+    return "\n".join(map(_scripted, text.split("\n"))) if program("").startswith("wage-") else text
+
+
+def _scripted(line: str) -> str:
+    """A shorter name leaves the column of remarks where it is."""
+    for called, script in _SCRIPTS.items():
+        if called in line:
+            room = " " * (len(called) - len(script))
+            line = re.sub(r"(?<=\S)(?= {2})", room, line.replace(called, script), count=1)
+    return line
+
+
 def again(program: str, argv: Sequence[str] | None) -> list[str]:
     """The command that goes on with the run or search that `argv` started."""
     words = sys.argv[1:] if argv is None else argv
@@ -94,11 +116,6 @@ def _end_process(resume: Sequence[str] | None, signum: int) -> None:
         except RuntimeError:  # the signal came within a print
             os.write(sys.stdout.fileno(), f"{message}\n".encode(errors="replace"))
     os._exit(128 + signum)
-
-
-def _fail(program: str, message: str, code: int) -> int:
-    fail(program, message)
-    return code
 
 
 def _explain(error: Exception) -> tuple[str, int]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import gc
+import logging
 import os
 import sys
 from collections.abc import Iterator
@@ -11,12 +12,13 @@ from collections.abc import Iterator
 from wage_tf.cli import exits
 
 _BACKEND = "tensorflow"
+_LIBRARIES = ("absl", "tensorflow")
 _KERAS_SETTINGS = {"image_data_format": "channels_last", "floatx": "float32"}
 
 
 @contextlib.contextmanager
 def importing_tensorflow(verbose: bool = False) -> Iterator[None]:
-    """Keeps off the terminal what the import of TensorFlow writes, and its log from then on.
+    """Keeps off the terminal what the import of TensorFlow writes, and what it and its data sets log from then on.
 
     Quantized layers run on TensorFlow, with channels last and float32 sums: where the environment or keras.json say
     otherwise for other programs, that is overridden with a warning.
@@ -25,9 +27,12 @@ def importing_tensorflow(verbose: bool = False) -> Iterator[None]:
         verbose: Show all of it.
     """
     _choose_backend()
-    with contextlib.nullcontext() if verbose else _silent_stderr(), _collector_at_rest():
+    with contextlib.nullcontext() if verbose else _silent_stderr(), _collector_at_rest(), _without_jax():
         yield
         import keras
+    if not verbose:
+        for library in _LIBRARIES:
+            logging.getLogger(library).setLevel(logging.ERROR)
     for name, value in _KERAS_SETTINGS.items():
         found = getattr(keras.config, name)()
         if found != value:
@@ -47,6 +52,19 @@ def _collector_at_rest() -> Iterator[None]:
     finally:
         gc.freeze()
         gc.enable()
+
+
+@contextlib.contextmanager
+def _without_jax() -> Iterator[None]:
+    """TensorFlow Lite would import JAX where that is installed, an eighth of the import's time, for no command."""
+    if "jax" in sys.modules:
+        yield
+        return
+    sys.modules["jax"] = None  # type: ignore[assignment]
+    try:
+        yield
+    finally:
+        del sys.modules["jax"]
 
 
 def _choose_backend() -> None:

@@ -29,7 +29,7 @@ def parser() -> argparse.ArgumentParser:
         prog=exits.program("train.py"),
         description="Trains a network whose weights, activations, gradients and errors are low-bit integers (WAGE). "
         "A recipe for each data set fills in what is not given.",
-        epilog=_EPILOG,
+        epilog=exits.as_started(_EPILOG),
     )
     add_training(result)
     _add_devices(result)
@@ -67,14 +67,14 @@ def _add_network(result: argparse.ArgumentParser) -> None:
         "--bits-from",
         type=parsers.text,
         metavar="PATH",
-        help="a search's best.json or run directory (tuner.py): its widths, data, network and eta where not given here",
+        help="a search's best.json or run directory: its widths, data, network and eta where not given here",
     )
     network.add_argument("--pattern", metavar="NAME", help="with --bits-from RUN_DIR: this trial's, not the best one's")
     network.add_argument(
         "--model",
         type=parsers.text,
         metavar="NAME",
-        help="lenet5, vgg7, alexnet, resnet8, resnet20, mobilenet, ds_cnn, autoencoder, mlp, mlp_100_50 or "
+        help="lenet5, vgg7, vgg8b, alexnet, resnet8, resnet20, mobilenet, ds_cnn, autoencoder, mlp, mlp_100_50 or "
         "mlp_200_100_50 (default: by the data)",
     )
     network.add_argument(

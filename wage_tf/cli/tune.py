@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import argparse
 import functools
-import logging
 import os
 import shlex
 import sys
@@ -55,10 +54,10 @@ def parser() -> argparse.ArgumentParser:
         prog=exits.program("tuner.py"),
         description="Searches for the W-A-G-E pattern, of the whole network or layer by layer, that gives the lowest "
         "validation error for its cost. The test set is touched once, at the end, for the patterns on the front.",
-        epilog=_EPILOG,
+        epilog=exits.as_started(_EPILOG),
     )
     data = result.add_argument_group("data and network")
-    add_data(data, "as for train.py (default digits)", "digits")
+    add_data(data, "as in training (default digits)", "digits")
     add_limit(data)
     data.add_argument(
         "--validation",
@@ -70,8 +69,8 @@ def parser() -> argparse.ArgumentParser:
         "--model",
         type=text,
         metavar="NAME",
-        help="lenet5, vgg7, alexnet, resnet8, resnet20, mobilenet, ds_cnn, mlp, mlp_100_50 or mlp_200_100_50 "
-        "(default: by the data)",
+        help="lenet5, vgg7, vgg8b, alexnet, resnet8, resnet20, mobilenet, ds_cnn, mlp, mlp_100_50 or "
+        "mlp_200_100_50 (default: by the data)",
     )
     data.add_argument("--width", type=width_multiplier, default=1.0, metavar="X", help="multiplier of the hidden units")
     space = result.add_argument_group("candidates: lists of widths, f for float32")
@@ -94,7 +93,7 @@ def parser() -> argparse.ArgumentParser:
         metavar="N",
         help="default: all (grid), 20 (random, bayesian), one round of its brackets (hyperband)",
     )
-    search.add_argument("--engine", choices=("keras", "integer"), default="keras", help="as for train.py")
+    search.add_argument("--engine", choices=("keras", "integer"), default="keras", help="as in training")
     search.add_argument(
         "--epochs", type=positive_int, metavar="N", help="epochs of a trial (default: a tenth of the recipe's)"
     )
@@ -160,9 +159,6 @@ def _run(args: argparse.Namespace, program: str, argv: Sequence[str], signals: S
         from wage_tf.search import oracles, processes, secret, session
         from wage_tf.search.directory import SearchDirectory
         from wage_tf.search.trials import Study
-    if not args.verbose:
-        for library in ("absl", "tensorflow"):
-            logging.getLogger(library).setLevel(logging.ERROR)
     role, address, port = processes.role()
     shared = secret.new() if role == "alone" else secret.from_environment()
     started = time.monotonic()
@@ -267,7 +263,7 @@ def closing_lines(outcome: Outcome, path: Path) -> str:
             outcome.table,
             "",
             f"best score (*): {outcome.best.pattern}; train it in full with: "
-            f"python train.py --bits-from {shlex.quote(str(path / 'best.json'))}",
+            f"{exits.as_started('python train.py')} --bits-from {shlex.quote(str(path / 'best.json'))}",
         ]
     )
 

@@ -40,9 +40,7 @@ def main_of_module(argv: Sequence[str] | None = None) -> int:
 
 
 def _add_arguments(verify: argparse.ArgumentParser) -> None:
-    verify.add_argument(
-        "source", type=text, metavar="RUN_DIR|MODEL", help="a directory that train.py wrote, or a .keras file"
-    )
+    verify.add_argument("source", type=text, metavar="RUN_DIR|MODEL", help="the directory of a run, or a .keras file")
     data = verify.add_argument_group("data", "default: the run's; a .keras file needs --dataset")
     add_data(data)
     data.add_argument(
@@ -80,7 +78,7 @@ def _run(args: argparse.Namespace, signals: Signals) -> int:
         comparison.infer([dataset.probe_batch(count, config.augmentation)])
     if not comparison.floats:
         train = dataset.train_batches(args.batch_size or config.batch_size, config.seed, config.augmentation)
-        comparison.train(itertools.islice(train, args.steps), config.first_eta, config.seed)
+        comparison.train(itertools.islice(train, args.steps), config.schedule[0][1], config.seed)
     print(comparison)
     return 0 if comparison.equal and not comparison.floats else _DIFFERENT
 

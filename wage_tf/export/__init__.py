@@ -40,7 +40,24 @@ __all__ = [
 
 
 def export_model(model: keras.Model, path: str | os.PathLike, to: str = "litert", **options: Any) -> Export:
-    """Writes a Keras model in a form that runs without Keras; see `wage_tf.export.model.export_model`."""
+    """Writes a Keras model in a form that runs without Keras; the model stays as it is.
+
+    Args:
+        model: A model that `wage_tf.integer.freeze` takes.
+        path: The file, for C the folder.
+        to: "litert", "litert-micro", "packed", "c", "web" or "onnx".
+        **options: `name`, what the file says the network is called, in place of the model's name; `labels`, names of
+            the classes in the order of the scores; `accumulators=True`, which keeps the stored weights in a packed
+            file, so that training can go on; `training`, a `Training`, for C that goes on learning on the device;
+            `prefix`, what all names in C begin with, so that several networks can be in one program.
+
+    Returns:
+        What was made, with its `.path`, `.size` and `.float_size` in bytes, `.macs` of an image, `.buffer` in bytes and
+        `.energy` in µJ of an image; as a string one line that says so.
+
+    Raises:
+        UserError: If the model has no such form, or the path is of another kind.
+    """
     from wage_tf.export.model import export_model as export
 
     return export(model, path, to, **options)

@@ -61,21 +61,7 @@ def export_model(
     training: Training | None = None,
     prefix: str = PREFIX,
 ) -> Export:
-    """Writes a Keras model in a form that runs without Keras; the model stays as it is.
-
-    Args:
-        model: A model that `integer.freeze` takes.
-        path: The file, for C the folder.
-        to: "litert", "litert-micro", "packed", "c", "web" or "onnx".
-        name: What the file says the network is called; None for the model's name.
-        labels: Names of the classes, in the order of the scores.
-        accumulators: Keep the stored weights in a packed file, so that training can go on.
-        training: C that goes on learning on the device, and how; None for inference alone.
-        prefix: What all names in C begin with, so that several networks can be in one program.
-
-    Raises:
-        UserError: If the model has no such form, or the path is of another kind.
-    """
+    """`wage_tf.export.export_model`, once Keras is there."""
     path = Path(path)
     options: dict[str, Any] = {"accumulators": accumulators, "training": training, "prefix": prefix}
     check_form(path, to, **options)

@@ -17,11 +17,11 @@ from wage_tf.integer.graph import IMAGES, Graph, float_operands
 from wage_tf.integer.tensors import Signal, Tensor
 
 if TYPE_CHECKING:
-    import keras
-
+    from wage_tf.integer.freezing import freeze
     from wage_tf.native.trainer import Trainer, attached, fit, sync
 
-_NATIVE = ("Trainer", "attached", "fit", "sync")
+_WITH_KERAS = {"freeze": "wage_tf.integer.freezing"}
+_WITH_KERAS |= dict.fromkeys(("Trainer", "attached", "fit", "sync"), "wage_tf.native.trainer")
 
 __all__ = [
     "IMAGES",
@@ -45,14 +45,7 @@ __all__ = [
 ]
 
 
-def freeze(model: keras.Model) -> Graph:
-    """Reads the integers out of a Keras model; see `wage_tf.integer.freezing.freeze`."""
-    from wage_tf.integer.freezing import freeze as read
-
-    return read(model)
-
-
 def __getattr__(name: str) -> object:
-    if name in _NATIVE:
-        return getattr(importlib.import_module("wage_tf.native.trainer"), name)
+    if name in _WITH_KERAS:
+        return getattr(importlib.import_module(_WITH_KERAS[name]), name)
     raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

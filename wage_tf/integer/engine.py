@@ -25,7 +25,7 @@ def forward(graph: Graph, images: np.ndarray) -> dict[str, Tensor]:
         images: Raw pixels, uint8 [batch, *graph.input_shape].
 
     Returns:
-        The output of every node by name, and the images under `IMAGES`: int8 or int16 codes after Rescale and
+        The output of every node by name, and the images under `IMAGES`. Codes are int8 or int16 after Rescale and
         Activation, int32 or int64 where something was added up. The last are the scores.
 
     Raises:

@@ -34,7 +34,7 @@ def verify(
         seed: Seed of the stochastic rounding.
 
     Returns:
-        What was found: `.equal`, `.rows` for every operand, and as a string a table with a verdict.
+        What was found, in `.equal` and `.rows` (one for every operand); as a string a table with a verdict.
 
     Raises:
         UserError: If the model has no integer graph, or images or labels do not fit it.

@@ -8,12 +8,14 @@ from pathlib import Path
 from matplotlib.axes import Axes
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
+from matplotlib.transforms import Bbox
 
 from wage_tf import files
 from wage_tf.search.candidates import OPERANDS, bit_count
 from wage_tf.search.records import TrialRecord, completed
 
 _LONGEST_NAME = 11
+_BESIDE = [(x, y) for reach in (5, 12) for x, y in ((reach, 5), (reach, -5), (-reach, 5), (-reach, -5))]
 _FRONT, _OTHERS, _BEST = "#d1495b", "#8d99ae", "#1d7874"
 
 
@@ -43,6 +45,8 @@ def draw(
     _draw_front(panels[0], completed(records), front, best, cost_label)
     if sweep:
         _draw_sweep(panels[1], completed(records), sweep)
+    figure.draw_without_rendering()
+    _name(panels[0], front, completed(records))
     with files.replacing(path) as temporary:
         figure.savefig(temporary)
 
@@ -55,22 +59,29 @@ def _draw_front(
     axes.step(costs, errors, where="post", color=_FRONT, linewidth=1.2)
     _points(axes, costs, front, _FRONT, "Pareto front")
     axes.plot(best.cost, best.error, "*", color=_BEST, markersize=14, label="best score", zorder=4)
-    _name(axes, front)
     axes.set(xlabel=f"{cost_label}, 8-8-8-8 = 1", ylabel="validation error, %")
     axes.margins(x=0.12, y=0.1)
     axes.grid(alpha=0.25)
     axes.legend(frameon=False)
 
 
-def _name(axes: Axes, front: Sequence[TrialRecord]) -> None:
-    """Writes patterns beside their points; those that differ from layer to layer are numbered and listed."""
+def _name(axes: Axes, front: Sequence[TrialRecord], records: Sequence[TrialRecord]) -> None:
+    """Writes patterns beside their points, where no point and no other name is; long ones are numbered and listed."""
     names = [record.pattern for record in front]
     if max(map(len, names)) > _LONGEST_NAME:
         listed = "\n".join(f"{number}  {name}" for number, name in enumerate(names, 1))
         axes.text(1.02, 1.0, listed, transform=axes.transAxes, va="top", fontsize=8)
         names = [str(number) for number in range(1, len(front) + 1)]
+    points = axes.transData.transform([(record.cost, record.error) for record in records])
+    taken = [Bbox.from_extents(x - 4, y - 4, x + 4, y + 4) for x, y in points]
     for name, record in zip(names, front, strict=True):
-        axes.annotate(name, (record.cost, record.error), xytext=(5, 5), textcoords="offset points", fontsize=7.5)
+        point = (record.cost, record.error)
+        label = axes.annotate(name, point, xytext=_BESIDE[0], textcoords="offset points", fontsize=7.5)
+        for x, y in _BESIDE:
+            label.set(position=(x, y), ha="left" if x > 0 else "right", va="bottom" if y > 0 else "top")
+            if not label.get_window_extent().count_overlaps(taken):
+                break
+        taken.append(label.get_window_extent())
 
 
 def _draw_sweep(axes: Axes, records: Sequence[TrialRecord], operand: str) -> None:
