@@ -286,6 +286,7 @@ def test_float_variables_in_a_graph_as_eagerly(jit_compile):
         np.testing.assert_array_equal(compiled_, eager)
 
 
+@pytest.mark.slow
 def test_state_of_the_float_optimizer_is_saved_and_restored(tmp_path):
     images = NUMBERS.standard_normal((32, 8, 8, 2)).astype(np.float32)
 

@@ -133,6 +133,7 @@ def test_wide_codes_are_refused(tmp_path, write, form, bits, reason):
     assert not list(tmp_path.iterdir())
 
 
+@pytest.mark.slow
 @needs_gcc
 def test_networks_in_c(tmp_path):
     several = [frozen(*network) for network in (*NETWORKS, *WIDE)]

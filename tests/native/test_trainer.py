@@ -81,6 +81,7 @@ def test_fit_is_keras_fit_bit_for_bit(expected):
     assert int(model.optimizer.iterations) == int(expected.optimizer.iterations) == 21
 
 
+@pytest.mark.slow
 def test_engines_take_turns(expected):
     """A training goes on from one engine to the other and back."""
     model = build()
@@ -100,6 +101,7 @@ def test_fit_takes_arrays_and_class_numbers():
     assert_same_weights(model, expected)
 
 
+@pytest.mark.slow
 def test_train_on_batch_and_sync(expected):
     model = build()
     trainer = integer.Trainer(model)
@@ -140,6 +142,7 @@ def test_a_frozen_layer_stays():
     assert_same_weights(model, expected)
 
 
+@pytest.mark.slow
 def test_callbacks_change_the_rate_and_stop():
     class Stop(keras.callbacks.Callback):
         def on_epoch_end(self, epoch, logs):
@@ -190,6 +193,7 @@ def test_two_trainers_at_once(expected):
         assert_same_weights(model, other)
 
 
+@pytest.mark.slow
 def test_batches_may_grow(expected):
     model = build()
     trainer = integer.Trainer(model)
