@@ -23,7 +23,6 @@ from benchmarks import record
 from benchmarks.integer_inference import litert
 from wage_tf import datasets, integer
 from wage_tf.cli import exits
-from wage_tf.cli.parsers import OneLineParser
 from wage_tf.errors import UserError
 from wage_tf.export import export_model, read_packed
 from wage_tf.runs.directory import RunDirectory
@@ -71,9 +70,8 @@ def verdict(run_dir: str) -> tuple[str, bool]:
 
 def main() -> int:
     """Prints a line per form and returns the exit code."""
-    parser = OneLineParser(prog="python -m benchmarks.deployed_equality", description=__doc__)
+    parser = record.parser("deployed_equality", __doc__)
     parser.add_argument("run_dir")
-    record.add_argument(parser)
     return exits.run(parser.prog, functools.partial(_compare, parser.parse_args()))
 
 

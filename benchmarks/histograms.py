@@ -6,7 +6,6 @@ python -m benchmarks.histograms
 
 from __future__ import annotations
 
-import argparse
 import statistics
 import tempfile
 import time
@@ -20,9 +19,8 @@ _STEPS_OF_MNIST = 469
 
 def main() -> None:
     """Prints one line: seconds of an epoch, of its histograms, and the share."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = record.parser("histograms", __doc__)
     parser.add_argument("--rounds", type=int, default=7)
-    record.add_argument(parser)
     args = parser.parse_args()
 
     model, images, targets = compiled("lenet5", "2-8-8-8", 1.0, 128)

@@ -10,7 +10,6 @@ are the medians of the ratio and of the pipeline's share of the time.
 
 from __future__ import annotations
 
-import argparse
 import contextlib
 import statistics
 import time
@@ -27,14 +26,13 @@ _NETWORKS = {"cifar10": ("vgg7", (32, 32, 3)), "mnist": ("lenet5", (28, 28, 1))}
 
 def main() -> None:
     """Prints one line: seconds of both and their ratio."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = record.parser("input_pipeline", __doc__)
     parser.add_argument("--dataset", choices=sorted(_NETWORKS), default="cifar10")
     parser.add_argument("--engine", choices=("keras", "integer"), default="keras")
     parser.add_argument("--width", type=float, default=0.25, help="the narrower, the harder to keep up")
     parser.add_argument("--batch-size", type=int, default=128)
     parser.add_argument("--steps", type=int, default=30)
     parser.add_argument("--rounds", type=int, default=5)
-    record.add_argument(parser)
     args = parser.parse_args()
 
     generator = np.random.default_rng(0)

@@ -10,12 +10,11 @@ as fast, the packed file at most 1/14. Weights are untrained: times do not depen
 
 from __future__ import annotations
 
-import argparse
 import ctypes
 import shutil
 import subprocess
 import tempfile
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
@@ -82,13 +81,12 @@ def paired_times(runs: dict[str, Run], images: np.ndarray, warm_up: int = 5) -> 
     return {name: 1000 * np.array(seconds) for name, seconds in found.items()}
 
 
-def main(argv: Sequence[str] | None = None) -> None:
+def main() -> None:
     """Measures and prints."""
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser = record.parser("integer_inference", __doc__)
     parser.add_argument("--width", type=float, default=1.0)
     parser.add_argument("--rounds", type=int, default=50)
-    record.add_argument(parser)
-    arguments = parser.parse_args(argv)
+    arguments = parser.parse_args()
     graph = integer.freeze(models.build("vgg7", "2-8-8-8", SHAPE, 10, arguments.width))
     images = np.random.default_rng(0).integers(0, 256, (arguments.rounds + 5, 1, *SHAPE)).astype(np.uint8)
     with tempfile.TemporaryDirectory() as folder:
@@ -124,7 +122,7 @@ def main(argv: Sequence[str] | None = None) -> None:
         "int8_bytes": small,
         "float_bytes": large,
     }
-    record.write(arguments.json, "integer_inference", figures, argv)
+    record.write(arguments.json, "integer_inference", figures)
 
 
 if __name__ == "__main__":

@@ -8,7 +8,6 @@ Weights are untrained: times do not depend on them. Both give the same scores.
 
 from __future__ import annotations
 
-import argparse
 import tempfile
 from pathlib import Path
 
@@ -24,10 +23,9 @@ from wage_tf.native.network import Network
 
 def main() -> None:
     """Prints one line."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = record.parser("native_inference", __doc__)
     parser.add_argument("--width", type=float, default=0.25)
     parser.add_argument("--rounds", type=int, default=500)
-    record.add_argument(parser)
     args = parser.parse_args()
     graph = integer.freeze(models.build("vgg7", "2-8-8-8", SHAPE, 10, args.width))
     network = Network(graph, 1, threads=1)

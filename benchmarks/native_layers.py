@@ -12,7 +12,6 @@ is empty.
 
 from __future__ import annotations
 
-import argparse
 import ctypes
 import ctypes.util
 import os
@@ -39,11 +38,10 @@ _HEADER = "| layer | pass | GOP | MB | operations a byte | ms | GOPS | of the pe
 
 def main() -> None:
     """Prints a table in Markdown."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = record.parser("native_layers", __doc__)
     parser.add_argument("--model", choices=sorted(SHAPES), default="vgg7")
     parser.add_argument("--width", type=float, default=1.0)
     parser.add_argument("--batch-size", type=int, default=32)
-    record.add_argument(parser)
     args = parser.parse_args()
     graph = integer.freeze(compiled(args.model, "2-8-8-8", args.width, args.batch_size)[0])
     network = Network(graph, args.batch_size, training=True, threads=1, keep=True)
@@ -128,28 +126,11 @@ def onednn() -> Callable[[int, int, int], Callable[[], object]] | None:
         a = generator.integers(0, 128, (rows, length), np.uint8)
         b = generator.integers(-1, 2, (length, columns), np.int8)
         c, offset = np.zeros((rows, columns), np.int32), np.zeros(1, np.int32)
-        places = [array.ctypes.data for array in (a, b, c, offset)]
+        a_at, b_at, c_at, offset_at = (array.ctypes.data for array in (a, b, c, offset))
+        size = (b"N", b"N", b"F", rows, columns, length)
 
         def run() -> tuple[np.ndarray, ...]:
-            product(
-                b"N",
-                b"N",
-                b"F",
-                rows,
-                columns,
-                length,
-                1,
-                places[0],
-                length,
-                0,
-                places[1],
-                columns,
-                0,
-                0,
-                places[2],
-                columns,
-                places[3],
-            )
+            product(*size, 1, a_at, length, 0, b_at, columns, 0, 0, c_at, columns, offset_at)
             return a, b, c, offset
 
         run()

@@ -11,7 +11,6 @@ no TensorFlow and takes the network from a packed file.
 
 from __future__ import annotations
 
-import argparse
 import json
 import subprocess
 import sys
@@ -25,11 +24,10 @@ _WITHOUT_TENSORFLOW = "import sys; sys.modules['tensorflow'] = sys.modules['kera
 
 def main() -> None:
     """Prints one line."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = record.parser("native_memory", __doc__)
     parser.add_argument("--model", choices=("lenet5", "resnet20", "vgg7"), default="vgg7")
     parser.add_argument("--width", type=float, default=1.0)
     parser.add_argument("--batch-size", type=int, default=128)
-    record.add_argument(parser)
     args = parser.parse_args()
     size = (args.model, args.width, args.batch_size)
     with tempfile.TemporaryDirectory() as folder:

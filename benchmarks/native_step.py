@@ -10,7 +10,6 @@ steps, so that a machine whose speed drifts slows both alike.
 
 from __future__ import annotations
 
-import argparse
 import os
 import statistics
 
@@ -27,14 +26,13 @@ LINE = (
 
 def main() -> None:
     """Prints a line per size."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = record.parser("native_step", __doc__)
     parser.add_argument("--model", choices=sorted(SHAPES), default="vgg7")
     parser.add_argument("--widths", type=numbers, default=[1.0], metavar="X,...")
     parser.add_argument("--batch-sizes", type=numbers, default=[32], metavar="N,...")
     parser.add_argument("--rounds", type=int, default=20)
     parser.add_argument("--seconds", type=float, default=60, help="per size; three rounds are made in any case")
     parser.add_argument("--isa", help="the most of both engines' instruction sets, such as avx2 (default: the CPU's)")
-    record.add_argument(parser)
     args = parser.parse_args()
     if args.isa:
         os.environ |= {"WAGE_ISA": args.isa, "ONEDNN_MAX_CPU_ISA": args.isa.upper()}

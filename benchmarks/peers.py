@@ -11,7 +11,6 @@ implementations from the same weights, images and random integers is compared co
 
 from __future__ import annotations
 
-import argparse
 import importlib
 import importlib.metadata
 import itertools
@@ -149,11 +148,10 @@ def versions_of_peers() -> Mapping[str, str]:
 
 def main() -> None:
     """Prints a line per variant."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = record.parser("peers", __doc__)
     parser.add_argument("--width", type=float, default=1.0)
     parser.add_argument("--batch-size", type=int, default=64)
     parser.add_argument("--rounds", type=int, default=10)
-    record.add_argument(parser)
     args = parser.parse_args()
 
     missing = absent()

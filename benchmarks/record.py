@@ -5,47 +5,37 @@ from __future__ import annotations
 import argparse
 import os
 import shlex
-import sys
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from pathlib import Path
 
 from experiments import provenance
 from wage_tf import files
-from wage_tf.runs.directory import versions
+from wage_tf.cli.parsers import OneLineParser
 
 _FLAG = "--json"
 _LOAD = os.getloadavg()[0]
 
 
-def add_argument(parser: argparse.ArgumentParser) -> None:
-    """Gives a benchmark's parser the argument `--json PATH`."""
-    parser.add_argument(_FLAG, type=Path, metavar="PATH", help="also write the figures, with commit and hardware")
+def parser(benchmark: str, description: str) -> argparse.ArgumentParser:
+    """The command line of a benchmark, by its module's name and docstring, with the argument `--json PATH`."""
+    result = OneLineParser(prog=f"python -m benchmarks.{benchmark}", description=description)
+    result.add_argument(_FLAG, type=Path, metavar="PATH", help="also write the figures, with commit and hardware")
+    return result
 
 
-def write(path: Path | None, benchmark: str, figures: Mapping[str, object], argv: Sequence[str] | None = None) -> None:
+def write(path: Path | None, benchmark: str, figures: Mapping[str, object]) -> None:
     """Writes a record, or nothing without a path; `load` is the machine's load average before the benchmark.
 
     Args:
         path: From `--json`.
         benchmark: Name of the benchmark's module.
         figures: What was measured; the report's rows name these keys.
-        argv: The benchmark's arguments; None for those of this process.
     """
     if path is None:
         return
-    record = {
-        "benchmark": benchmark,
-        "command": shlex.join(["python", "-m", f"benchmarks.{benchmark}", *_without_flag(argv or sys.argv[1:])]),
-        **provenance.session(),
-        "load": round(_LOAD, 1),
-        "versions": versions(),
-        "figures": figures,
-    }
+    flag = argparse.ArgumentParser(add_help=False, allow_abbrev=False)
+    flag.add_argument(_FLAG)
+    words = ["python", "-m", f"benchmarks.{benchmark}", *flag.parse_known_args()[1]]
+    head = {"benchmark": benchmark, **provenance.head(shlex.join(words)), "load": round(_LOAD, 1)}
     path.parent.mkdir(parents=True, exist_ok=True)
-    files.write_json(path, record)
-
-
-def _without_flag(argv: Sequence[str]) -> list[str]:
-    parser = argparse.ArgumentParser(add_help=False, allow_abbrev=False)
-    parser.add_argument(_FLAG)
-    return parser.parse_known_args(argv)[1]
+    files.write_json(path, {**head, "figures": figures})

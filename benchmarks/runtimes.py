@@ -24,7 +24,6 @@ from ai_edge_litert.interpreter import Interpreter, OpResolverType
 from benchmarks import record
 from wage_tf import datasets, integer, zoo
 from wage_tf.cli import exits
-from wage_tf.cli.parsers import OneLineParser
 from wage_tf.export import Card, litert, litert_micro
 from wage_tf.export.stages import fused, stages
 from wage_tf.integer.graph import Graph
@@ -110,10 +109,9 @@ def compared(found: np.ndarray, expected: np.ndarray) -> dict[str, int]:
 
 def main() -> int:
     """Prints a line per form and runtime; exit code 1 if the form for microcontrollers is not exact everywhere."""
-    parser = OneLineParser(prog="python -m benchmarks.runtimes", description=__doc__)
+    parser = record.parser("runtimes", __doc__)
     parser.add_argument("network", metavar="NAME|RUN_DIR", help="of the zoo, or a finished run")
     parser.add_argument("--images", type=int, default=500, help="the first test images (default: 500)")
-    record.add_argument(parser)
     return exits.run(parser.prog, functools.partial(_compare, parser.parse_args()))
 
 

@@ -11,7 +11,6 @@ What the maxima cost is measured alone: many of them in a chain, as the backward
 
 from __future__ import annotations
 
-import argparse
 import json
 import multiprocessing
 import os
@@ -109,10 +108,9 @@ def _free_ports(count: int) -> list[int]:
 
 def main() -> None:
     """Prints every figure as it is found."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = record.parser("scaling", __doc__)
     parser.add_argument("--batch-size", type=int, default=128, help="images of a step on one process (default 128)")
     parser.add_argument("--rounds", type=int, default=20)
-    record.add_argument(parser)
     args = parser.parse_args()
 
     b = args.batch_size

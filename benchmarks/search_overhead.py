@@ -11,7 +11,6 @@ printed; start-up of the processes and the final evaluation are not part of eith
 
 from __future__ import annotations
 
-import argparse
 import json
 import subprocess
 import sys
@@ -36,7 +35,7 @@ def searched(arguments: list[str], folder: Path) -> tuple[float, list[dict]]:
 
 def main() -> None:
     """Runs the searches and prints their figures."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = record.parser("search_overhead", __doc__)
     parser.add_argument("--dataset", default="digits")
     parser.add_argument("--limit", default="1000")
     parser.add_argument("--epochs", default="1")
@@ -44,7 +43,6 @@ def main() -> None:
     parser.add_argument("--oracle", default="bayesian")
     parser.add_argument("--trials", default="8")
     parser.add_argument("--workers", type=int, default=0)
-    record.add_argument(parser)
     args = parser.parse_args()
 
     search = ["--dataset", args.dataset, "--limit", args.limit, "--epochs", args.epochs, "--model", args.model]

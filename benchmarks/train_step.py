@@ -9,7 +9,6 @@ median of the ratios of neighbouring steps, so that a machine whose speed drifts
 
 from __future__ import annotations
 
-import argparse
 import itertools
 
 import keras
@@ -66,13 +65,12 @@ def numbers(text: str) -> list[float]:
 
 def main() -> None:
     """Prints a line per size."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = record.parser("train_step", __doc__)
     parser.add_argument("--model", choices=sorted(SHAPES), default="lenet5")
     parser.add_argument("--widths", type=numbers, default=[1.0], metavar="X,...")
     parser.add_argument("--batch-sizes", type=numbers, default=[128], metavar="N,...")
     parser.add_argument("--rounds", type=int, default=30)
     parser.add_argument("--seconds", type=float, default=8, help="per size; three rounds are made in any case")
-    record.add_argument(parser)
     args = parser.parse_args()
 
     sizes = []

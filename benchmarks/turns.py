@@ -6,14 +6,16 @@ speed drifts slow all alike.
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
+import functools
 import multiprocessing
 import statistics
 import time
 from collections.abc import Callable, Mapping, Sequence
-from multiprocessing.connection import Connection
+from concurrent.futures import ProcessPoolExecutor
 from pathlib import Path
-from typing import Self, TypeVar
+from typing import TypeVar
 
 Step = Callable[[], object]
 Found = TypeVar("Found")
@@ -36,40 +38,6 @@ class Times:
     def median(self) -> float:
         """Median of the rounds."""
         return statistics.median(self.seconds)
-
-
-class _Worker:
-    """A process that builds a step and runs it when asked."""
-
-    def __init__(self, make: Callable[..., Step], args: Sequence[object]):
-        context = multiprocessing.get_context("spawn")
-        self._connection, theirs = context.Pipe()
-        self._process = context.Process(target=_serve, args=(theirs, make, args), daemon=True)
-        self._process.start()
-        theirs.close()
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self._connection.close()
-        self._process.join()
-
-    def step(self) -> tuple[float, int]:
-        """Runs one step; returns its seconds and the peak memory so far."""
-        time.sleep(_PAUSE)
-        self._connection.send(None)
-        return self._connection.recv()
-
-
-def _serve(connection: Connection, make: Callable[..., Step], args: Sequence[object]) -> None:
-    step = timed(make(*args))
-    while True:
-        try:
-            connection.recv()
-        except EOFError:
-            return
-        connection.send((step(), peak_bytes()))
 
 
 def peak_bytes() -> int:
@@ -120,13 +88,25 @@ def take_turns(
         warm_up: Steps before those, to compile and to fill caches.
         budget: Seconds after which no further round begins, once there are three.
     """
-    workers = {name: _Worker(make, args) for name, (make, args) in variants.items()}
-    try:
-        found = alternate({name: worker.step for name, worker in workers.items()}, rounds, warm_up, budget)
-    finally:
-        for worker in workers.values():
-            worker.__exit__()
+    with contextlib.ExitStack() as workers:
+        steps = {}
+        for name, variant in variants.items():
+            worker = workers.enter_context(ProcessPoolExecutor(1, multiprocessing.get_context("spawn")))
+            steps[name] = lambda worker=worker, variant=variant: worker.submit(_step, *variant).result()
+        found = alternate(steps, rounds, warm_up, budget)
     return {name: Times([seconds for seconds, _ in steps], steps[-1][1]) for name, steps in found.items()}
+
+
+@functools.cache
+def _made(make: Callable[..., Step], args: tuple) -> Callable[[], float]:
+    return timed(make(*args))
+
+
+def _step(make: Callable[..., Step], args: Sequence[object]) -> tuple[float, int]:
+    """Seconds of this process' step, which is made first, and the peak memory so far."""
+    step = _made(make, tuple(args))
+    time.sleep(_PAUSE)
+    return step(), peak_bytes()
 
 
 def median_ratio(times: Times, reference: Times) -> float:

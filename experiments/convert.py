@@ -18,7 +18,6 @@ from wage_tf import convert, datasets, files
 from wage_tf.datasets import Dataset
 from wage_tf.metrics import ErrorRate
 from wage_tf.optimizers import IntegerSGD
-from wage_tf.runs.directory import versions
 from wage_tf.runs.training import learning_rate
 
 BITS = ("2-8-8-8", "8-8-8-8")
@@ -78,8 +77,8 @@ def main(argv: Sequence[str] | None = None) -> None:
     record = settings.pop("record") or f"{settings['dataset']}-s{settings['seed']}"
     path = provenance.ROOT / "experiments" / "results" / "convert" / f"{record}.json"
     path.parent.mkdir(parents=True, exist_ok=True)
-    command = shlex.join(["python", "-m", "experiments.convert", *(sys.argv[1:] if argv is None else argv)])
-    head = {"command": command, **provenance.session(), "versions": versions()}
+    words = ["python", "-m", "experiments.convert", *(sys.argv[1:] if argv is None else argv)]
+    head = provenance.head(shlex.join(words))
     dataset = datasets.load(settings.pop("dataset"), limit=settings.pop("limit"))
     for figures in measure(dataset, **settings):
         files.write_json(path, {**head, "figures": figures})

@@ -48,24 +48,27 @@ _OPERANDS = ("W", "A", "E", "G")
 _FEW_CODES = 16
 
 
-def draw(experiment: Experiment, found: Sequence[Outcome], path: Path) -> bool:
-    """Draws an experiment's figure to a PNG; returns whether there was anything to draw."""
+def has(experiment: Experiment, found: Sequence[Outcome]) -> bool:
+    """Whether an experiment has a figure and something to draw in it."""
+    if experiment.figure == "curves":
+        return any(len(outcome.curve("train_error")[0]) for outcome in found)
+    if experiment.figure == "sweep":
+        return any(outcome.mean() is not None for outcome in found)
+    return experiment.figure == "distributions" and any(outcome.finished for outcome in found)
+
+
+def draw(experiment: Experiment, found: Sequence[Outcome], path: Path) -> None:
+    """Draws the figure that an experiment `has` to a PNG."""
     with plt.rc_context(_STYLE):
-        figure = _DRAWERS[experiment.figure](experiment, found)
-        if figure is None:
-            return False
-        _save(figure, path)
-    return True
+        _save(_DRAWERS[experiment.figure](experiment, found), path)
 
 
-def curves(experiment: Experiment, found: Sequence[Outcome]) -> Figure | None:
+def curves(experiment: Experiment, found: Sequence[Outcome]) -> Figure:
     """Test and training error, epoch by epoch; without test images the training loss.
 
     Lines are means over the seeds, bands reach from the best to the worst seed, grey lines are published last epochs.
     """
     drawn = [outcome for outcome in found if len(outcome.curve("train_error")[0])]
-    if not drawn:
-        return None
     metrics = ("test_error", "train_error")
     if not any(len(outcome.curve("test_error")[0]) for outcome in drawn):
         metrics = ("train_loss",)
@@ -93,11 +96,9 @@ def curves(experiment: Experiment, found: Sequence[Outcome]) -> Figure | None:
     return figure
 
 
-def sweep(experiment: Experiment, found: Sequence[Outcome]) -> Figure | None:
+def sweep(experiment: Experiment, found: Sequence[Outcome]) -> Figure:
     """Error against the swept quantity; bars from the best to the worst seed, published series beside."""
     ours = [outcome for outcome in found if outcome.mean() is not None]
-    if not ours:
-        return None
     here = f"here, {max(outcome.variant.epochs for outcome in found)} epochs"
     figure, (axes,) = _canvas(1, [here, *(entry.label for entry in experiment.published)])
     xs = [outcome.variant.x for outcome in ours]
@@ -122,11 +123,9 @@ def sweep(experiment: Experiment, found: Sequence[Outcome]) -> Figure | None:
     return figure
 
 
-def distributions(experiment: Experiment, found: Sequence[Outcome]) -> Figure | None:
+def distributions(experiment: Experiment, found: Sequence[Outcome]) -> Figure:
     """Of each finished variant how W, A, E and G (rows) are distributed in every layer (columns)."""
     measured = [(o.variant.label, o.finished[0]["distributions"]["histograms"]) for o in found if o.finished]
-    if not measured:
-        return None
     columns = max(len(_layers(histograms)) for _, histograms in measured)
     operands = [[operand for operand in _OPERANDS if _has(histograms, operand)] for _, histograms in measured]
     heights = [0.6 + 1.4 * len(rows) for rows in operands]
@@ -174,7 +173,7 @@ def steps(sizes: Sequence[Mapping], path: Path) -> None:
         _save(figure, path)
 
 
-_DRAWERS = {"none": lambda *_: None, "curves": curves, "sweep": sweep, "distributions": distributions}
+_DRAWERS = {"curves": curves, "sweep": sweep, "distributions": distributions}
 
 
 def _save(figure: Figure, path: Path) -> None:

@@ -29,6 +29,7 @@ from experiments.pjrt_programs import lowered_programs, named_variables
 from wage_tf import files
 from wage_tf.cli import exits, parsers, train
 from wage_tf.cli.parsers import OneLineParser
+from wage_tf.cli.training import configuration_of
 from wage_tf.cli.training_arguments import add_training
 from wage_tf.datasets import Dataset
 from wage_tf.datasets.splits import ArraySplit, Split
@@ -45,7 +46,7 @@ _PIXELS_OF_A_SHEET = 2**24
 def pack(args: argparse.Namespace) -> int:
     """Writes a pack as the arguments say."""
     parsers.parse_values(args)
-    config, dataset, _ = train.configuration_of(args)
+    config, dataset, _ = configuration_of(args)
     _check_fits(dataset)
     data_files = _shared_data(args.images_of, dataset) if args.images_of else None
     out = _new_directory(args.out)

@@ -10,6 +10,8 @@ import shutil
 import subprocess
 from pathlib import Path
 
+from wage_tf.runs.directory import versions
+
 ROOT = Path(__file__).resolve().parent.parent
 _TELLING_FLAGS = ("avx2", "avx512f", "avx512_vnni", "avx_vnni", "amx_int8", "asimddp")
 
@@ -18,6 +20,11 @@ def session() -> dict[str, object]:
     """What is true of a process that starts now: time, commit and hardware."""
     now = datetime.datetime.now(datetime.UTC)
     return {"started": now.isoformat(timespec="seconds"), "commit": commit(), "hardware": hardware()}
+
+
+def head(command: str) -> dict[str, object]:
+    """What a record begins with: the command that makes it, `session`, and versions."""
+    return {"command": command, **session(), "versions": versions()}
 
 
 def commit() -> str | None:

@@ -65,18 +65,11 @@ def section(experiment: Experiment, found: Sequence[Outcome]) -> str:
         f"`python -m experiments.run {experiment.name}`" + (f": {what}." if (what := experiment.reproduces) else "."),
         with_figures(experiment.note.strip(), found),
         table(experiment, found),
-        picture if has_picture(experiment, found) else "",
+        picture if figures.has(experiment, found) else "",
         " ".join(filter(None, [is_sweep and tables.effort(found), tables.notes(found), tables.sources(experiment)])),
         expected if experiment.minutes and not any_record else "",
     ]
     return "\n\n".join(part for part in parts if part)
-
-
-def has_picture(experiment: Experiment, found: Sequence[Outcome]) -> bool:
-    """Whether the experiment has a figure and something to draw in it."""
-    if experiment.figure == "curves":
-        return any(record["metrics"] for outcome in found for record in outcome.records)
-    return experiment.figure != "none" and any(outcome.finished for outcome in found)
 
 
 def image_of(experiment: Experiment) -> Path:
@@ -116,7 +109,7 @@ def _report(args: argparse.Namespace, signals: Signals) -> int:
     for name in spec.names():
         experiment = spec.load(name)
         found = outcomes(experiment, results.FOLDER)
-        if has_picture(experiment, found):
+        if figures.has(experiment, found):
             figures.draw(experiment, found, image_of(experiment))
         print(f"{name:24} {sum(len(outcome.records) for outcome in found)} records")
     for record in tables.records(results.FOLDER / "benchmarks", "train_step-vgg7")[:1]:

@@ -23,7 +23,6 @@ from wage_tf.losses import SumSquaredError
 from wage_tf.metrics import ErrorRate
 from wage_tf.native.trainer import fit
 from wage_tf.optimizers import IntegerSGD
-from wage_tf.runs.directory import versions
 from wage_tf.runs.training import learning_rate
 
 BITS = "2-8-8-8"
@@ -133,8 +132,7 @@ def main(argv: Sequence[str] | None = None) -> None:
     args = parser.parse_args(argv)
     path = provenance.ROOT / "experiments" / "results" / "residual" / f"digits-s{args.seed}.json"
     path.parent.mkdir(parents=True, exist_ok=True)
-    command = f"python -m experiments.residual --epochs {args.epochs} --seed {args.seed}"
-    head = {"command": command, **provenance.session(), "versions": versions()}
+    head = provenance.head(f"python -m experiments.residual --epochs {args.epochs} --seed {args.seed}")
     for figures in measure(datasets.load("digits"), args.epochs, args.seed):
         files.write_json(path, {**head, "figures": figures})
 

@@ -156,7 +156,7 @@ def sources(experiment: Experiment) -> str:
 
 def notes(found: Sequence[Outcome]) -> str:
     """What is unknown of the records, in their own words."""
-    said = _unique(record["note"] for outcome in found for record in outcome.records if "note" in record)
+    said = dict.fromkeys(record["note"] for outcome in found for record in outcome.records if "note" in record)
     return " ".join(f"{note[0].upper()}{note[1:]}." for note in said)
 
 
@@ -177,6 +177,13 @@ def table(head: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
     return "\n".join("| " + " | ".join(cell.replace("|", "\\|") for cell in line) + " |" for line in lines)
 
 
+def in_place(page: str, mark: str, text: str) -> str:
+    """A page with a text in place of what stands between `<!-- MARK -->` and `<!-- end -->`."""
+    before, begin, rest = page.partition(f"<!-- {mark} -->\n")
+    _, end, after = rest.partition("<!-- end -->\n")
+    return f"{before}{begin}{text}\n{end}{after}"
+
+
 def _error(entry: Published, outcome: Outcome) -> str:
     error = entry.errors.get(outcome.variant.name)
     return "" if error is None else f"{error:.2f}"
@@ -191,7 +198,3 @@ def _measured(record: Mapping) -> str:
 
 def _plural(number: int, what: str) -> str:
     return f"{number} {what}" + ("" if number == 1 else "s")
-
-
-def _unique(texts: Iterable[str]) -> list[str]:
-    return list(dict.fromkeys(texts))

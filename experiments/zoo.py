@@ -20,7 +20,7 @@ from typing import NamedTuple
 import keras
 import numpy as np
 
-from experiments import provenance
+from experiments import provenance, tables
 from wage_tf import costs, datasets, files, integer, zoo
 from wage_tf.export import Card
 from wage_tf.export.forms import FORMS
@@ -157,15 +157,13 @@ def export(folder: Path) -> None:
 
 def page() -> str:
     """The table of docs/zoo.md."""
-    head = "| name | data | bits | weights | packed | MACs | energy | test error | epochs |"
-    lines = [head, "| --- " * 9 + "|"]
-    for name in zoo.names():
-        card = zoo.card(name)
-        lines.append(
-            f"| `{name}` | {card.dataset} | {card.bits} | {costs.human(card.weights)} | {card.size / 1000:,.0f} kB | "
-            f"{costs.human(card.macs)} | {card.energy:.3g} µJ | {card.test_error:.2f}% | {card.epochs} |"
-        )
-    return "\n".join(lines)
+    head = ["name", "data", "bits", "weights", "packed", "MACs", "energy", "test error", "epochs"]
+    rows = []
+    for card in map(zoo.card, zoo.names()):
+        sizes = [costs.human(card.weights), f"{card.size / 1000:,.0f} kB", costs.human(card.macs)]
+        figures = [f"{card.energy:.3g} µJ", f"{card.test_error:.2f}%", str(card.epochs)]
+        rows.append([f"`{card.name}`", card.dataset, card.bits, *sizes, *figures])
+    return tables.table(head, rows)
 
 
 def main(arguments: list[str] | None = None) -> int:
@@ -190,9 +188,7 @@ def main(arguments: list[str] | None = None) -> int:
     elif args.command == "export":
         export(args.folder)
     else:
-        before, _, rest = PAGE.read_text().partition("<!-- table -->\n")
-        _, _, after = rest.partition("<!-- end -->\n")
-        PAGE.write_text(f"{before}<!-- table -->\n{page()}\n<!-- end -->\n{after}")
+        PAGE.write_text(tables.in_place(PAGE.read_text(), "table", page()))
     return 0
 
 

@@ -27,6 +27,7 @@ from .mlp import mlp, mlp_100_50, mlp_200_100_50
 from .mobilenet import mobilenet
 from .resnet import resnet8, resnet20
 from .vgg7 import vgg7
+from .vgg8b import vgg8b
 
 
 class _Network(NamedTuple):
@@ -49,6 +50,7 @@ _NETWORKS = {
     "resnet8": _Network(resnet8, 4),
     "resnet20": _Network(resnet20, 4),
     "vgg7": _Network(vgg7, 8),
+    "vgg8b": _Network(vgg8b, 16),
 }
 
 names = tuple(_NETWORKS)
@@ -71,6 +73,7 @@ __all__ = [
     "resnet8",
     "resnet20",
     "vgg7",
+    "vgg8b",
 ]
 
 

@@ -63,6 +63,7 @@ def test_checkpoint_round_trip(tmp_path):
     saved = state(7)
     loaded = checkpoints.load(checkpoints.save(tmp_path, saved))
     assert (loaded.step, loaded.rows, loaded.seconds) == (7, saved.rows, 3.5)
+    assert [type(value) for value in loaded.rows[0].values()] == [int, float]
     for part in ("model", "optimizer", "metrics"):
         for one, other in zip(getattr(saved, part), getattr(loaded, part), strict=True):
             np.testing.assert_array_equal(one, other)

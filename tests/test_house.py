@@ -134,5 +134,5 @@ def test_a_flag_and_an_import_are_seen(tmp_path):
     path = tmp_path / "sample.py"
     path.write_text('"""Not --this."""\nx = f"give a smaller --image-size"\n')
     assert [line for line, text in strings(path) if FLAG.search(text)] == [2]
-    assert "wage_tf.search.best" in imports("wage_tf.cli.train")
+    assert "wage_tf.search.best" in imports("wage_tf.cli.training")
     assert "wage_tf.models.blocks" in imports("wage_tf.models.vgg7")

@@ -98,7 +98,7 @@ def write_bytes(path: Path, content: bytes) -> None:
         temporary.write_bytes(content)
 
 
-def write_all(contents: Mapping[Path, bytes]) -> None:
+def write_all(contents: Mapping[Path, bytes]) -> int:
     """Writes files of which none takes its place before all are on the disk.
 
     Whatever goes wrong before that, a full disk or SystemExit, leaves the targets as they were and no temporary file;
@@ -106,6 +106,9 @@ def write_all(contents: Mapping[Path, bytes]) -> None:
 
     Args:
         contents: The content of every file by its path.
+
+    Returns:
+        Their bytes together.
 
     Raises:
         UserError: If a path is a folder.
@@ -120,6 +123,7 @@ def write_all(contents: Mapping[Path, bytes]) -> None:
                 file.write(content)
                 file.flush()
                 os.fsync(file.fileno())
+    return sum(map(len, contents.values()))
 
 
 def write_json(path: Path, value: object) -> None:

@@ -38,7 +38,8 @@ def summary(model: keras.Model, print_fn: Callable[[str], object] | None = None)
     sides = "<<" + ">" * (len(_HEADER) - 2)
     lines = ["  ".join(f"{t:{side}{w}}" for t, side, w in zip(row, sides, widths, strict=True)) for row in rows]
     optimizer = getattr(model, "optimizer", None)
-    if optimizer is not None and not isinstance(optimizer, IntegerSGD) and _has_gradient_widths(model):
+    has_gradient_widths = any(hasattr(v, "bits") and v.bits.g for v in model.trainable_variables)
+    if optimizer is not None and not isinstance(optimizer, IntegerSGD) and has_gradient_widths:
         lines.append(f"G has no effect: {type(optimizer).__name__} updates in float32, IntegerSGD in integers")
     text = "\n".join(line.rstrip() for line in lines)
     if print_fn is not None:
@@ -86,10 +87,6 @@ def _energy(layer: keras.layers.Layer, bits: BitWidths) -> tuple[int | None, flo
         macs * mac_price(x, y).energy * 1e-6 for x, y in ((bits.w, bits.a), (bits.w, bits.e), (bits.a, bits.e))
     )
     return macs, forward, forward + error + gradient
-
-
-def _has_gradient_widths(model: keras.Model) -> bool:
-    return any(hasattr(variable, "bits") and variable.bits.g for variable in model.trainable_variables)
 
 
 def _cell(value: float | None, unit: str = "") -> str:

@@ -130,7 +130,7 @@ class Probe:
         optimizer = self.model.optimizer
         if not (bits.g and isinstance(optimizer, IntegerSGD)):
             return
-        found.scalars[f"G_shift/{name}"] = _shift_exponent(gradient)
+        found.scalars[f"G_shift/{name}"] = _exponent(ops.shift(ops.max_magnitude(gradient)))
         delta = optimizer.quantized_step(gradient, layer.kernel, optimizer.learning_rate)
         found.add("G", name, delta, bits.g)
         if bits.w:
@@ -212,11 +212,6 @@ def _count_floats(x: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor, bool]:
 
 def _share(condition: tf.Tensor) -> tf.Tensor:
     return tf.reduce_mean(tf.cast(condition, tf.float32))
-
-
-def _shift_exponent(x: tf.Tensor) -> tf.Tensor:
-    """log2 Shift(max|x|); −127 for a tensor of zeros."""
-    return _exponent(ops.shift(ops.max_magnitude(x)))
 
 
 def _exponent(power: tf.Tensor) -> tf.Tensor:

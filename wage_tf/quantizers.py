@@ -188,7 +188,6 @@ def _power_of_two(name: str, value: float) -> float:
 
 @tf.custom_gradient
 def _straight_through(quantized: tf.Tensor, latent: tf.Tensor) -> tuple[tf.Tensor, Callable]:
-    del latent
     return tf.identity(quantized), lambda upstream: (None, upstream)
 
 

@@ -13,6 +13,7 @@ import re
 import subprocess
 import sys
 import textwrap
+from html import unescape
 from pathlib import Path
 
 import griffe
@@ -72,7 +73,6 @@ def on_files(files: Files, config: MkDocsConfig) -> Files:
 
 def on_page_markdown(markdown: str, page: Page, config: MkDocsConfig, files: Files) -> str:
     """Links that say a file's name say the page's title."""
-    del page, files
 
     def titled(match: re.Match) -> str:
         path = Path(config.docs_dir) / match[1]
@@ -83,7 +83,6 @@ def on_page_markdown(markdown: str, page: Page, config: MkDocsConfig, files: Fil
 
 def on_page_content(html: str, page: Page, config: MkDocsConfig, files: Files) -> str:
     """Equations as MathML, which browsers draw by themselves; cells say how long they are, options what stays whole."""
-    del config, files
     if _UNREAD_TABLE.search(_CODE.sub("", html)):
         raise PluginError(f"{page.file.src_uri}: a table needs an empty line before it")
     return _unbroken(_CELL.sub(_cell, _MATH.sub(_mathml, html)))
@@ -108,7 +107,7 @@ def _stands_in(html: str, name: str) -> bool:
 
 def _mathml(match: re.Match) -> str:
     """An equation; a bar of |e| is no operator between two operands, which has room around it."""
-    mathml = convert(_unescaped(match[3]), display="block" if match[2] == "[" else "inline")
+    mathml = convert(unescape(match[3]), display="block" if match[2] == "[" else "inline")
     return re.sub(r"<mo( [^>]*)?>&#x0007C;</mo>", r'<mo\1 lspace="0" rspace="0">&#x0007C;</mo>', mathml)
 
 
@@ -128,10 +127,6 @@ def _unbroken(html: str) -> str:
     pieces = _TAG.split(html)
     pieces[::2] = [_HYPHENATED.sub(r'<span class="unbroken">\g<0></span>', text) for text in pieces[::2]]
     return "".join(pieces)
-
-
-def _unescaped(text: str) -> str:
-    return text.replace("&lt;", "<").replace("&gt;", ">").replace("&amp;", "&")
 
 
 def _relinked(text: str) -> str:

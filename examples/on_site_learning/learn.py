@@ -1,6 +1,6 @@
 """A network that knows eight digits is exported, meets the other two on the device and learns them from a few images.
 
-    python examples/on_site_learning/learn.py [--dataset mnist] [--data-dir DIR] [--shots 20] [--replay 10]
+    python -m examples.on_site_learning.learn [--dataset mnist] [--data-dir DIR] [--shots 20] [--replay 10]
 
 The training on the device is the exported C code itself, compiled on this machine.
 """
@@ -15,8 +15,8 @@ from pathlib import Path
 import keras
 import numpy as np
 import tensorflow_datasets as tfds
-from device import Device
 
+from experiments.device.host import Host
 from wage_tf import integer, losses, models, optimizers
 from wage_tf.export import Card, Training, write_c
 from wage_tf.export.c_layout import Layout
@@ -46,7 +46,7 @@ def main() -> None:
     write_c(args.out, graph, Card(f"lenet5 on {args.dataset}", "2-8-8-8", "x/256", ()), training)
     print(needs_of(Layout.of(graph, training)))
 
-    device = Device(args.out, outputs=10)
+    device = Host(args.out)
     report("before", device, test, old)
     rng = np.random.default_rng(0)
     new = few_of(train, np.setdiff1d(np.arange(10), old), args.shots, rng)
@@ -93,9 +93,9 @@ def batches(new: tuple, kept: tuple, rng: np.random.Generator) -> Iterator[tuple
             yield np.concatenate([new[0][here], kept[0][there]]), np.concatenate([new[1][here], kept[1][there]])
 
 
-def report(when: str, device: Device, test: tuple[np.ndarray, np.ndarray], old: np.ndarray) -> None:
+def report(when: str, device: Host, test: tuple[np.ndarray, np.ndarray], old: np.ndarray) -> None:
     """Prints the accuracy on the test set's old and new classes and on all."""
-    right, is_old = device.classes(test[0]) == test[1], np.isin(test[1], old)
+    right, is_old = device.scores(test[0]).argmax(axis=1) == test[1], np.isin(test[1], old)
     shares = {"old classes": right[is_old], "new classes": right[~is_old], "all": right}
     print(when, ", ".join(f"{what} {100 * share.mean():.1f}%" for what, share in shares.items()))
 

@@ -17,7 +17,6 @@ from experiments import provenance
 from experiments.device import emulated, page
 from experiments.device.cases import CASES
 from wage_tf import datasets, files
-from wage_tf.runs.directory import versions
 
 
 def main(arguments: list[str] | None = None) -> None:
@@ -32,8 +31,7 @@ def main(arguments: list[str] | None = None) -> None:
 def _record(name: str) -> None:
     """Trains one, and writes its record at the end."""
     case, path = CASES[name], page.RECORDS / f"{name}.json"
-    head = {"command": f"python -m experiments.device {name}", "settings": dataclasses.asdict(case)}
-    head |= {**provenance.session(), "versions": versions()}
+    head = {**provenance.head(f"python -m experiments.device {name}"), "settings": dataclasses.asdict(case)}
     path.parent.mkdir(parents=True, exist_ok=True)
     dataset = datasets.load(case.dataset)
     with tempfile.TemporaryDirectory() as folder:

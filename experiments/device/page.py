@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 from pathlib import Path
 
-from experiments import provenance, results
+from experiments import provenance, results, tables
 from experiments.device.cases import PERCEPTRONS, ROTATED
 from wage_tf import files
 
@@ -15,12 +15,12 @@ PUBLISHED = {"mnist": ("96.98", "97.36"), "fashion_mnist": ("87.70", "88.66")}
 """Test accuracy of PocketNN and NITRO-D, percent."""
 
 _ROTATED = (
-    "| name | network, learns | batch | RAM | flash | test error: before | after 1 epoch | 10 epochs "
-    "| M instructions a step |"
+    *("name", "network, learns", "batch", "RAM", "flash"),
+    *("test error: before", "after 1 epoch", "10 epochs", "M instructions a step"),
 )
 _FIELD = (
-    "| name | network, bits | batch, epochs | accuracy: last epoch | best | PocketNN | NITRO-D | RAM | flash "
-    "| M instructions a step |"
+    *("name", "network, bits", "batch, epochs", "accuracy: last epoch", "best"),
+    *("PocketNN", "NITRO-D", "RAM", "flash", "M instructions a step"),
 )
 
 
@@ -34,7 +34,7 @@ def rotated(records: Path = RECORDS) -> str:
             [
                 f"`{name}`",
                 f"{network}, from {settings['train_from']}",
-                settings["batch"],
+                str(settings["batch"]),
                 *_needs(figures),
                 f"{figures['before']:.2f}%",
                 f"{figures['errors'][0]:.2f}%",
@@ -42,7 +42,7 @@ def rotated(records: Path = RECORDS) -> str:
                 _instructions(figures),
             ]
         )
-    return _table(_ROTATED, rows)
+    return tables.table(_ROTATED, rows)
 
 
 def field(records: Path = RECORDS) -> str:
@@ -63,16 +63,14 @@ def field(records: Path = RECORDS) -> str:
                 _instructions(figures),
             ]
         )
-    return _table(_FIELD, rows)
+    return tables.table(_FIELD, rows)
 
 
 def write(page: Path = PAGE, records: Path = RECORDS) -> None:
     """Writes the tables between their marks."""
     text = page.read_text()
     for mark, table in (("rotated", rotated(records)), ("field", field(records))):
-        before, _, rest = text.partition(f"<!-- {mark} -->\n")
-        _, _, after = rest.partition("<!-- end -->\n")
-        text = f"{before}<!-- {mark} -->\n{table}\n<!-- end -->\n{after}"
+        text = tables.in_place(text, mark, table)
     files.write_bytes(page, text.encode())
 
 
@@ -88,8 +86,3 @@ def _needs(figures: dict) -> tuple[str, str]:
 
 def _instructions(figures: dict) -> str:
     return f"{figures['emulated']['step_instructions'] / 1e6:.1f}"
-
-
-def _table(head: str, rows: list[list[object]]) -> str:
-    lines = [head, "| --- " * (head.count("|") - 1) + "|"]
-    return "\n".join(lines + [f"| {' | '.join(map(str, row))} |" for row in rows])

@@ -50,7 +50,6 @@ class Rotated:
 
     def pair(self, dataset: Dataset, folder: Path) -> Pair:
         """The network that has learned the images as they are."""
-        del dataset
         training = Training(self.batch, self.train_from, self.schedule[0][1], self.seed)
         return Pair(folder, self._upright(), training, self.ram)
 

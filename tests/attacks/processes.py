@@ -12,8 +12,9 @@ import time
 from collections.abc import Callable
 from pathlib import Path
 
-from attacks.judging import Finding, check
+from attacks.judging import Finding, answer, check
 from support.runs import assert_same_run
+from wage_tf.cli import train
 
 ROOT = Path(__file__).resolve().parents[2]
 TRAINING = ("--model", "mlp", "--width", "0.05", "--limit", "320", "--batch-size", "32", "--epochs", "4")
@@ -48,9 +49,9 @@ class Kills:
     def whole(self, engine: str) -> Path:
         """The run that is never killed."""
         if not (self.folder / engine).exists():
-            code, out, err = _run(self.folder, "train.py", *TRAINING, "--engine", engine, "--run-dir", engine)
+            code = answer(train.main, *TRAINING, "--engine", engine, "--run-dir", self.folder / engine)
             if code != 0:
-                raise Finding(f"the whole run ends with {code}: {out}{err}")
+                raise Finding(f"the whole run ends with {code}")
         return self.folder / engine
 
     def attack(self, rng: random.Random, say: Callable[[str], None]) -> None:
@@ -58,22 +59,13 @@ class Kills:
         engine = rng.choice(("keras", "integer"))
         whole = self.whole(engine)
         shutil.rmtree(self.folder / "run", ignore_errors=True)
-        command = [
-            sys.executable,
-            str(ROOT / "train.py"),
-            *TRAINING,
-            "--engine",
-            engine,
-            "--run-dir",
-            "run",
-            "--resume",
-        ]
+        words = (*TRAINING, "--engine", engine, "--run-dir", str(self.folder / "run"), "--resume")
         for _ in range(rng.randrange(1, 4)):
             signum = rng.choice((signal.SIGKILL, signal.SIGKILL, signal.SIGTERM, signal.SIGINT))
             seconds = rng.uniform(0, 15)
             say(f"engine {engine}, {signum.name} after {seconds:.2f} s")
             with open(self.folder / "out", "wb") as out:
-                process = subprocess.Popen(command, cwd=self.folder, stdout=out, stderr=out)
+                process = subprocess.Popen([sys.executable, str(ROOT / "train.py"), *words], stdout=out, stderr=out)
             time.sleep(seconds)
             process.send_signal(signum)
             try:
@@ -83,8 +75,7 @@ class Kills:
                 raise Finding(f"{signum.name} does not end it") from error
             if b"Traceback" in (self.folder / "out").read_bytes():
                 raise Finding((self.folder / "out").read_text(errors="replace")[-2000:])
-        code, out, err = _run(self.folder, *command[1:])
-        check(code, out, err)
+        answer(train.main, *words)
         try:
             assert_same_run(whole, self.folder / "run")
         except (AssertionError, OSError) as error:

@@ -81,6 +81,13 @@ def test_a_word_of_a_wrong_argument_cannot_steer_the_terminal(command, words, ca
     assert "a\\x1b[31m b" in line
 
 
+@pytest.mark.parametrize("number", ["9" * 400, "9" * 5000, "0", "1.5"])
+def test_a_count_out_of_range_is_one_line(number, capsys):
+    with pytest.raises(SystemExit, match="2"):
+        train.main(["--epochs", number])
+    assert f"an integer from 1 to 2147483647 is wanted, received '{number}'" in capsys.readouterr().err
+
+
 @pytest.mark.parametrize(
     ("command", "words"),
     [

@@ -72,5 +72,12 @@ def test_a_console_script_calls_the_others_so_in_its_help(command, module, monke
         assert not remark or any(new.endswith(remark) and len(new) == len(line) for new in said.splitlines())
 
 
+def test_jax_stays_out_while_tensorflow_is_imported(monkeypatch):
+    monkeypatch.delitem(sys.modules, "jax", raising=False)
+    with startup.importing_tensorflow(), pytest.raises(ImportError, match="jax"):
+        importlib.import_module("jax")
+    assert "jax" not in sys.modules
+
+
 def test_control_characters_are_written_out():
     assert exits.one_line("a\x1b[31m\nb\tc\u202e") == "a\\x1b[31m b c\\u202e"

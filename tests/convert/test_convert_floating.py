@@ -68,30 +68,6 @@ def test_without_bias():
     assert kinds.count(layers.BatchNormalization) == 4
 
 
-def preactivation(x):
-    x = layers.ReLU()(layers.Conv2D(3, 1)(x))
-    x = layers.BatchNormalization(beta_initializer="ones")(x)
-    return layers.Conv2D(3, 1)(layers.ReLU()(x))
-
-
-def normalized_end(x):
-    return layers.BatchNormalization()(layers.ReLU()(layers.Conv2D(3, 1)(x)))
-
-
-def around_normalization(x):
-    h = layers.Conv2D(3, 1)(x)
-    return layers.Conv2D(2, 1)(layers.ReLU()(layers.Add()([h, layers.BatchNormalization()(h)])))
-
-
-@pytest.mark.parametrize("build", [preactivation, normalized_end, around_normalization])
-def test_what_cannot_be_folded_converts(build):
-    model = functional(build)
-    images = pixels(model)
-    converted = wage_tf.quantize_model(model, "16-16-16-16", images=images, fold=False)
-    wanted = np.asarray(model(images))
-    np.testing.assert_allclose(converted(images), wanted, rtol=0, atol=0.01 * np.abs(wanted).max())
-
-
 def test_a_batch_normalization_in_two_places_is_refused():
     def build(x):
         normalization = layers.BatchNormalization(name="bn")

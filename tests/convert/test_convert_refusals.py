@@ -3,14 +3,14 @@ import numpy as np
 import pytest
 
 import wage_tf
-from support.float_networks import network, pixels
+from support.float_networks import network, pixels, randomized
 from wage_tf.errors import UserError
 
 layers = keras.layers
 
 
-def functional(build, shape=(8, 8, 3)):
-    image = keras.Input(shape, dtype="uint8")
+def functional(build, shape=(8, 8, 3), dtype="uint8"):
+    image = keras.Input(shape, dtype=dtype)
     return keras.Model(image, build(image), name="net")
 
 
@@ -115,6 +115,15 @@ def test_fresh_weights_leave_out_what_cannot_be_folded(build):
     model = functional(build)
     converted = wage_tf.quantize_model(model, weights="fresh")
     assert converted.output_shape == model.output_shape
+
+
+@pytest.mark.parametrize("build", [preactivation, normalized_end, around_normalization])
+def test_what_cannot_be_folded_stays_in_the_network(build):
+    model = randomized(functional(build, dtype="float32"))
+    images = pixels(model)
+    converted = wage_tf.quantize_model(model, "16-16-16-16", images=images, fold=False)
+    wanted = np.asarray(model(images))
+    np.testing.assert_allclose(converted(images), wanted, rtol=0, atol=0.01 * np.abs(wanted).max())
 
 
 @pytest.mark.parametrize(

@@ -55,9 +55,9 @@ def killed(tfds_data_dir, tmp_path_factory):
 
 @pytest.fixture(scope="module")
 def settings(killed):
-    """Those of a training that ends after the kill, at least 56 steps long; every seventh step is on 37 images."""
+    """Those of a training that ends after the kill, at least 28 steps long; every seventh step is on 37 images."""
     step = checkpoints.load(checkpoints.paths(killed[0] / "run" / "checkpoints")[-1]).step
-    return [*SETTINGS, str(max(8, step // STEPS_PER_EPOCH + 2))]
+    return [*SETTINGS, str(max(4, step // STEPS_PER_EPOCH + 2))]
 
 
 @pytest.fixture(scope="module")

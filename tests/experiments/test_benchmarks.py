@@ -19,12 +19,13 @@ from experiments import figures, results, tables
 from wage_tf import files
 
 FOLDER = Path(benchmarks.__file__).parent
-RECORDING = [path for path in sorted(FOLDER.glob("[a-z]*.py")) if "record.add_argument" in path.read_text()]
+RECORDING = [path for path in sorted(FOLDER.glob("[a-z]*.py")) if "record.parser(" in path.read_text()]
 
 
-def test_a_record_says_what_it_holds_for(tmp_path):
+def test_a_record_says_what_it_holds_for(tmp_path, monkeypatch):
     path = tmp_path / "new" / "it.json"
-    record.write(path, "train_step", {"ratio": 1.25}, ["--width", "0.25", "--json", str(path)])
+    monkeypatch.setattr("sys.argv", ["train_step", "--width", "0.25", "--json", str(path)])
+    record.write(path, "train_step", {"ratio": 1.25})
     found = json.loads(path.read_text())
     assert found["command"] == "python -m benchmarks.train_step --width 0.25"
     assert found["figures"] == {"ratio": 1.25}
@@ -33,11 +34,10 @@ def test_a_record_says_what_it_holds_for(tmp_path):
 
 
 def test_without_the_argument_nothing_is_written(monkeypatch):
-    parser, written = argparse.ArgumentParser(), []
-    record.add_argument(parser)
+    parser, written = record.parser("train_step", ""), []
     monkeypatch.setattr(files, "write_json", lambda path, _: written.append(path))
     for argv in ([], ["--json", "it.json"]):
-        record.write(parser.parse_args(argv).json, "train_step", {"ratio": 1.25}, argv)
+        record.write(parser.parse_args(argv).json, "train_step", {"ratio": 1.25})
     assert written == [Path("it.json")]
 
 

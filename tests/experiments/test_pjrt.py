@@ -8,7 +8,6 @@ import subprocess
 import sys
 from pathlib import Path
 
-import keras
 import numpy as np
 import pytest
 import tensorflow as tf
@@ -16,7 +15,7 @@ from PIL import Image
 
 import train
 from experiments import pjrt, pjrt_run
-from support.runs import wait_for
+from support.runs import assert_same_run, wait_for
 from wage_tf.datasets import Augmentation, Dataset
 from wage_tf.runs import checkpoints
 
@@ -52,16 +51,6 @@ def packed(tmp_path_factory, *args):
     path = tmp_path_factory.mktemp("packed") / "pack"
     assert pjrt.main(["pack", *args, "--out", str(path)]) == 0
     return path
-
-
-def assert_same_run(run, other):
-    assert (run / "metrics.csv").read_bytes() == (other / "metrics.csv").read_bytes()
-    models = [keras.saving.load_model(path / "model.keras") for path in (run, other)]
-    weights, others = (model.get_weights() for model in models)
-    assert len(weights) >= 3
-    for weight, expected in zip(weights, others, strict=True):
-        assert np.array_equal(weight, expected)
-        assert np.array_equal(weight * 128, np.rint(weight * 128))
 
 
 def trained(tmp_path_factory, *args):
@@ -110,12 +99,9 @@ class TestTheWholeWay:
         assert pjrt.main(["load", str(digits_pack), "--run-dir", str(tmp_path / "back")]) == 0
         here = trained(tmp_path_factory, *DIGITS)
         assert_same_run(tmp_path / "back", here)
-        mine, others = (json.loads((path / "results.json").read_text()) for path in (tmp_path / "back", here))
-        assert mine.pop("seconds") > 0
-        assert others.pop("seconds") > 0
-        assert mine == others
+        error = json.loads((here / "results.json").read_text())["test_error"]
         assert train.main(["--evaluate", str(tmp_path / "back")]) == 0
-        assert f"test error {mine['test_error']:.2f}% on 360 images" in capsys.readouterr().out
+        assert f"test error {error:.2f}% on 360 images" in capsys.readouterr().out
 
     def test_killed_and_damaged_then_started_again(self, coloured_pack, coloured_run, tmp_path):
         """Order and augmentation too are train.py's; SIGKILL, then the newest state damaged."""

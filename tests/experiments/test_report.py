@@ -189,7 +189,7 @@ def test_every_experiment_has_its_place_on_the_page():
 
 
 def test_curves_are_the_records(tmp_path):
-    assert figures.curves(TINY, outcomes(TINY, tmp_path)) is None
+    assert not figures.has(TINY, outcomes(TINY, tmp_path))
     write(tmp_path, TINY, "plain", errors=[50.0, 30.0, 20.0])
     write(tmp_path, TINY, "diverging", status="diverged", errors=[])
     left, right = figures.curves(TINY, outcomes(TINY, tmp_path)).axes
@@ -224,10 +224,11 @@ def test_names_at_the_ends_of_lines_do_not_overlap(sweep, tmp_path):
 
 def test_a_picture_is_a_png_and_none_without_records(sweep, tmp_path):
     path = tmp_path / "images" / "sweep.png"
-    assert not figures.draw(sweep, outcomes(sweep, tmp_path), path)
+    assert not figures.has(sweep, outcomes(sweep, tmp_path))
     assert not path.exists()
     write(tmp_path, sweep, "two", errors=[60.0, 50.0])
-    assert figures.draw(sweep, outcomes(sweep, tmp_path), path)
+    assert figures.has(sweep, outcomes(sweep, tmp_path))
+    figures.draw(sweep, outcomes(sweep, tmp_path), path)
     assert np.asarray(Image.open(path)).std() > 1
 
 

@@ -8,12 +8,12 @@ import keras
 import numpy as np
 import pytest
 
-import models
 from support.images import random_images, real_images
+from support.networks import frozen
 from wage_tf import integer, layers
 from wage_tf.errors import UserError
 from wage_tf.export import Card, write_c
-from wage_tf.export.c import buffer_bytes
+from wage_tf.export.c_layout import Layout
 
 GCC, MAKE = shutil.which("gcc"), shutil.which("make")
 pytestmark = pytest.mark.skipif(GCC is None or MAKE is None, reason="needs gcc and make")
@@ -31,29 +31,8 @@ def scores_of(folder, target, images, outputs=10):
     return np.array([line.split()[-outputs:] for line in run.stdout.decode().splitlines()], np.int64)
 
 
-@pytest.mark.parametrize(
-    ("name", "bits", "shape", "width"),
-    [
-        ("lenet5", "2-8-8-8", (16, 16, 1), 0.2),
-        ("lenet5", "1-4-8-8", (17, 16, 3), 0.2),
-        ("vgg7", "3-8-8-8", (12, 9, 3), 0.05),
-        ("vgg7", "12-16-8-8", (8, 8, 1), 0.01),
-        ("alexnet", "2-8-8-8", (67, 63, 3), 0.05),
-        ("mlp", "9-8-8-8", (3, 4, 3), 0.05),
-        ("resnet8", "2-8-8-8", (16, 16, 3), 0.25),
-        ("ds_cnn", "2-8-8-8", (24, 10, 1), 0.1),
-        ("mobilenet", "2-8-8-8", (32, 32, 3), 0.1),
-    ],
-)
-def test_c_equals_the_engine_under_sanitizers(tmp_path, name, bits, shape, width):
-    graph = integer.freeze(models.build(name, bits, shape, 10, width=width))
-    write_c(tmp_path, graph, CARD)
-    images = random_images(shape, 8)
-    assert (scores_of(tmp_path, "sanitized", images) == integer.infer(graph, images)).all()
-
-
 def test_inputs_that_are_no_image(tmp_path):
-    graph = integer.freeze(models.autoencoder(input_shape=(40,), width=0.1))
+    graph = frozen("autoencoder", shape=(40,))
     write_c(tmp_path, graph, CARD)
     assert "#define WAGE_PIXELS 40" in (tmp_path / "wage_net.h").read_text()
     inputs = random_images((40,), 8)
@@ -82,7 +61,7 @@ def linear_model():
 @pytest.mark.slow
 def test_c_equals_the_engine_on_1000_mnist_images(tmp_path):
     """A narrow LeNet-5: the sanitized program takes all 1,000 as well."""
-    graph = integer.freeze(models.build("lenet5", "2-8-8-8", (28, 28, 1), 10, width=0.25))
+    graph = frozen("lenet5", shape=(28, 28, 1), width=0.25)
     write_c(tmp_path, graph, CARD)
     images = real_images("mnist", "test[:1000]")[0]
     scores = integer.infer(graph, images)
@@ -91,11 +70,8 @@ def test_c_equals_the_engine_on_1000_mnist_images(tmp_path):
 
 
 def test_an_interrupted_export_leaves_the_folder_as_it_was(tmp_path, monkeypatch):
-    graph = integer.freeze(models.build("mlp", "2-8-8-8", (3, 3, 1), 10, width=0.01))
-    write_c(tmp_path / "old", graph, CARD)
-    before = {path.name: path.read_bytes() for path in (tmp_path / "old").iterdir()}
-
-    flushed = []
+    write_c(tmp_path / "old", small(10), CARD)
+    before, flushed = contents(tmp_path / "old"), []
 
     def full(handle):
         flushed.append(handle)
@@ -103,11 +79,10 @@ def test_an_interrupted_export_leaves_the_folder_as_it_was(tmp_path, monkeypatch
             raise OSError(28, "No space left on device")
 
     monkeypatch.setattr(os, "fsync", full)
-    other = integer.freeze(models.build("mlp", "2-8-8-8", (3, 3, 1), 7, width=0.01))
     for folder in ("old", "new"):
         with pytest.raises(OSError, match="No space left"):
-            write_c(tmp_path / folder, other, CARD)
-    assert {path.name: path.read_bytes() for path in (tmp_path / "old").iterdir()} == before
+            write_c(tmp_path / folder, small(7), CARD)
+    assert contents(tmp_path / "old") == before
     assert not (tmp_path / "new").exists()
 
 
@@ -122,7 +97,7 @@ def test_a_folder_in_the_way_of_one_file_keeps_all_four(tmp_path):
 
 
 def small(outputs):
-    return integer.freeze(models.build("mlp", "2-8-8-8", (3, 3, 1), outputs, width=0.01))
+    return frozen("mlp", shape=(3, 3, 1), width=0.01, classes=outputs)
 
 
 def contents(folder):
@@ -146,7 +121,7 @@ def test_hostile_metadata_compiles(tmp_path, card):
 
 
 def test_an_image_that_is_not_whole(tmp_path):
-    write_c(tmp_path, integer.freeze(models.build("mlp", "2-8-8-8", (3, 3, 1), 10, width=0.01)), CARD)
+    write_c(tmp_path, small(10), CARD)
     scores_of(tmp_path, "classify", random_images((3, 3, 1), 1))
     run = subprocess.run([tmp_path / "classify"], input=b"1234", capture_output=True, check=False)
     assert run.returncode == 1
@@ -154,8 +129,7 @@ def test_an_image_that_is_not_whole(tmp_path):
 
 
 def test_labels_are_literals(tmp_path):
-    graph = integer.freeze(models.build("mlp", "2-8-8-8", (3, 3, 1), 2, width=0.01))
-    write_c(tmp_path, graph, Card("mlp", "2-8-8-8", "x/256", ('a"; int x = "', "é")))
+    write_c(tmp_path, small(2), Card("mlp", "2-8-8-8", "x/256", ('a"; int x = "', "é")))
     assert r'"a\042\073 int x \075 \042"' in (tmp_path / "wage_net.c").read_text()
     assert r'"\303\251"' in (tmp_path / "wage_net.c").read_text()
 
@@ -191,6 +165,6 @@ def test_what_c_cannot_do_is_named(tmp_path):
 @pytest.mark.parametrize(("name", "shape", "width"), [("lenet5", (28, 28, 1), 1.0), ("vgg7", (32, 32, 3), 0.25)])
 def test_buffers_hold_no_more_than_what_is_needed_at_once(name, shape, width):
     """Pooling within the convolution leaves a layer's input and its pooled output; ternary weights are used packed."""
-    graph = integer.freeze(models.build(name, "2-8-8-8", shape, 10, width=width))
+    graph = frozen(name, shape=shape, width=width)
     pooled = {"lenet5": 12 * 12 * 32 + 4 * 4 * 64, "vgg7": 32 * 32 * 32 + 16 * 16 * 32}[name]
-    assert buffer_bytes(graph) == pooled
+    assert Layout.of(graph).buffer_bytes == pooled

@@ -8,7 +8,7 @@ import pytest
 
 import models
 from support.images import random_images, real_images
-from support.networks import NETWORKS
+from support.networks import frozen
 from wage_tf import integer, layers
 from wage_tf.errors import UserError
 from wage_tf.export import Card, write_litert
@@ -28,25 +28,6 @@ def run(path, images, batch):
         interpreter.invoke()
         outputs.append(interpreter.get_tensor(interpreter.get_output_details()[0]["index"]))
     return np.concatenate(outputs), interpreter.get_output_details()[0]["quantization"][0]
-
-
-@pytest.mark.parametrize(("name", "bits", "shape", "width"), NETWORKS)
-def test_equals_the_engine(tmp_path, name, bits, shape, width):
-    graph = integer.freeze(models.build(name, bits, shape, 10, width=width))
-    size = write_litert(tmp_path / "net.tflite", graph, CARD)
-    assert (tmp_path / "net.tflite").stat().st_size == size
-    images = random_images(shape, 40)
-    outputs, scale = run(tmp_path / "net.tflite", images, 20)
-    assert scale == 2.0**-graph.output.fraction
-    assert (outputs == integer.infer(graph, images)).all()
-
-
-def test_inputs_that_are_no_image(tmp_path):
-    graph = integer.freeze(models.autoencoder(input_shape=(40,), width=0.1))
-    write_litert(tmp_path / "net.tflite", graph, CARD)
-    inputs = random_images((40,), 8)
-    outputs, _ = run(tmp_path / "net.tflite", inputs, 4)
-    assert (outputs == integer.infer(graph, inputs)).all()
 
 
 @pytest.mark.parametrize("side", [1, 8])
@@ -96,13 +77,13 @@ def test_every_pixel_value_has_its_code(tmp_path):
 
 def test_metadata_that_is_not_utf_8(tmp_path):
     card = Card("net on caf\udce9", "2-8-8-8", "x/256", ("\ud800", "caf\udce9"))
-    write_litert(tmp_path / "net", integer.freeze(models.build("mlp", "2-8-8-8", (2, 2, 1), 2, width=0.004)), card)
+    write_litert(tmp_path / "net", frozen("mlp", shape=(2, 2, 1), width=0.004), card)
     assert read_card(tmp_path / "net") == card
 
 
 def test_metadata(tmp_path):
-    graph = integer.freeze(models.build("mlp", "2-8-8-8", (3, 3, 1), 2, width=0.01))
-    write_litert(tmp_path / "net.tflite", graph, CARD)
+    size = write_litert(tmp_path / "net.tflite", frozen("mlp", shape=(3, 3, 1), width=0.01), CARD)
+    assert (tmp_path / "net.tflite").stat().st_size == size
     assert read_card(tmp_path / "net.tflite") == CARD
     assert json.loads(json.dumps(CARD.as_dict()))["labels"] == ["null", "één"]
     (tmp_path / "other").write_bytes(bytes(100))
@@ -113,7 +94,7 @@ def test_metadata(tmp_path):
 def test_a_damaged_file_is_one_clear_error_or_its_card_reads(tmp_path):
     """The format has no checksum: a flip in a weight is not seen, one in the structure must not crash."""
     path = tmp_path / "net.tflite"
-    write_litert(path, integer.freeze(models.build("mlp", "2-8-8-8", (2, 2, 1), 2, width=0.004)), CARD)
+    write_litert(path, frozen("mlp", shape=(2, 2, 1), width=0.004), CARD)
     content = path.read_bytes()
     random = np.random.default_rng(0)
     messages = []
@@ -133,7 +114,7 @@ def test_a_damaged_file_is_one_clear_error_or_its_card_reads(tmp_path):
     ("bits", "message"), [("9-8-8-8", "fc1: weights of more than 8"), ("2-9-8-8", "activations of more than 8")]
 )
 def test_wide_codes_are_refused(tmp_path, bits, message):
-    graph = integer.freeze(models.build("mlp", bits, (3, 3, 1), 2, width=0.01))
+    graph = frozen("mlp", bits, (3, 3, 1), 0.01)
     with pytest.raises(UserError, match=message):
         write_litert(tmp_path / "net.tflite", graph, CARD)
     assert not list(tmp_path.iterdir())

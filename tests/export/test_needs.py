@@ -5,8 +5,7 @@ import re
 import numpy as np
 import pytest
 
-import models
-from wage_tf import integer
+from support.networks import frozen
 from wage_tf.errors import UserError
 from wage_tf.export import Card, Training, write_c
 from wage_tf.export.c_layout import Layout
@@ -15,7 +14,7 @@ from wage_tf.export.c_needs import needs_of, require_fit
 
 @pytest.fixture(scope="module")
 def lenet5():
-    return integer.freeze(models.build("lenet5", "2-8-8-8", (28, 28, 1), 10))
+    return frozen("lenet5", shape=(28, 28, 1), width=1.0)
 
 
 def needs(graph, **training):

@@ -11,8 +11,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-import models
 from support.images import random_images
+from support.networks import frozen
 from wage_tf import integer
 from wage_tf.errors import UserError
 from wage_tf.export import Card, bitpack, packed, read_packed, write_packed
@@ -20,16 +20,12 @@ from wage_tf.export import Card, bitpack, packed, read_packed, write_packed
 CARD = Card("lenet5", "2-8-8-8", "x/256", ("zero", "één"))
 
 
-def graph_of(name="mlp", bits="2-8-8-8", shape=(7, 7, 1), width=0.02):
-    return integer.freeze(models.build(name, bits, shape, 10, width=width))
-
-
 CONTENT = {}
 
 
 @pytest.fixture(scope="module", autouse=True)
 def _content():
-    graph = integer.freeze(models.build("lenet5", "2-8-8-8", (16, 16, 1), 10, width=0.05))
+    graph = frozen("lenet5", shape=(16, 16, 1), width=0.05)
     CONTENT["codes"] = packed.to_bytes(graph, CARD)
     CONTENT["accumulators"] = packed.to_bytes(graph, CARD, accumulators=True)
 
@@ -65,7 +61,7 @@ def test_many_codes_need_little_memory(width):
 @pytest.mark.parametrize("bits", ["1-8-8-8", "2-8-8-8", "3-4-8-8", "8-12-16-8"])
 @pytest.mark.parametrize("accumulators", [False, True])
 def test_round_trip(tmp_path, bits, accumulators):
-    graph = graph_of("lenet5", bits, (16, 16, 1), 0.05)
+    graph = frozen("lenet5", bits, (16, 16, 1), 0.05)
     size = write_packed(tmp_path / "model.wage", graph, CARD, accumulators)
     assert (tmp_path / "model.wage").stat().st_size == size
     again, card = read_packed(tmp_path / "model.wage")
@@ -84,7 +80,7 @@ def test_round_trip(tmp_path, bits, accumulators):
 
 
 def test_reading_needs_little_memory_beside_the_file_and_the_graph(tmp_path):
-    graph = graph_of(width=1.0, shape=(28, 28, 1))
+    graph = frozen("mlp", width=1.0, shape=(28, 28, 1))
     size = write_packed(tmp_path / "model.wage", graph, CARD, accumulators=True)
     arrays = sum(kernel.codes.nbytes + kernel.accumulators.nbytes for kernel in graph.kernels.values())
     assert size > 5 * 10**5
@@ -113,7 +109,7 @@ def test_a_file_of_version_1_is_read():
 
 
 def test_ternary_weights_take_two_bits():
-    graph = graph_of("vgg7", "2-8-8-8", (32, 32, 3), 0.25)
+    graph = frozen("vgg7", shape=(32, 32, 3), width=0.25)
     weights = sum(kernel.codes.size for kernel in graph.kernels.values())
     assert len(packed.to_bytes(graph, CARD)) <= 4 * weights / 14
 

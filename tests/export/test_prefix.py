@@ -7,9 +7,9 @@ import subprocess
 import numpy as np
 import pytest
 
-import models
 from support.device import SANITIZED, STRICT
 from support.images import random_images
+from support.networks import frozen
 from wage_tf import integer
 from wage_tf.errors import UserError
 from wage_tf.export import Card, Training, c_block, with_block, write_c
@@ -59,8 +59,8 @@ def test_two_networks_in_one_program(tmp_path, compiler):
     if shutil.which(compiler) is None:
         pytest.skip(f"needs {compiler}")
     graphs = {
-        "digits": integer.freeze(models.build("lenet5", "2-8-8-8", (16, 16, 1), 10, width=0.1)),
-        "m1": integer.freeze(models.build("mlp", "4-6-8-7", (4, 3, 3), 2, width=0.02)),
+        "digits": frozen("lenet5", shape=(16, 16, 1)),
+        "m1": frozen("mlp", "4-6-8-7", (4, 3, 3), 0.02, 2),
     }
     expected, images, sent = dict(graphs), {}, b""
     for step in range(STEPS):
@@ -97,7 +97,7 @@ def program(folder, compiler, graphs):
 
 def test_files_and_names_begin_with_the_prefix(tmp_path):
     """Text that is the user's own stays as it is."""
-    graph = integer.freeze(models.build("mlp", "2-8-8-8", (3, 3, 1), 2, width=0.01))
+    graph = frozen("mlp", shape=(3, 3, 1), width=0.01, classes=2)
     write_c(tmp_path, graph, CARD, Training(), prefix="fc_2")
     content = {path.name: path.read_text() for path in tmp_path.iterdir()}
     ours = {name for name in content if name.startswith("fc_2_")}
@@ -108,7 +108,7 @@ def test_files_and_names_begin_with_the_prefix(tmp_path):
 
 @pytest.mark.parametrize("prefix", ["", "2nd", "a-b", "Net", "é", "a" * 32, "a b", "_a"])
 def test_what_is_no_prefix_is_refused(tmp_path, prefix):
-    graph = integer.freeze(models.build("mlp", "2-8-8-8", (3, 3, 1), 2, width=0.01))
+    graph = frozen("mlp", shape=(3, 3, 1), width=0.01)
     with pytest.raises(UserError, match="prefix: 1 to 31 lower-case letters"):
         write_c(tmp_path / "net", graph, CARD, prefix=prefix)
     assert not (tmp_path / "net").exists()

@@ -7,9 +7,9 @@ import zlib
 import numpy as np
 import pytest
 
-import models
 from support.device import CARD, SANITIZED, SEED, assert_trains_alike, batches, exported
 from support.images import random_images
+from support.networks import frozen
 from wage_tf import integer
 from wage_tf.errors import UserError
 from wage_tf.export import Training, with_block, write_c
@@ -18,11 +18,6 @@ pytestmark = pytest.mark.skipif(shutil.which("gcc") is None, reason="needs gcc")
 OK, COUNT, LABEL, RATE, BLOCK, FOREIGN = range(6)
 
 
-def built(name, bits="2-8-8-8", shape=(12, 12, 1), width=0.1, classes=10):
-    return integer.freeze(models.build(name, bits, shape, classes, width=width))
-
-
-@pytest.mark.slow
 @pytest.mark.parametrize(
     ("name", "options", "train_from", "log2_eta"),
     [
@@ -38,7 +33,7 @@ def built(name, bits="2-8-8-8", shape=(12, 12, 1), width=0.1, classes=10):
     ],
 )
 def test_100_steps_equal_the_engine_under_sanitizers(tmp_path, name, options, train_from, log2_eta):
-    graph = built(name, **options)
+    graph = frozen(name, **options)
     device = exported(tmp_path, graph, 4, train_from, log2_eta, flags=SANITIZED)
     steps = 100 if name == "mlp" else 20
     assert_trains_alike(device, graph, steps, 4, train_from, log2_eta)
@@ -46,7 +41,12 @@ def test_100_steps_equal_the_engine_under_sanitizers(tmp_path, name, options, tr
 
 @pytest.fixture(scope="module")
 def perceptron():
-    return built("mlp", shape=(4, 3, 1), width=0.01)
+    return frozen("mlp", shape=(4, 3, 1), width=0.01)
+
+
+@pytest.fixture(scope="module")
+def device(tmp_path_factory, perceptron):
+    return exported(tmp_path_factory.mktemp("device"), perceptron, flags=SANITIZED)
 
 
 @pytest.mark.parametrize("compiler", ["gcc", "clang"])
@@ -54,12 +54,11 @@ def perceptron():
 def test_every_compiler_and_level(tmp_path, compiler, level):
     if shutil.which(compiler) is None:
         pytest.skip(f"needs {compiler}")
-    graph = built("lenet5", shape=(16, 16, 1), width=0.07)
-    assert_trains_alike(exported(tmp_path, graph, 3, compiler=compiler, flags=(level,)), graph, 5, 3)
+    graph = frozen("lenet5", shape=(17, 16, 1))
+    assert_trains_alike(exported(tmp_path, graph, 3, None, 3, compiler, (level,)), graph, 5, 3, None, 3)
 
 
-def test_the_static_network_and_two_others_do_not_know_of_each_other(tmp_path, perceptron):
-    device = exported(tmp_path, perceptron)
+def test_the_static_network_and_two_others_do_not_know_of_each_other(device, perceptron):
     for network in (0, 2, 1):
         assert_trains_alike(device, perceptron, 8, 4, network=network)
     (image,) = random_images(perceptron.input_shape, 1)
@@ -73,8 +72,7 @@ def test_the_static_network_and_two_others_do_not_know_of_each_other(tmp_path, p
     assert np.array_equal(scores, integer.infer(perceptron, image[None])[0])
 
 
-def test_bad_input_changes_nothing(tmp_path, perceptron):
-    device = exported(tmp_path, perceptron)
+def test_bad_input_changes_nothing(device, perceptron):
     images, labels = random_images(perceptron.input_shape, 4), np.array([0, 1, 2, 10])
     device.save()
     for count in (0, -1, -(2**31), 5, 2**31 - 1):
@@ -89,8 +87,7 @@ def test_bad_input_changes_nothing(tmp_path, perceptron):
     assert before == after
 
 
-def test_a_learning_rate_of_its_own(tmp_path, perceptron):
-    device = exported(tmp_path, perceptron, log2_eta=0)
+def test_a_learning_rate_of_its_own(device, perceptron):
     images, labels = next(batches(perceptron, 1, 4))
     device.rate(3)
     device.train(images, labels)
@@ -108,8 +105,7 @@ def trained_block(device, graph):
     return device.run()[-1]
 
 
-def test_a_block_goes_from_one_network_to_another_with_the_count_of_steps(tmp_path, perceptron):
-    device = exported(tmp_path, perceptron)
+def test_a_block_goes_from_one_network_to_another_with_the_count_of_steps(device, perceptron):
     device.rate(-2)
     block = trained_block(device, perceptron)
     device.load(block, 1)
@@ -152,9 +148,7 @@ def forged(block):
     yield sealed(block[:-5] + bytes([256 - 65]) + block[-4:]), BLOCK
 
 
-@pytest.mark.slow
-def test_1000_damaged_and_foreign_blocks_are_refused_and_the_weights_stay(tmp_path, perceptron):
-    device = exported(tmp_path, perceptron, flags=SANITIZED)
+def test_1000_damaged_and_foreign_blocks_are_refused_and_the_weights_stay(device, perceptron):
     block = trained_block(device, perceptron)
     cases = [*damaged(block), *forged(block)]
     rng = np.random.default_rng(0)
@@ -172,17 +166,15 @@ def test_1000_damaged_and_foreign_blocks_are_refused_and_the_weights_stay(tmp_pa
     assert (accepted, loaded) == (OK, block)
 
 
-def test_a_network_of_the_same_shape_has_other_blocks(tmp_path, perceptron):
-    other = built("mlp", shape=(4, 3, 1), width=0.01)
-    device = exported(tmp_path / "one", perceptron)
-    stranger = exported(tmp_path / "other", other)
-    device.load(trained_block(stranger, other))
+def test_a_network_of_the_same_shape_has_other_blocks(tmp_path, device, perceptron):
+    other = integer.train_step(perceptron, *next(batches(perceptron, 1, 4)), 6, SEED, 0)
+    device.load(trained_block(exported(tmp_path, other), other))
     assert device.run() == [FOREIGN]
 
 
-def test_a_block_in_python_is_checked(perceptron, tmp_path):
-    block = trained_block(exported(tmp_path, perceptron), perceptron)
-    larger = built("mlp", shape=(4, 3, 1), width=0.02)
+def test_a_block_in_python_is_checked(device, perceptron):
+    block = trained_block(device, perceptron)
+    larger = frozen("mlp", shape=(4, 3, 1), width=0.02)
     for wrong, message in (
         (block[:-1], "cut or damaged"),
         (b"", "cut or damaged"),
@@ -197,10 +189,10 @@ def test_a_block_in_python_is_checked(perceptron, tmp_path):
 @pytest.mark.parametrize(
     ("graph", "train_from", "message"),
     [
-        (lambda: built("alexnet", shape=(67, 63, 3), width=0.02), None, "a max pooling that is not fused"),
-        (lambda: built("mlp", "2-8-16-8"), None, "fc1: stored weights of up to .* more than 8 bits"),
-        (lambda: built("mlp", "2-12-8-8"), None, "codes of more than 8 bits"),
-        (lambda: built("mlp"), "conv1", "train_from: one of fc1, fc2, fc3; received 'conv1'"),
+        (lambda: frozen("alexnet", shape=(67, 63, 3), width=0.02), None, "a max pooling that is not fused"),
+        (lambda: frozen("mlp", "2-8-16-8"), None, "fc1: stored weights of up to .* more than 8 bits"),
+        (lambda: frozen("mlp", "2-12-8-8"), None, "codes of more than 8 bits"),
+        (lambda: frozen("mlp"), "conv1", "train_from: one of fc1, fc2, fc3; received 'conv1'"),
     ],
 )
 def test_what_a_device_cannot_train_is_named(tmp_path, graph, train_from, message):
@@ -210,6 +202,6 @@ def test_what_a_device_cannot_train_is_named(tmp_path, graph, train_from, messag
 
 
 def test_a_batch_that_could_pass_32_bits_is_refused_with_the_largest_that_cannot():
-    graph = built("vgg7", shape=(32, 32, 3), width=0.01)
+    graph = frozen("vgg7", shape=(32, 32, 3), width=0.01)
     with pytest.raises(UserError, match="conv1: gradients of a batch over 130 can pass 32 bits"):
         write_c("nowhere", graph, CARD, Training(131))

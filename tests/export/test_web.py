@@ -5,18 +5,16 @@ import pathlib
 import shutil
 import subprocess
 
-import keras
 import numpy as np
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from PIL import Image
 
-import models
 from support.browsing import CHROMIUM, Tab, chromium
 from support.drawn_networks import network as drawn_network
 from support.images import random_images
-from support.without_tensorflow import export_without_tensorflow
+from support.networks import frozen
 from wage_tf import export, integer
 from wage_tf.errors import UserError
 from wage_tf.export import web
@@ -35,11 +33,6 @@ pytestmark = [pytest.mark.slow, pytest.mark.skipif(CHROMIUM is None, reason="nee
 def browser():
     with chromium() as found:
         yield found
-
-
-def frozen(name, bits, shape, width):
-    keras.utils.set_random_seed(0)
-    return integer.freeze(models.build(name, bits, shape, 10, width=width))
 
 
 @pytest.fixture(scope="module")
@@ -107,16 +100,6 @@ def assert_told(tab, before, after, images, labels, step):
     assert f" {flips:,} of {sum(kernel.codes.size for kernel in after.kernels.values()):,} weights flipped." in told
     assert tab.page.inner_text("#error").startswith(f": {wrong} of {len(images)} wrong")
     assert tab.page.locator("#examples .wrong").count() == wrong
-
-
-def test_it_works_when_made_from_a_packed_file_without_tensorflow(browser, lenet5, tmp_path):
-    """Twice, once from Keras' side: the same bytes."""
-    export.write_packed(tmp_path / "net.wage", lenet5, CARD, accumulators=True)
-    export_without_tensorflow(tmp_path / "net.wage", tmp_path / "page", "web")
-    page = (tmp_path / "page.web").rename(tmp_path / "net.html")
-    assert page.read_bytes() == written(tmp_path, lenet5).read_bytes()
-    with Tab(browser, page) as tab:
-        assert_trains(tab, lenet5)
 
 
 NETWORKS = {

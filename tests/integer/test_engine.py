@@ -69,19 +69,6 @@ def test_vgg7_trains_alike_on_cifar10():
     assert_infers_alike(model, graph, real_images("cifar10", "test[:100]")[0])
 
 
-@pytest.mark.slow
-def test_fit_ends_in_the_weights_of_the_engine():
-    """Two epochs of five steps, the last of a smaller batch."""
-    images, labels = real_images("mnist", "train[:150]")
-    model = build("lenet5", "2-8-8-8", (28, 28, 1), 0.1)
-    graph = integer.freeze(model)
-    model.fit(images, np.eye(10, dtype=np.float32)[labels], batch_size=32, epochs=2, shuffle=False, verbose=0)
-    for step in range(10):
-        part = slice(step % 5 * 32, (step % 5 + 1) * 32)
-        graph = integer.train_step(graph, images[part], labels[part], LOG2_ETA, SEED, step)
-    assert_same_weights(model, graph, "10 of fit")
-
-
 @pytest.mark.parametrize("frozen", ["conv1", "fc2"])
 def test_a_frozen_layer_is_not_updated(frozen):
     model = build("lenet5", "2-8-8-8", (16, 16, 1), 0.05)

@@ -13,7 +13,6 @@ from wage_tf.integer.linear import Window
 
 pytestmark = pytest.mark.usefixtures("native_engine")
 
-TABLES = ["portable", "avx2", "avxvnni", "avx512vnni", "neon"]
 threads = st.integers(1, 4)
 
 
@@ -138,7 +137,7 @@ def test_update(name, seed, count, threads, size, log2_eta, gradient_width, widt
     extension = native.runtime()
     rate = extension.ffi.new("wage_rate *")
     rate.shift = arithmetic.shift_exponent(arithmetic.magnitude(g)) - log2_eta
-    rate.keys = [int(key) for key in keys_of(words)]
+    rate.keys = arithmetic._mix(np.array([words[0], words[1] ^ 0x9E3779B9], np.uint32)).tolist()
     rate.random_width, rate.grid, rate.limit = random_width, fraction - gradient_width + 1, limit
     rate.code_shift = fraction - width + 1
     rate.code_limit = arithmetic.largest_code(width) if width > 1 else 0
@@ -169,8 +168,3 @@ def test_codes_of_16_bits(case, threads):
     gradient, largest = Layer(case, table, **options).gradient(x, e)
     assert np.array_equal(gradient, native_layers.convolve_gradient(case, x, e))
     assert largest == arithmetic.magnitude(gradient)
-
-
-def keys_of(words):
-    """What the first mixing of the random numbers makes of two seed words."""
-    return arithmetic._mix(np.array([words[0], words[1] ^ 0x9E3779B9], np.uint32))

@@ -2,6 +2,7 @@
 
 import dataclasses
 import gc
+import threading
 import weakref
 
 import keras
@@ -10,9 +11,10 @@ import pytest
 from hypothesis import HealthCheck, Phase, given, settings
 from hypothesis import strategies as st
 
-import models
 from support.drawn_networks import network as drawn_network
 from support.images import random_images
+from support.networks import frozen
+from support.tensors import plain_operations
 from wage_tf import integer, layers, machine, native
 from wage_tf.errors import UserError
 from wage_tf.losses import SumSquaredError
@@ -23,50 +25,47 @@ from wage_tf.optimizers import IntegerSGD
 pytestmark = pytest.mark.usefixtures("native_engine")
 
 LOG2_ETA, SEED = 3, 5
+ENGINES = ("native", "numpy")
 
 
-def frozen(name, bits, shape, width):
-    keras.utils.set_random_seed(0)
-    return integer.freeze(models.build(name, bits, shape, 10, width=width))
-
-
-def assert_steps_equal(graph, batch, steps, count=None, **options):
-    """Trains by both engines and compares what every node leaves behind."""
+def assert_steps_equal(graph, batch, steps, *options, count=None):
+    """Trains by the NumPy engine, and by a network of each of the options; compares what every node leaves behind."""
     classes = graph.output.shape[-1]
-    network = Network(graph, batch, training=True, keep=True, **options)
+    options = options or ({},)
+    networks = [Network(graph, batch, training=True, keep=True, **each) for each in options]
     count = count or batch
     for step in range(steps):
         images = random_images(graph.input_shape, count, seed=step)
         labels = (np.arange(count) + step) % classes
         outputs = integer.forward(graph, images)
         gradients, errors = integer.backward(graph, outputs, images, labels)
-        scores = network.train_step(images, labels, LOG2_ETA, SEED, step)
-        assert np.array_equal(scores, outputs[graph.nodes[-1].name].codes)
-        for name, tensor in network.program.by_name.items():
-            assert same(network.values(tensor, count), outputs[name].codes), f"{name}: output of step {step}"
-        compared = [name for name, tensor in network.program.by_name.items() if compares(network.program, tensor)]
-        for name in compared:
-            error = network.error(network.program.by_name[name], count)
-            assert same(error, errors[name].codes), f"{name}: error of step {step}"
-        for node in network.program.nodes:
-            if node.gradient is not None:
-                name = node.parameter[0]
-                assert np.array_equal(network.gradient(node), gradients[name].codes), f"{name}: gradient of step {step}"
         graph = integer.update(graph, gradients, LOG2_ETA, SEED, step)
-        assert_same_parameters(network.graph(), graph)
-        images = images[: max(1, count - 1)]
-        assert np.array_equal(Network(graph, batch, **options).infer(images), integer.infer(graph, images))
-    return network
+        fewer = images[: max(1, count - 1)]
+        inferred = integer.infer(graph, fewer)
+        for network, each in zip(networks, options, strict=True):
+            scores = network.train_step(images, labels, LOG2_ETA, SEED, step)
+            where = f"{each}, step {step}"
+            assert np.array_equal(scores, outputs[graph.nodes[-1].name].codes), where
+            for name, tensor in network.program.by_name.items():
+                assert same(network.values(tensor, count), outputs[name].codes), f"{where}: output of {name}"
+                if compares(network.program, tensor):
+                    assert same(network.error(tensor, count), errors[name].codes), f"{where}: error of {name}"
+            for node in network.program.nodes:
+                if node.gradient is not None:
+                    name = node.parameter[0]
+                    assert np.array_equal(network.gradient(node), gradients[name].codes), f"{where}: gradient of {name}"
+            assert_same_parameters(network.graph(), graph)
+            assert np.array_equal(Network(graph, batch, **each).infer(fewer), inferred), where
+    return networks
 
 
 def compares(program, tensor):
-    """Whether a tensor's error is kept as the engine has it: before Q_A's mask, which the runtime does at once."""
-    return tensor.error is not None and tensor.gate is None and tensor.error in owners(program, tensor)
+    """Whether a tensor's error is kept as the engine has it: before Q_A's mask, which the runtime does at once.
 
-
-def owners(program, tensor):
-    """The tensor's own buffer, unless others that come after write to it too."""
-    return [tensor.error] if [t.error for t in program.tensors].count(tensor.error) == 1 else []
+    And in a buffer of its own: others that come after may write to it too.
+    """
+    is_own = [other.error for other in program.tensors].count(tensor.error) == 1
+    return tensor.error is not None and tensor.gate is None and is_own
 
 
 def same(values, codes):
@@ -82,17 +81,18 @@ def assert_same_parameters(actual, expected):
         assert other.accumulators.dtype == parameter.accumulators.dtype
 
 
-@pytest.mark.parametrize("isa", list(native.instruction_sets()) if native.available() else [])
-@pytest.mark.parametrize("threads", [1, 3])
-def test_lenet5(isa, threads):
-    network = assert_steps_equal(frozen("lenet5", "2-8-8-8", (28, 28, 1), 1.0), 6, 3, isa=isa, threads=threads)
-    assert not network.program.wide
+def on_every_instruction_set(*threads):
+    return [{"isa": isa, "threads": count} for isa in native.instruction_sets() for count in threads]
 
 
-@pytest.mark.parametrize("isa", list(native.instruction_sets()) if native.available() else [])
-def test_vgg7(isa):
-    network = assert_steps_equal(frozen("vgg7", "2-8-8-8", (32, 32, 3), 0.25), 4, 3, isa=isa, threads=2)
-    assert not network.program.wide
+@pytest.mark.parametrize(
+    ("name", "shape", "width", "batch", "threads"),
+    [("lenet5", (28, 28, 1), 1.0, 6, (1, 3)), ("vgg7", (32, 32, 3), 0.25, 4, (2,))],
+)
+def test_every_instruction_set(name, shape, width, batch, threads):
+    graph = frozen(name, "2-8-8-8", shape, width)
+    networks = assert_steps_equal(graph, batch, 3, *on_every_instruction_set(*threads))
+    assert not any(network.program.wide for network in networks)
 
 
 @pytest.mark.parametrize(
@@ -107,7 +107,7 @@ def test_vgg7(isa):
     ],
 )
 def test_other_patterns_and_networks(name, bits, shape, wide):
-    network = assert_steps_equal(frozen(name, bits, shape, 0.05), 3, 2)
+    (network,) = assert_steps_equal(frozen(name, bits, shape, 0.05), 3, 2)
     assert network.program.wide == wide
 
 
@@ -152,7 +152,7 @@ def test_layers_that_vector_kernels_decline(name):
     model = UNUSUAL[name]()
     model.compile(IntegerSGD(2.0**LOG2_ETA, seed=SEED), SumSquaredError())
     graph = integer.freeze(model)
-    assert_steps_equal(graph, 3, 2, threads=2)
+    assert_steps_equal(graph, 3, 2, {"threads": 2})
     images, labels = random_images((21, 21, 2), 3), np.arange(3)
     trainer = integer.Trainer(model)
     trainer.train_on_batch(images, labels)
@@ -163,7 +163,7 @@ def test_layers_that_vector_kernels_decline(name):
 
 
 def test_a_smaller_last_batch():
-    assert_steps_equal(frozen("lenet5", "2-8-8-8", (16, 16, 1), 0.1), 7, 2, count=3, threads=4)
+    assert_steps_equal(frozen("lenet5", "2-8-8-8", (16, 16, 1), 0.1), 7, 2, {"threads": 4}, count=3)
 
 
 def test_buffers_that_share_their_place_change_nothing():
@@ -205,11 +205,10 @@ def with_alpha(graph, name, more):
     return dataclasses.replace(graph, nodes=nodes)
 
 
-@pytest.mark.parametrize("isa", list(native.instruction_sets()) if native.available() else [])
-def test_errors_that_meet_and_pass_32_bits(isa):
+def test_errors_that_meet_and_pass_32_bits():
     graph = with_alpha(frozen("resnet20", "2-8-8-8", (8, 8, 3), 0.25), "block1_conv1", 26)
-    network = assert_steps_equal(graph, 3, 2, isa=isa, threads=2)
-    assert not network.program.wide
+    networks = assert_steps_equal(graph, 3, 2, *on_every_instruction_set(2))
+    assert not any(network.program.wide for network in networks)
 
 
 def test_errors_that_meet_and_pass_62_bits_change_nothing():
@@ -231,24 +230,28 @@ def test_errors_that_meet_and_pass_62_bits_change_nothing():
     max_examples=25, deadline=None, phases=[Phase.explicit, Phase.generate], suppress_health_check=list(HealthCheck)
 )
 def test_random_networks(data, seed):
+    """And by the name of the engine, as `integer.infer` and `integer.train_step` have it."""
     keras.utils.set_random_seed(seed)
-    graph = integer.freeze(drawn_network(data))
+    with plain_operations():
+        graph = integer.freeze(drawn_network(data))
     threads = data.draw(st.integers(1, 3))
     isa = data.draw(st.sampled_from(list(native.instruction_sets())))
-    assert_steps_equal(graph, 4, 2, threads=threads, isa=isa)
+    assert_steps_equal(graph, 4, 2, {"threads": threads, "isa": isa})
+    images, labels = random_images(graph.input_shape, 4, seed), np.arange(4) % 4
+    assert np.array_equal(integer.infer(graph, images, backend="native"), integer.infer(graph, images))
+    trained, expected = (integer.train_step(graph, images, labels, 3, seed, 0, backend=engine) for engine in ENGINES)
+    assert_same_parameters(trained, expected)
 
 
 def test_int64_gradients(monkeypatch):
     """The batch from which on conv1's gradient could pass 2^31, forced upon a small one."""
     monkeypatch.setattr(native_network.bounds, "_INT32_GRADIENTS", 1)
-    network = assert_steps_equal(frozen("lenet5", "2-8-8-8", (16, 16, 1), 0.1), 4, 2)
+    (network,) = assert_steps_equal(frozen("lenet5", "2-8-8-8", (16, 16, 1), 0.1), 4, 2)
     assert all(node.layer["wide_gradient"] for node in network.program.nodes if node.kind == "LINEAR")
 
 
 def test_two_networks_at_once():
     """Threads of Python train two networks at the same time; each ends where it ends alone."""
-    import threading
-
     graphs = [frozen("lenet5", "2-8-8-8", (16, 16, 1), width) for width in (0.1, 0.2)]
     images, labels = random_images((16, 16, 1), 8), np.arange(8)
     networks = [Network(graph, 8, training=True, threads=2) for graph in graphs]

@@ -10,11 +10,15 @@ import pytest
 from PIL import Image
 
 from support.runs import assert_same_run
-from wage_tf.cli import train, verify
+from support.searches import TINY, read_csv
+from wage_tf import datasets
+from wage_tf.cli import train, tune, verify
+from wage_tf.cli.training import configuration_of
 from wage_tf.datasets import Augmentation, Dataset, catalog
 from wage_tf.datasets.recipe import Recipe
 from wage_tf.errors import UserError
 from wage_tf.runs.directory import RunDirectory
+from wage_tf.search.directory import SearchDirectory
 
 pytestmark = pytest.mark.slow
 
@@ -67,20 +71,6 @@ def of_images(tmp_path_factory):
     return folder, root / "copy", root / "run"
 
 
-def test_everything_that_decides_a_run_is_in_its_file(tmp_path):
-    method = ["--factor", "2", "--clip-bits", "8", "--no-clip-outputs", "--gamma", "0.5", "--random-width", "12"]
-    arguments = [*DIGITS, "--model", "mlp", "--epochs", "1", *method, "--run-dir", str(tmp_path / "run")]
-    assert train.main(arguments) == 0
-    found = json.loads((tmp_path / "run" / "config.json").read_text())
-    data = found.pop("data")
-    assert (data["classes"], data["input_shape"]) == ([str(digit) for digit in range(10)], [28, 28, 1])
-    assert (data["train_size"], data["test_size"], len(data["digest"])) == (64, 360, 32)
-    expected = {"format": 2, "dataset": "digits", "augmentation": None, "loss": "sum_squared_error", "factor": 2.0,
-                "clip_bits": 8, "clip_outputs": False, "gamma": 0.5, "random_width": 12, "batch_size": 32,
-                "schedule": "8@0", "bits": "2-8-8-8", "beta": None}  # fmt: skip
-    assert {name: found[name] for name in expected} == expected
-
-
 def test_an_edited_recipe_changes_neither_resume_nor_evaluate(digits, tmp_path, monkeypatch, capsys):
     run = tmp_path / "run"
     assert train.main([*DIGITS, "--epochs", "1", "--run-dir", str(run)]) == 0
@@ -97,21 +87,6 @@ def test_an_edited_recipe_changes_neither_resume_nor_evaluate(digits, tmp_path, 
     assert "has all its 2 epochs" in capsys.readouterr().out
 
 
-def test_a_run_of_version_1_resumes_and_evaluates(tmp_path, capsys):
-    arguments = ["--model", "mlp", *DIGITS, "--epochs", "1"]
-    assert train.main([*arguments, "--run-dir", str(tmp_path / "today")]) == 0
-    old = tmp_path / "old"
-    old.mkdir()
-    (old / "config.json").write_text(json.dumps(VERSION_1))
-    assert train.main([*arguments, "--run-dir", str(old), "--resume"]) == 0
-    assert_same_run(tmp_path / "today", old)
-    (old / "config.json").write_text(json.dumps(VERSION_1))
-    capsys.readouterr()
-    assert train.main(["--evaluate", str(old)]) == 0
-    trained = json.loads((old / "results.json").read_text())["test_error"]
-    assert f"test error {trained:.2f}%" in capsys.readouterr().out
-
-
 class Noise:
     """A source of colour images without a file."""
 
@@ -121,18 +96,24 @@ class Noise:
         return Dataset.from_arrays(name, images[:limit], labels[:limit], images, labels)
 
 
-def test_a_run_of_version_1_keeps_the_augmentation_of_its_data_set(tmp_path, monkeypatch):
+def test_a_run_of_version_1_resumes_and_evaluates_with_the_augmentation_of_its_data_set(tmp_path, monkeypatch, capsys):
     monkeypatch.setitem(catalog.CATALOG, "cifar10", catalog.CATALOG["cifar10"]._replace(source=Noise()))
     arguments = ["--dataset", "cifar10", "--model", "mlp", *DIGITS, "--epochs", "1", "--batch-size", "32",
                  "--schedule", "8@0"]  # fmt: skip
     assert train.main([*arguments, "--run-dir", str(tmp_path / "today")]) == 0
     old = tmp_path / "old"
     old.mkdir()
-    (old / "config.json").write_text(json.dumps({**VERSION_1, "dataset": "cifar10"}))
-    config = RunDirectory(old).read_config()
-    assert (config.augmentation, config.loss) == (Augmentation(pad=4, flip=True), "sum_squared_error")
+    for dataset, augmentation in (("digits", None), ("cifar10", Augmentation(pad=4, flip=True))):
+        (old / "config.json").write_text(json.dumps({**VERSION_1, "dataset": dataset}))
+        config = RunDirectory(old).read_config()
+        assert (config.augmentation, config.loss) == (augmentation, "sum_squared_error")
     assert train.main([*arguments, "--run-dir", str(old), "--resume"]) == 0
     assert_same_run(tmp_path / "today", old)
+    (old / "config.json").write_text(json.dumps({**VERSION_1, "dataset": "cifar10"}))
+    capsys.readouterr()
+    assert train.main(["--evaluate", str(old)]) == 0
+    trained = json.loads((old / "results.json").read_text())["test_error"]
+    assert f"test error {trained:.2f}%" in capsys.readouterr().out
 
 
 def test_a_run_of_version_1_on_a_folder(of_images, tmp_path, capsys):
@@ -207,18 +188,18 @@ def test_other_data_is_refused(change, named, of_images, capsys):
 
 
 def test_a_search_goes_on_with_its_own_recipe(tmp_path, monkeypatch):
-    from support.searches import read_csv, search
-
-    arguments = ["--weights", "2,8"]
-    assert search(tmp_path / "run", *arguments, "--max-trials", "1") == 0
+    arguments = [*TINY, "--epochs", "1", "--run-dir", str(tmp_path / "run")]
+    config = tune.configuration_of(tune.parser().parse_args(arguments), datasets.load("digits"))
+    SearchDirectory(tmp_path / "run").create(config)
     monkeypatch.setitem(catalog.CATALOG, "digits", catalog.CATALOG["digits"]._replace(recipe=OTHER))
-    assert search(tmp_path / "run", *arguments, "--max-trials", "2", "--resume") == 0
-    assert [row["schedule"] for row in read_csv(tmp_path / "run" / "trials.csv")] == ["8@0", "8@0"]
+    assert tune.main([*arguments, "--resume"]) == 0
+    (row,) = read_csv(tmp_path / "run" / "trials.csv")
+    assert row["schedule"] == "8@0"
 
 
 def test_a_wrong_value_is_the_users_error(digits):
     config = RunDirectory(digits).read_config()
     other = config.model_copy(update={"data": config.data.model_copy(update={"train_size": 1})})
-    dataset = train.configuration_of(train.parser().parse_args(DIGITS))[1]
+    dataset = configuration_of(train.parser().parse_args(DIGITS))[1]
     with pytest.raises(UserError, match="is not the data that the run was trained on: number of training images"):
         other.check_data(dataset)

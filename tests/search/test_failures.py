@@ -6,6 +6,7 @@ import errno
 import json
 import logging
 import signal
+from unittest import mock
 
 import pytest
 
@@ -220,35 +221,26 @@ def test_a_trial_that_continues_a_failed_one_fails_for_the_same_reason(tmp_path)
     assert (record.status, record.reason) == ("failed", "stuck at chance")
 
 
-@pytest.mark.parametrize(
-    ("place", "error", "named"),
-    [("keras.Model.save", (OSError, errno.ENOSPC, "No space left"), "model.keras: No space left"),
-     ("wage_tf.runs.training.fit", (OSError, errno.ENOSPC, "No space left", "metrics.csv"),
-      "metrics.csv: No space left"),
-     ("wage_tf.runs.training.fit", (UserError, "an image is damaged"), "an image is damaged")],
-)  # fmt: skip
-def test_a_full_disk_ends_the_search_and_resume_runs_the_trial_again(
-    tmp_path, place, error, named, monkeypatch, capsys
-):
-    def fails(*args, **kwargs):
-        raise error[0](*error[1:])
-
-    arguments = ["--weights", "2", "--keep", "all"]
-    with monkeypatch.context() as patch:
-        patch.setattr(place, fails)
-        assert search(tmp_path / "run", *arguments) == 2
-    (line,) = capsys.readouterr().err.strip().splitlines()
-    assert named in line
-    assert not list(tmp_path.rglob("record.json"))
-    assert search(tmp_path / "run", *arguments, "--resume") == 0
+def test_a_full_disk_ends_the_search_and_resume_runs_the_trial_again(tmp_path, monkeypatch, capsys):
+    arguments = ["--weights", "2", "--keep", "all", "--resume"]
+    for place, error, named in (
+        ("keras.Model.save", OSError(errno.ENOSPC, "No space left"), "model.keras: No space left"),
+        ("wage_tf.runs.training.fit", OSError(errno.ENOSPC, "No space left", "metrics.csv"),
+         "metrics.csv: No space left"),
+        ("wage_tf.runs.training.fit", UserError("an image is damaged"), "an image is damaged"),
+    ):  # fmt: skip
+        with monkeypatch.context() as patch:
+            patch.setattr(place, mock.Mock(side_effect=error))
+            assert search(tmp_path / "run", *arguments) == 2
+        (line,) = capsys.readouterr().err.strip().splitlines()
+        assert named in line
+        assert not list(tmp_path.rglob("record.json"))
+    assert search(tmp_path / "run", *arguments) == 0
     assert [row["status"] for row in read_csv(tmp_path / "run" / "trials.csv")] == ["completed"]
 
 
 def test_a_model_that_cannot_be_saved_is_kept_as_failed(tmp_path, monkeypatch, capsys):
-    def fails(*args, **kwargs):
-        raise RuntimeError("cannot be saved\nbecause")
-
-    monkeypatch.setattr("keras.Model.save", fails)
+    monkeypatch.setattr("keras.Model.save", mock.Mock(side_effect=RuntimeError("cannot be saved\nbecause")))
     assert search(tmp_path / "run", "--weights", "2") == 1
     assert "1 of them: RuntimeError: cannot be saved" in capsys.readouterr().err
     assert [row["status"] for row in read_csv(tmp_path / "run" / "trials.csv")] == ["failed"]

@@ -5,7 +5,6 @@ from __future__ import annotations
 import contextlib
 import errno
 import os
-import random
 import re
 import signal
 import socket
@@ -21,7 +20,8 @@ import pytest
 from keras_tuner.src import protos
 
 from support.runs import wait_for
-from support.searches import TINY, processes_of, read_csv, start, worker_in_trial
+from support.searches import TINY, ongoing_trials, processes_of, read_csv, start, worker_in_trial
+from support.workers import free_ports
 from wage_tf.cli import tune
 from wage_tf.errors import UserError
 from wage_tf.search import heartbeat, processes
@@ -46,68 +46,70 @@ def run_dir(tmp_path):
         os.kill(pid, signal.SIGKILL)
 
 
-@pytest.fixture
-def port():
-    """A free port from below those that the system gives away, so that no other test gets it in the meantime."""
-    while True:
-        port = random.SystemRandom().randrange(10_000, 30_000)
-        with contextlib.suppress(OSError), socket.socket() as listener:
-            listener.bind(("127.0.0.1", port))
-            return str(port)
-
-
 def records(run_dir):
     return {path.parent.name: path.read_bytes() for path in run_dir.glob("oracle/*/record.json")}
 
 
-def ended(chief, run_dir, signum):
-    """Sends a signal to a chief and returns what it wrote; no process of the search is left."""
-    chief.send_signal(signum)
-    output, _ = chief.communicate()
-    wait_for(lambda: not processes_of(run_dir))
-    assert chief.returncode == (128 + signum if signum != signal.SIGKILL else -signum), output
-    return output
+def by_environment(name, port):
+    """The role of a chief, or of a worker that no chief started, by KerasTuner's variables."""
+    address = {"KERASTUNER_ORACLE_IP": "127.0.0.1", "KERASTUNER_ORACLE_PORT": port}
+    return {"KERASTUNER_TUNER_ID": name, VARIABLE: SECRET, **address}
 
 
-def stop_this_process(run_dir, signum):
-    """Sends a signal to this process as soon as a worker has been started; for a thread."""
-    wait_for(lambda: processes_of(run_dir))
+def stop_this_process(moment, signum):
+    """Sends a signal to this process at a moment; for a thread."""
+    wait_for(moment)
     os.kill(os.getpid(), signum)
 
 
-def test_a_search_outlives_a_stopped_worker_and_three_ways_to_stop_it(run_dir, capsys):
+def test_a_search_outlives_a_stopped_worker_and_three_ways_to_stop_it(run_dir, monkeypatch, capsys):
     """There are many more patterns than are trained here, so that a stop never comes after the end."""
+    port = str(free_ports(1)[0])
     widths = ",".join(map(str, range(2, 17)))
-    arguments = ["--weights", widths, "--activations", widths, "--epochs", "2", "--run-dir", str(run_dir)]
-    chief = start(*arguments, "--workers", "1", patience=20)
-    trial, worker = wait_for(lambda: worker_in_trial(run_dir))
+    arguments = ["--weights", widths, "--activations", widths, "--epochs", "2", "--run-dir", str(run_dir), "--resume"]
+    chief = start(*arguments, "--workers", "1", patience=20, **by_environment("chief", port))
+    trial, worker = wait_for(lambda: worker_in_trial(run_dir), chief)
     os.kill(worker, signal.SIGSTOP)
-    wait_for(lambda: f"trial_{trial}" in records(run_dir))
-    output = ended(chief, run_dir, signal.SIGINT)
-    assert "worker0: no sign of life for 20 seconds" in output
-    assert "--resume" in output
-    found = records(run_dir)
+    wait_for(lambda: f"trial_{trial}" in records(run_dir), chief)
+    joined = start(*arguments, patience=3, **by_environment("workerA", port))
+    wait_for(lambda: "workerA" in ongoing_trials(run_dir), chief, joined)
+    chief.kill()
+    assert "worker0: no sign of life for 20 seconds" in chief.communicate()[0]
+    last_words = joined.communicate()[0]
+    wait_for(lambda: not processes_of(run_dir))
+    assert joined.returncode == 1
+    assert "Traceback" not in last_words
+    for output in (last_words, (run_dir / "workers" / "worker0.log").read_text()):
+        assert CHIEF_IS_LOST.search(output.strip().splitlines()[-1])
 
-    stop = threading.Thread(target=stop_this_process, args=(run_dir, signal.SIGTERM))
-    stop.start()
-    assert tune.main([*TINY, *arguments, "--workers", "1", "--resume"]) == 128 + signal.SIGTERM
-    stop.join()
-    assert "--resume" in capsys.readouterr().out
-    assert not processes_of(run_dir)
-    assert records(run_dir) == found
+    def both_started():
+        return len(processes_of(run_dir)) == 2
 
-    chief = start(*arguments, "--workers", "2", "--resume")
-    wait_for(lambda: len(records(run_dir)) > len(found))
-    ended(chief, run_dir, signal.SIGKILL)
-    last_words = (run_dir / "workers" / "worker0.log").read_text().strip().splitlines()[-1]
-    assert CHIEF_IS_LOST.search(last_words)
+    def a_trial_has_ended():
+        return len(records(run_dir)) > len(found)
+
     found = records(run_dir)
+    for signum, workers, moment in ((signal.SIGINT, "2", both_started), (signal.SIGTERM, "1", a_trial_has_ended)):
+        stop = threading.Thread(target=stop_this_process, args=(moment, signum))
+        stop.start()
+        assert tune.main([*TINY, *arguments, "--workers", workers]) == 128 + signum
+        stop.join()
+        assert "--resume" in capsys.readouterr().out
+        assert not processes_of(run_dir)
+        if signum == signal.SIGINT:
+            assert records(run_dir) == found
 
     begun = len(list(run_dir.glob("oracle/trial_*")))
-    assert tune.main([*TINY, *arguments, "--resume", "--max-trials", str(begun)]) == 0
+    joined = start(*arguments, **by_environment("workerB", port))
+    for name, value in by_environment("chief", port).items():
+        monkeypatch.setenv(name, value)
+    assert tune.main([*TINY, *arguments, "--max-trials", str(begun)]) == 0
+    output, _ = joined.communicate()
+    assert joined.returncode == 0, output
     rows = read_csv(run_dir / "trials.csv")
     assert len({row["pattern"] for row in rows}) == len(rows) == begun
-    assert found.items() <= records(run_dir).items()
+    assert {row["status"] for row in rows} == {"completed"}
+    assert found.items() < records(run_dir).items()
 
 
 class _Oracle:
@@ -220,29 +222,6 @@ def test_a_chief_that_cannot_write_ends_the_search():
     oracle = SimpleNamespace(create_trial=full, ongoing_trials={}, tuner_ids={"worker0"})
     with pytest.raises(OSError, match="No space left"):
         serve(oracle, "127.0.0.1", 0, SECRET, _Asking(), lambda: None)
-
-
-def test_chief_and_workers_by_environment_and_a_chief_that_is_lost(run_dir, port):
-    address = {"KERASTUNER_ORACLE_IP": "127.0.0.1", "KERASTUNER_ORACLE_PORT": port, VARIABLE: SECRET}
-    arguments = ["--weights", "2,8", "--activations", "4,8", "--epochs", "1", "--run-dir", str(run_dir)]
-    chief = start(*arguments, KERASTUNER_TUNER_ID="chief", **address)
-    worker = start(*arguments, patience=3, KERASTUNER_TUNER_ID="worker0", **address)
-    wait_for(lambda: records(run_dir))
-    chief.kill()
-    killed = time.monotonic()
-    output, _ = worker.communicate()
-    assert time.monotonic() - killed < 60
-    assert worker.returncode == 1
-    assert CHIEF_IS_LOST.search(output.strip().splitlines()[-1])
-    assert "Traceback" not in output
-    chief.communicate()
-    found = records(run_dir)
-
-    processes = [start(*arguments, "--resume", KERASTUNER_TUNER_ID=name, **address) for name in ("chief", "workerA")]
-    outputs = [process.communicate()[0] for process in processes]
-    assert [process.returncode for process in processes] == [0, 0], outputs
-    assert len(read_csv(run_dir / "trials.csv")) == 4
-    assert found.items() <= records(run_dir).items()
 
 
 @contextlib.contextmanager

@@ -1,4 +1,4 @@
-"""tuner.py from its command line to its files, in this process."""
+"""tuner.py from its command line to its files, in this process; and a directory in which others have written."""
 
 from __future__ import annotations
 
@@ -13,12 +13,15 @@ from tensorboard.backend.event_processing.event_accumulator import EventAccumula
 from support.hparams import assert_hparams_view_is_complete
 from support.searches import read_csv, search
 from wage_tf.cli import train
+from wage_tf.errors import UserError
+from wage_tf.search.directory import SearchDirectory
 
 pytestmark = pytest.mark.slow
 
 BAYESIAN = ["--oracle", "bayesian", "--max-trials", "4"]
 MOST_ERROR = 35
 FOUR_PATTERNS = ["--weights", "2,8", "--activations", "4,8"]
+TWO_OF_FOUR = [*FOUR_PATTERNS, "--max-trials", "2", "--keep", "all"]
 PER_LAYER = [*FOUR_PATTERNS, "--per-layer", "weights,activations"]
 
 
@@ -46,7 +49,7 @@ def constrained(tmp_path_factory):
 def whole(tmp_path_factory):
     """A finished search of the first two of four patterns, both models kept."""
     run_dir = tmp_path_factory.mktemp("search") / "run"
-    assert search(run_dir, *FOUR_PATTERNS, "--max-trials", "2", "--keep", "all") == 0
+    assert search(run_dir, *TWO_OF_FOUR) == 0
     return run_dir
 
 
@@ -185,16 +188,48 @@ def test_a_longer_search_is_the_whole_one_and_keeps_the_models_of_the_front(whol
 
 def test_a_search_on_real_images(tmp_path, tfds_data_dir):
     sizes = ["--dataset", "mnist", "--limit", "1280", "--validation", "500"]
-    assert search(tmp_path / "run", *sizes, "--weights", "2,8") == 0
-    rows = read_csv(tmp_path / "run" / "trials.csv")
-    assert [row["pattern"] for row in rows] == ["2-8-8-8", "8-8-8-8"]
-    assert min(float(row["error_mean"]) for row in rows) < 60
+    assert search(tmp_path / "run", *sizes, "--weights", "8") == 0
+    (row,) = read_csv(tmp_path / "run" / "trials.csv")
+    assert (row["pattern"], float(row["error_mean"]) < 60) == ("8-8-8-8", True)
     assert json.loads((tmp_path / "run" / "best.json").read_text())["config"]["dataset"] == "mnist"
 
 
-def test_the_integer_engine_finds_the_same(tmp_path):
+def test_the_integer_engine_finds_the_same(whole, tmp_path):
     """Where float32 stays exact, as at this batch, both engines end every trial alike."""
-    for engine in ("keras", "integer"):
-        assert search(tmp_path / engine, "--weights", "2", "--engine", engine) == 0
-    keras_rows, integer_rows = (read_csv(tmp_path / engine / "trials.csv") for engine in ("keras", "integer"))
-    assert [row["errors"] for row in keras_rows] == [row["errors"] for row in integer_rows]
+    assert search(tmp_path / "run", *TWO_OF_FOUR, "--engine", "integer") == 0
+    engines = [json.loads((path / "search.json").read_text())["engine"] for path in (whole, tmp_path / "run")]
+    assert engines == ["keras", "integer"]
+    assert [row["errors"] for row in without_times(tmp_path / "run")] == [row["errors"] for row in without_times(whole)]
+
+
+@pytest.fixture
+def copy(whole, tmp_path):
+    return shutil.copytree(whole, tmp_path / "run")
+
+
+@pytest.mark.parametrize("trial", ["0/../../../victim", "../../victim", "1", "00", "", 0])
+def test_a_record_of_another_trial_than_its_folders_is_refused(copy, trial, capsys):
+    """Resumed, the search removes the models of trials that are not on the front."""
+    victim = copy.parent / "victim" / "model.keras"
+    victim.parent.mkdir()
+    victim.write_text("the user's")
+    path = copy / "oracle" / "trial_0" / "record.json"
+    path.write_text(json.dumps({**json.loads(path.read_text()), "trial": trial}))
+    with pytest.raises(UserError, match=r"trial_0/record\.json is "):
+        SearchDirectory(copy).records()
+    assert search(copy, *TWO_OF_FOUR, "--resume") == 2
+    (line,) = capsys.readouterr().err.strip().splitlines()
+    assert "trial_0/record.json is " in line
+    assert victim.read_text() == "the user's"
+
+
+@pytest.mark.parametrize("name", ["trial_backup", "trial_0 (copy)", "trial_0.old", "trial_", "trial_٣"])
+def test_a_folder_of_no_trial_is_passed_over_with_a_word_and_stays(copy, name, capsys):
+    strange = shutil.copytree(copy / "oracle" / "trial_0", copy / "oracle" / name)
+    before = {path: path.read_bytes() for path in strange.rglob("*") if path.is_file()}
+    with pytest.warns(UserWarning, match="is not a folder of the search: it is left out"):
+        assert [record.trial for record in SearchDirectory(copy).records()] == ["0", "1"]
+    capsys.readouterr()
+    assert search(copy, *TWO_OF_FOUR, "--resume") == 0
+    assert "is not a folder of the search: it is left out" in capsys.readouterr().err
+    assert {path: path.read_bytes() for path in strange.rglob("*") if path.is_file()} == before

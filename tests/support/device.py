@@ -14,7 +14,7 @@ from wage_tf.export import Card, Training, with_block, write_c
 from wage_tf.export.c_tail import frozen_before
 
 STRICT = ["-std=c99", "-Wall", "-Wextra", "-Werror", "-pedantic"]
-SANITIZED = ("-g", "-O1", "-fsanitize=address,undefined", "-fno-sanitize-recover=all")
+SANITIZED = ("-O0", "-fsanitize=address,undefined", "-fno-sanitize-recover=all")
 CARD = Card("net", "2-8-8-8", "x/256", ())
 SEED = 7
 _PROGRAM = Path(__file__).parents[1] / "export" / "device.c"
@@ -53,10 +53,12 @@ class Device:
 
     def run(self):
         """A status, a block or scores for every command since the last run."""
-        done = subprocess.run([self._path], input=b"".join(self._commands), capture_output=True, check=True)
+        commands, sizes = b"".join(self._commands), self._answers
+        self._commands, self._answers = [], []
+        done = subprocess.run([self._path], input=commands, capture_output=True, check=True)
         assert done.stderr == b""
         answers, place = [], 0
-        for size in self._answers:
+        for size in sizes:
             answer = done.stdout[place : place + size]
             place += size
             if size == self.block_bytes:
@@ -65,7 +67,6 @@ class Device:
                 numbers = np.frombuffer(answer, np.int32)
                 answers.append(numbers if size == self._score_bytes else int(numbers[0]))
         assert place == len(done.stdout)
-        self._commands, self._answers = [], []
         return answers
 
     def _add(self, command, network, content, answer):

@@ -110,7 +110,6 @@ class Layer:
         self.sum = np.dtype(np.int64 if wide else np.int32)
         self.wide_gradient = wide_gradient or wide
         (top, _), (left, _) = case.window.pads(case.size)
-        self.layer = self.ffi.new("wage_layer *")
         height, width = case.positions
         fields = {
             "batch": case.count,
@@ -140,8 +139,7 @@ class Layer:
             "shift": case.shift,
             "limit": 32767 if wide else 127,
         }
-        for field, value in fields.items():
-            setattr(self.layer, field, value)
+        self.layer = self.ffi.new("wage_layer *", fields)
         self.kept = []
 
     def takes(self):
@@ -170,10 +168,8 @@ class Layer:
         whole[...] = np.array(zero).astype(np.uint8).view(np.int8) if zero else 0
         inner = whole[:, top : top + height, left : left + width]
         inner[...] = codes
-        struct = self.ffi.new("wage_image *")
-        struct.data = self.ffi.cast("void *", inner.ctypes.data)
-        struct.row, struct.image = columns * channels, rows * columns * channels
-        return struct, inner
+        struct = {"data": self.pointer(inner), "row": columns * channels, "image": rows * columns * channels}
+        return self.ffi.new("wage_image *", struct), inner
 
     def x_image(self, x):
         case, layer = self.case, self.layer
@@ -211,10 +207,9 @@ class Layer:
         results = [None] * self.threads
 
         def member(i):
-            team = self.ffi.new("wage_team *")
-            team.index, team.count = i, self.threads
-            team.wait, team.barrier = self.ffi.addressof(self.lib, "wage_barrier_wait"), barrier
-            results[i] = call(team)
+            wait = self.ffi.addressof(self.lib, "wage_barrier_wait")
+            team = {"index": i, "count": self.threads, "wait": wait, "barrier": barrier}
+            results[i] = call(self.ffi.new("wage_team *", team))
 
         threads = [threading.Thread(target=member, args=(i,)) for i in range(self.threads)]
         for thread in threads:
@@ -249,8 +244,7 @@ class Layer:
         else:
             raw, _ = self.block(int(np.prod(shape)) * self.sum.itemsize)
             out = raw.view(self.sum).reshape(shape)
-            y = self.ffi.new("wage_image *")
-            y.data = self.pointer(out)
+            y = self.ffi.new("wage_image *", {"data": self.pointer(out)})
         gate = self.ffi.cast("uint8_t *", gates.ctypes.data)
         self.run(lambda team: self.table.forward(self.layer, packed, image, y, gate, case.count, workspace, team))
         assert intact()
@@ -290,8 +284,7 @@ class Layer:
         """Codes of the errors, without e_zero."""
         case = self.case
         e, inner = self.e_image(np.zeros((case.count, *case.positions, case.filters), self.code))
-        rounding = self.ffi.new("wage_rounding *")
-        rounding.shift, rounding.limit = shift, limit
+        rounding = self.ffi.new("wage_rounding *", {"shift": shift, "limit": limit})
         block, _ = self.block(sums.nbytes)
         block.view(self.sum)[...] = sums.reshape(-1)
         gates = self.ffi.NULL if gate is None else self.ffi.from_buffer("uint8_t[]", gate)

@@ -11,6 +11,8 @@ import pytest
 
 import wage_tf
 from experiments import zoo as experiment
+from support.images import random_images
+from support.tensors import plain_operations
 from wage_tf import zoo
 from wage_tf.errors import UserError
 from wage_tf.export.forms import FORMS
@@ -26,27 +28,21 @@ def test_it_holds_networks_and_all_of_them_are_small():
     assert sum(path.stat().st_size for path in files) < _LARGEST
 
 
-@pytest.mark.slow
 @pytest.mark.parametrize("name", NAMES)
-def test_the_keras_model_and_the_integer_graph_are_one_network(name):
-    model, graph = zoo.load(name), zoo.graph(name)
-    frozen = wage_tf.integer.freeze(model)
+def test_the_keras_model_the_integer_graph_and_the_card_are_of_one_network(name):
+    model, graph, card = zoo.load(name), zoo.graph(name), zoo.card(name)
+    images = random_images(graph.input_shape, 8)
+    with plain_operations():
+        frozen, scores = wage_tf.integer.freeze(model), np.asarray(model(images))
+    assert np.array_equal(scores, wage_tf.integer.infer(graph, images) * 2.0**-graph.output.fraction)
     assert frozen.parameters.keys() == graph.parameters.keys()
     for key, parameter in graph.parameters.items():
         for field in dataclasses.fields(parameter):
             found, expected = getattr(frozen.parameters[key], field.name), getattr(parameter, field.name)
             assert np.array_equal(found, expected), (key, field.name)
-    images = np.random.default_rng(0).integers(0, 256, (8, *graph.input_shape), np.uint8)
-    codes = wage_tf.integer.infer(graph, images)
-    assert np.array_equal(np.asarray(model(images)), codes * 2.0**-graph.output.fraction)
-
-
-@pytest.mark.parametrize("name", NAMES)
-def test_the_card_is_complete_and_of_this_network(name):
-    card = zoo.card(name)
-    costs = wage_tf.costs.model_costs(zoo.load(name)).total
+    costs = wage_tf.costs.model_costs(model).total
     assert (card.weights, card.macs) == (costs.parameters, costs.macs)
-    assert len(card.labels) == np.prod(zoo.graph(name).output.shape)
+    assert len(card.labels) == np.prod(graph.output.shape)
     assert card.name == name
     assert all(str(value) for value in dataclasses.asdict(card).values())
     assert card.command == " && ".join(experiment.NETWORKS[name].commands)
@@ -58,7 +54,7 @@ def test_training_goes_on_from_the_stored_weights():
     model = zoo.load("lenet5-mnist")
     before = [kernel.numpy() for kernel in model.trainable_variables]
     model.compile(wage_tf.optimizers.IntegerSGD(8.0, seed=0), wage_tf.losses.SumSquaredError())
-    images = np.random.default_rng(0).integers(0, 256, (16, 28, 28, 1), np.uint8)
+    images = random_images((28, 28, 1), 16)
     model.train_on_batch(images, keras.utils.to_categorical(np.arange(16) % 10, 10))
     moved = [kernel.numpy() - old for kernel, old in zip(model.trainable_variables, before, strict=True)]
     assert all(np.array_equal(step * 128, np.rint(step * 128)) for step in moved)

@@ -42,7 +42,9 @@ def run(program: str, command: Callable[[Signals], int], resume: Sequence[str] |
                 return command(signals)
             except Exception as error:
                 signals.check()
-                return _fail(program, *_explain(error))
+                message, code = _explain(error)
+                fail(program, message)
+                return code
         except Stopped as stopped:
             print(_stopped(stopped.signum, resume), flush=True)
             return 128 + stopped.signum
@@ -114,11 +116,6 @@ def _end_process(resume: Sequence[str] | None, signum: int) -> None:
         except RuntimeError:  # the signal came within a print
             os.write(sys.stdout.fileno(), f"{message}\n".encode(errors="replace"))
     os._exit(128 + signum)
-
-
-def _fail(program: str, message: str, code: int) -> int:
-    fail(program, message)
-    return code
 
 
 def _explain(error: Exception) -> tuple[str, int]:

@@ -6,16 +6,16 @@ import argparse
 import functools
 import math
 import sys
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from wage_tf.cli import exits, startup
 from wage_tf.cli.parsers import OneLineParser, add_verbose, text
 from wage_tf.errors import UserError
 
 if TYPE_CHECKING:
-    from wage_tf.export.c_tail import Training
+    from wage_tf.integer import Graph
     from wage_tf.runs.signals import Signals
 
 _EPILOG = """\
@@ -60,55 +60,57 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 def _run(args: argparse.Namespace, signals: Signals) -> int:
     _check_device(args)
-    if args.source.endswith(".wage"):
-        return _run_packed(args)
-    with startup.importing_tensorflow(args.verbose):
-        from wage_tf.cli import sources
-        from wage_tf.export.c_needs import require_fit
-        from wage_tf.export.model import export_model
-        from wage_tf.integer import freeze
-    config, model = sources.load(args.source)
-    path = _path(args, is_folder=config is not None)
-    name = model.name if config is None else f"{config.model} on {Path(config.dataset).name}"
-    log2_eta, seed = (0, 0) if config is None else (math.frexp(config.schedule[-1][1])[1] - 1, config.seed)
-    training = _training(args, log2_eta, seed)
+    source = _packed(args.source) if args.source.endswith(".wage") else _trained(args)
+    from wage_tf.export.c_needs import require_fit
+    from wage_tf.export.c_tail import Training
+    from wage_tf.export.forms import FORMS
+
+    training = Training(args.batch_size, args.train_from, source.log2_eta, source.seed) if args.train else None
     if args.train or args.ram or args.flash:
-        print(require_fit(freeze(model), training, args.ram, args.flash))
-    labels = sources.labels_of(config)
+        print(require_fit(source.graph(), training, args.ram, args.flash))
+    beside = Path(args.source).resolve().with_name(source.stem + FORMS[args.to][0])
     options = {"accumulators": args.accumulators, "training": training, "prefix": args.prefix}
-    print(export_model(model, path, args.to, name=name, labels=labels, **options))
+    print(source.write(beside if args.out is None else Path(args.out), args.to, **options))
     return 0
 
 
-def _run_packed(args: argparse.Namespace) -> int:
-    """The same from a packed file, without TensorFlow."""
-    from wage_tf.export.c_needs import require_fit
+class _Source(NamedTuple):
+    """What is exported: how its graph is made, how it is written, what files beside it are called, how it goes on."""
+
+    graph: Callable[[], Graph]
+    write: Callable[..., object]
+    stem: str
+    log2_eta: int = 0
+    seed: int = 0
+
+
+def _packed(source: str) -> _Source:
+    """A packed file, without TensorFlow."""
     from wage_tf.export.forms import write_form
     from wage_tf.export.packed import read_packed
 
-    graph, card = read_packed(args.source)
-    path, training = _path(args, is_folder=False), _training(args, 0, 0)
-    if args.train or args.ram or args.flash:
-        print(require_fit(graph, training, args.ram, args.flash))
-    options = {"accumulators": args.accumulators, "training": training, "prefix": args.prefix}
-    size = write_form(path, args.to, graph, card, **options)
-    print(f"{path}: {size:,} bytes")
-    return 0
+    graph, card = read_packed(source)
+
+    def write(path: Path, to: str, **options: Any) -> str:
+        return f"{path}: {write_form(path, to, graph, card, **options):,} bytes"
+
+    return _Source(lambda: graph, write, Path(source).stem)
 
 
-def _path(args: argparse.Namespace, is_folder: bool) -> Path:
-    """What is named, or beside the source."""
-    from wage_tf.export.forms import FORMS
-
-    source = Path(args.source).resolve()
-    stem = source.name if is_folder else source.stem
-    return source.with_name(stem + FORMS[args.to][0]) if args.out is None else Path(args.out)
-
-
-def _training(args: argparse.Namespace, log2_eta: int, seed: int) -> Training | None:
-    from wage_tf.export.c_tail import Training
-
-    return Training(args.batch_size, args.train_from, log2_eta, seed) if args.train else None
+def _trained(args: argparse.Namespace) -> _Source:
+    """A Keras model; one of a run goes on with the run's last η and its seed."""
+    with startup.importing_tensorflow(args.verbose):
+        from wage_tf.cli import sources
+        from wage_tf.export.model import export_model
+        from wage_tf.integer import freeze
+    config, model = sources.load(args.source)
+    freezing, write = functools.partial(freeze, model), functools.partial(export_model, model)
+    if config is None:
+        return _Source(freezing, write, Path(args.source).stem)
+    name = f"{config.model} on {Path(config.dataset).name}"
+    write = functools.partial(write, name=name, labels=sources.labels_of(config))
+    log2_eta = math.frexp(config.schedule[-1][1])[1] - 1
+    return _Source(freezing, write, Path(args.source).resolve().name, log2_eta, config.seed)
 
 
 def _check_device(args: argparse.Namespace) -> None:

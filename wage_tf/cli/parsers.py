@@ -17,7 +17,7 @@ from wage_tf.schedules import Schedule
 Number = TypeVar("Number", int, float)
 
 LARGEST = 2**31 - 1
-_INTEGER = re.compile(r"[0-9]+")
+_INTEGER = re.compile(r"[0-9]{1,400}")
 _NUMBER = re.compile(r"[0-9]*\.?[0-9]+([eE][+-]?[0-9]+)?|[0-9]+\.")
 
 
@@ -50,44 +50,26 @@ def add_verbose(parser: argparse._ActionsContainer) -> None:
     parser.add_argument("--verbose", action="store_true", help="show TensorFlow's own messages")
 
 
-def positive_int(text: str) -> int:
-    """An argument that counts something: at least 1."""
-    return _number(text, _INTEGER, int, lambda value: 1 <= value <= LARGEST, f"an integer from 1 to {LARGEST}")
+def _number(kind: type[Number], is_valid: Callable[[Number], bool], what: str) -> Callable[[str], Number]:
+    """The type of an argument that is a number, written in digits: `what` says which."""
+
+    def parse(text: str) -> Number:
+        if (_INTEGER if kind is int else _NUMBER).fullmatch(text) and is_valid(value := kind(text)):
+            return value
+        raise argparse.ArgumentTypeError(f"{what} is wanted, received {text!r}")
+
+    return parse
 
 
-def natural(text: str) -> int:
-    """An argument that may also be 0."""
-    return _number(text, _INTEGER, int, lambda value: 0 <= value <= LARGEST, f"an integer from 0 to {LARGEST}")
+def _integer(least: int, most: int = LARGEST) -> Callable[[str], int]:
+    return _number(int, lambda value: least <= value <= most, f"an integer from {least} to {most}")
 
 
-def positive_float(text: str) -> float:
-    """A positive number."""
-    return _number(text, _NUMBER, float, lambda value: 0 < value <= 1e6, "a number above 0 and up to 1e6")
-
-
-def power_of_two(text: str) -> float:
-    """A positive power of two."""
-    return _number(text, _NUMBER, float, lambda value: math.frexp(value)[0] == 0.5, "a power of two")
-
-
-def width_multiplier(text: str) -> float:
-    """A multiplier of a network's hidden units."""
-    return _number(text, _NUMBER, float, lambda value: 0 < value <= 100, "a number above 0 and up to 100")
-
-
-def percentage(text: str) -> float:
-    """A percentage below 100."""
-    return _number(text, _NUMBER, float, lambda value: 0 < value < 100, "a percentage above 0 and below 100")
-
-
-def random_width(text: str) -> int:
-    """Bits of random integers."""
-    return _number(text, _INTEGER, int, lambda value: 1 <= value <= 24, "an integer from 1 to 24")
-
-
-def bit_width(text: str) -> int:
-    """A bit width of a grid."""
-    return _number(text, _INTEGER, int, lambda value: 1 <= value <= 16, "an integer from 1 to 16")
+positive_int, natural, random_width, bit_width = _integer(1), _integer(0), _integer(1, 24), _integer(1, 16)
+positive_float = _number(float, lambda value: 0 < value <= 1e6, "a number above 0 and up to 1e6")
+width_multiplier = _number(float, lambda value: 0 < value <= 100, "a number above 0 and up to 100")
+percentage = _number(float, lambda value: 0 < value < 100, "a percentage above 0 and below 100")
+power_of_two = _number(float, lambda value: math.frexp(value)[0] == 0.5, "a power of two")
 
 
 def constant_rate(text: str) -> Schedule:
@@ -115,11 +97,3 @@ def parse_values(args: argparse.Namespace) -> None:
             args.schedule = schedules.parse(args.schedule)
     except ValueError as error:
         raise UserError(str(error)) from None
-
-
-def _number(text: str, form: re.Pattern, kind: type[Number], is_valid: Callable, what: str) -> Number:
-    if form.fullmatch(text):
-        value = kind(text)
-        if math.isfinite(value) and is_valid(value):
-            return value
-    raise argparse.ArgumentTypeError(f"{what} is wanted, received {text!r}")

@@ -78,7 +78,7 @@ def _run(args: argparse.Namespace, signals: Signals) -> int:
         comparison.infer([dataset.probe_batch(count, config.augmentation)])
     if not comparison.floats:
         train = dataset.train_batches(args.batch_size or config.batch_size, config.seed, config.augmentation)
-        comparison.train(itertools.islice(train, args.steps), config.first_eta, config.seed)
+        comparison.train(itertools.islice(train, args.steps), config.schedule[0][1], config.seed)
     print(comparison)
     return 0 if comparison.equal and not comparison.floats else _DIFFERENT
 

@@ -71,7 +71,6 @@ class FloatBias(FloatLayer):
 
     def weights(self, factor_in: float, factor_out: float) -> list[np.ndarray]:
         """The bias where inputs and outputs are so many times as large."""
-        del factor_in
         return [self.bias * factor_out]
 
 

@@ -76,7 +76,6 @@ def _config(layer: keras.Layer) -> dict[str, object]:
 
 
 def _same(layer: keras.Layer, name: str, inputs: tuple[Step, ...]) -> Step:
-    del layer, name
     return inputs[0]
 
 
@@ -185,29 +184,21 @@ def _activate(activation: Callable, name: str, step: Step) -> Step:
         return step
     if isinstance(activation, keras.Layer):
         return _reader(activation, name)(activation, f"{name}_{activation.name}", (step,))
-    if getattr(keras.activations, kind, None) is not activation or kind not in _ACTIVATIONS:
+    if getattr(keras.activations, kind, None) is not activation or kind not in ("relu", "relu6", *_ENDS):
         raise cannot(name, f"activation {kind!r} has no integer form", "use 'relu', and 'softmax' at the end")
-    return _ACTIVATIONS[kind](f"{name}_{kind}", step)
+    return _activated(kind, f"{name}_{kind}", step)
 
 
-def _relu(kind: str) -> Callable[[str, Step], Step]:
-    return lambda name, step: Activation(name=name, inputs=(step,), shape=step.shape, function=kind)
+def _activated(kind: str, name: str, step: Step) -> Step:
+    common: dict[str, Any] = {"name": name, "inputs": (step,), "shape": step.shape}
+    return End(**common, activation=kind) if kind in _ENDS else Activation(**common, function=kind)
 
 
-def _end(kind: str) -> Callable[[str, Step], Step]:
-    return lambda name, step: End(name=name, inputs=(step,), shape=step.shape, activation=kind)
-
-
-_ACTIVATIONS = {
-    "relu": _relu("relu"),
-    "relu6": _relu("relu6"),
-    "softmax": _end("softmax"),
-    "sigmoid": _end("sigmoid"),
-}
+_ENDS = ("softmax", "sigmoid")
 
 
 def _named_activation(kind: str) -> Reader:
-    return lambda layer, name, inputs: _ACTIVATIONS[kind](name, *inputs)
+    return lambda layer, name, inputs: _activated(kind, name, *inputs)
 
 
 def _activation_layer(layer: keras.layers.Activation, name: str, inputs: tuple[Step, ...]) -> Step:
@@ -217,13 +208,13 @@ def _activation_layer(layer: keras.layers.Activation, name: str, inputs: tuple[S
 def _relu_layer(layer: keras.layers.ReLU, name: str, inputs: tuple[Step, ...]) -> Step:
     if layer.negative_slope or layer.threshold or layer.max_value not in (None, 6):
         raise cannot(name, "has a slope, a threshold or a maximum that is not 6", "use ReLU() or ReLU(6)")
-    return _ACTIVATIONS["relu" if layer.max_value is None else "relu6"](name, *inputs)
+    return _activated("relu" if layer.max_value is None else "relu6", name, *inputs)
 
 
 def _softmax_layer(layer: keras.layers.Softmax, name: str, inputs: tuple[Step, ...]) -> Step:
     if layer.axis not in (-1, len(inputs[0].shape) - 1):
         raise cannot(name, f"runs along axis {layer.axis}", "use the last axis, the classes")
-    return _ACTIVATIONS["softmax"](name, *inputs)
+    return _activated("softmax", name, *inputs)
 
 
 def _passing(kind: type[steps.Passing], layer_class: type[keras.Layer] | None = None) -> Reader:

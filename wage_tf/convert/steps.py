@@ -99,7 +99,6 @@ class Pixels(Step):
     is_quantized = True
 
     def fold(self, inputs: tuple[Step, ...], maps: Sequence[Map]) -> tuple[Step, Map]:
-        del inputs, maps
         ones = np.ones(self.channels)
         return self, Map(ones / self.scale, ones * (0.0 - self.offset / self.scale))
 

@@ -64,5 +64,4 @@ class _Read(keras.Operation):
         self.steps = steps
 
     def compute_output_spec(self, *inputs: keras.KerasTensor) -> list[keras.KerasTensor]:
-        del inputs
         return [keras.KerasTensor(step.shape) for step in self.steps]

@@ -40,9 +40,22 @@ class Digits:
     """scikit-learn's digits, which need no files."""
 
     def load(self, name: str, data_dir: str | os.PathLike | None, limit: int | None, image_size: int | None) -> Dataset:
-        """Loads them; see `load_digits`."""
+        """Enlarges scikit-learn's 1,797 scanned digits from 8x8 to 28x28 pixels and from 0..16 to 0..255.
+
+        Every fifth digit of scikit-learn's order is a test image, always: 360, with 1,437 left for training. The order
+        follows the writers, so both sets hold all of them.
+        """
+        from PIL import Image
+        from sklearn.datasets import load_digits
+
         _refuse_image_size(name, image_size)
-        return load_digits(limit)
+        digits = load_digits()
+        pixels = np.rint(digits.images * (255 / 16)).astype(np.uint8)
+        enlarged = [Image.fromarray(image).resize((28, 28), Image.Resampling.BILINEAR) for image in pixels]
+        images, labels = np.stack([np.asarray(image) for image in enlarged])[..., None], digits.target.astype(np.int64)
+        test = np.arange(len(labels)) % 5 == 0
+        parts = images[~test][:limit], labels[~test][:limit], images[test], labels[test]
+        return Dataset.from_arrays(name, *parts, class_names=tuple(map(str, digits.target_names)))
 
 
 @dataclass(frozen=True)
@@ -70,37 +83,13 @@ class Tfds:
             train, test = _shards(builder, self.train), _shards(builder, (self.test,))
             if self.streamed:
                 return _streamed(builder, train, test, limit, image_size or STREAMED_IMAGE_SIZE)
-            return _in_memory(builder, train, test, limit)
+            parts = *_arrays(builder, train, limit), *_arrays(builder, test)
+            return Dataset.from_arrays(builder.name, *parts, tuple(builder.info.features["label"].names))
 
 
 def _refuse_image_size(name: str, image_size: int | None) -> None:
     if image_size is not None:
         raise UserError(f"image_size is for image folders and imagenet2012, not for {name}: leave it out")
-
-
-def load_digits(limit: int | None = None) -> Dataset:
-    """Returns scikit-learn's 1,797 scanned digits, enlarged from 8x8 to 28x28 pixels and from 0..16 to 0..255.
-
-    Every fifth digit of scikit-learn's order is a test image, always: 360, with 1,437 left for training. The order
-    follows the writers, so both sets hold all of them.
-    """
-    from sklearn.datasets import load_digits as load_sklearn_digits
-
-    digits = load_sklearn_digits()
-    pixels = np.rint(digits.images * (255 / 16)).astype(np.uint8)
-    from PIL import Image
-
-    enlarged = [Image.fromarray(image).resize((28, 28), Image.Resampling.BILINEAR) for image in pixels]
-    images, labels = np.stack([np.asarray(image) for image in enlarged])[..., None], digits.target.astype(np.int64)
-    test = np.arange(len(labels)) % 5 == 0
-    return Dataset.from_arrays(
-        "digits",
-        images[~test][:limit],
-        labels[~test][:limit],
-        images[test],
-        labels[test],
-        class_names=tuple(str(name) for name in digits.target_names),
-    )
 
 
 def prepared_builder(name: str, data_dir: str | os.PathLike | None, site: str | None) -> "DatasetBuilder":
@@ -160,13 +149,6 @@ def _check_site(url: str | None) -> None:
         return
     except OSError as error:
         raise OSError(f"{url} cannot be reached") from error
-
-
-def _in_memory(
-    builder: "DatasetBuilder", train: tuple[Shard, ...], test: tuple[Shard, ...], limit: int | None
-) -> Dataset:
-    class_names = tuple(builder.info.features["label"].names)
-    return Dataset.from_arrays(builder.name, *_arrays(builder, train, limit), *_arrays(builder, test), class_names)
 
 
 def _streamed(

@@ -131,11 +131,6 @@ def _inference(source: Source) -> dict[str, str]:
     return dict.fromkeys(names, "") | {"infer": INFER.substitute(calls="\n".join(source.calls)), "only": "&only"}
 
 
-def buffer_bytes(graph: Graph) -> int:
-    """Bytes of the struct of buffers in inference: the arena, and a filter's unpacked weights where they need it."""
-    return Layout.of(graph).buffer_bytes
-
-
 def _sizes(shape: Shape) -> str:
     """The macros of the input's size; only images have height, width and channels."""
     if len(shape) != 3:

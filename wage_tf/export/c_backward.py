@@ -104,7 +104,7 @@ class _Builder:
             if isinstance(node, Product):
                 self._trained(node)
         for node in needed:
-            if _quantizes(node) and isinstance(node, Activation):
+            if node.quantizes_errors and isinstance(node, Activation):
                 self._follow(node.name, View.of(self._graph.signals[node.name].shape), self._errors_of(node))
         places = {stage.name: place for place, stage in enumerate(self._network.stages)}
         loss = self._loss()
@@ -175,8 +175,8 @@ class _Builder:
             raise Refusal(node.name, "sums with several readers")
         reader = readers[0] if readers else None
         if isinstance(reader, Activation):
-            return self._errors_of(reader) if _quantizes(reader) else self._clipped(reader)
-        if isinstance(reader, Error) and _quantizes(reader):
+            return self._errors_of(reader) if reader.quantizes_errors else self._clipped(reader)
+        if isinstance(reader, Error) and reader.quantizes_errors:
             return self._errors_of_scores(reader)
         if isinstance(reader, (Error, *_ONE_BY_ONE)):
             return self._errors_behind(reader, is_masked or isinstance(reader, Relu))
@@ -187,7 +187,7 @@ class _Builder:
     def _clipped(self, node: Activation) -> Errors:
         """Those of what an Activation clips and the QError behind it quantizes."""
         (reader,) = self._readers[node.name] or (None,)
-        if isinstance(reader, Error) and _quantizes(reader):
+        if isinstance(reader, Error) and reader.quantizes_errors:
             return self._errors_of_scores(reader)
         raise Refusal(node.name, "an activation whose errors are not rounded")
 
@@ -241,7 +241,7 @@ class _Builder:
             errors.sources.append((self._layers[node.name], view))
         elif isinstance(node, (Add, Activation, AveragePool2D)):
             errors.sources.append((self._unweighted(node), view))
-        elif isinstance(node, _VIEWS) or (isinstance(node, Error) and not _quantizes(node)):
+        elif isinstance(node, _VIEWS) or (isinstance(node, Error) and not node.quantizes_errors):
             self._follow(node.name, view.reshaped(shape), errors)
         elif isinstance(node, (Concatenate, ZeroPad2D)):
             channel = sum(x.shape[-1] for x in self._graph.inputs_of(node)[:place])
@@ -259,7 +259,7 @@ class _Builder:
         if node.name in self._layers:
             return self._layers[node.name]
         if isinstance(node, Activation):
-            errors = self._errors_of(node) if _quantizes(node) else self._clipped(node)
+            errors = self._errors_of(node) if node.quantizes_errors else self._clipped(node)
         else:
             errors = self._errors_behind(node)
         shape = self._graph.signals[node.name].shape
@@ -278,7 +278,3 @@ class _Builder:
             if stage.node.name in trained or found.intersection(stage.inputs):
                 found.add(stage.name)
         return frozenset(found)
-
-
-def _quantizes(node: Node) -> bool:
-    return node.quantizes_errors

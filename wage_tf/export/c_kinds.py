@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import itertools
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
+from functools import partial
 
 import numpy as np
 
@@ -23,24 +24,10 @@ from wage_tf.export.c_products import (
     UNPACK_STORED,
 )
 from wage_tf.export.stages import Stage
+from wage_tf.export.translation import registry
 from wage_tf.integer.arithmetic import quantize
 from wage_tf.integer.linear import Window
-from wage_tf.integer.nodes import (
-    Activation,
-    Add,
-    AveragePool2D,
-    Concatenate,
-    Conv2D,
-    Dense,
-    Flatten,
-    MaxPool2D,
-    Node,
-    Product,
-    Relu,
-    Rescale,
-    Reshape,
-    ZeroPad2D,
-)
+from wage_tf.integer.nodes import Conv2D, Product
 from wage_tf.integer.tensors import Shape
 
 
@@ -156,14 +143,6 @@ def _pair(bits: int) -> int:
     return low + high * 65536
 
 
-def _max_pool(stage: Stage, source: Source) -> None:
-    _pool(stage, source, "max_pool", start="INT32_MIN", combine="total = code > total ? code : total")
-
-
-def _average_pool(stage: Stage, source: Source) -> None:
-    _pool(stage, source, "sum_pool", start="0", combine="total += code")
-
-
 def _pool(stage: Stage, source: Source, kind: str, **parts: str) -> None:
     shapes = stage.sources[0].shape, stage.signal.shape
     step = _step(stage, source, ["NULL", 0, "NULL", 1, 0, 1], stage.node.moving, shapes, stored=_stored(source))
@@ -237,23 +216,19 @@ def _zero_pad(stage: Stage, source: Source) -> None:
 
 def _view(stage: Stage, source: Source) -> None:
     """Nothing: the same codes in the same place."""
-    del stage, source
 
 
-KINDS: dict[type[Node], Callable[[Stage, Source], None]] = {
-    Rescale: _rescale,
-    Conv2D: _product,
-    Dense: _product,
-    MaxPool2D: _max_pool,
-    AveragePool2D: _average_pool,
-    Add: _sum,
-    Activation: _sum,
-    Relu: _sum,
-    Concatenate: _concatenate,
-    ZeroPad2D: _zero_pad,
-    Flatten: _view,
-    Reshape: _view,
-}
+KINDS = registry(
+    rescale=_rescale,
+    product=_product,
+    max_pool=partial(_pool, kind="max_pool", start="INT32_MIN", combine="total = code > total ? code : total"),
+    average_pool=partial(_pool, kind="sum_pool", start="0", combine="total += code"),
+    add=_sum,
+    rounding=_sum,
+    concatenate=_concatenate,
+    zero_pad=_zero_pad,
+    reshape=_view,
+)
 """What every kind adds to the source."""
 
 

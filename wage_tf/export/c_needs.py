@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import bisect
 import dataclasses
 
 from wage_tf.errors import UserError
@@ -65,7 +66,7 @@ class Needs:
 
 def needs_of(layout: Layout) -> Needs:
     """What a layout needs."""
-    layers = layout.layers
+    layers, counts = layout.layers, sorted({1, layout.training.batch}) if layout.training else []
     code = _inference_code(layout)
     if layout.tail is not None:
         code += _TRAINING_CODE + _CODES + len(layout.tail.layers) * _LAYER_BYTES
@@ -77,7 +78,7 @@ def needs_of(layout: Layout) -> Needs:
         stored=layout.stored_bytes,
         stack=_TRAINING_STACK if layers else _STACK,
         macs=layout.network.macs,
-        step_macs={count: _step_macs(layout, count) for count in _counts(layout)},
+        step_macs={count: _step_macs(layout, count) for count in counts},
         largest=max(layers, key=lambda layer: layer.stored_bytes).name if layers else None,
     )
 
@@ -96,10 +97,6 @@ def _inference_code(layout: Layout) -> int:
         elif not isinstance(stage.node, (Flatten, Reshape)):
             code += _LOOP_CODE
     return code + _PRODUCT_CODE * max(0, len(functions) - _FUNCTIONS)
-
-
-def _counts(layout: Layout) -> list[int]:
-    return sorted({1, layout.training.batch}) if layout.training else []
 
 
 def _step_macs(layout: Layout, count: int) -> int:
@@ -176,14 +173,11 @@ def _without_batch(graph: Graph, training: Training, names: list[str], ram: int 
 
 def _largest_batch(graph: Graph, training: Training, ram: int | None, flash: int | None) -> int:
     """The most images of a step that fit, 0 where not even one does."""
-    low, high = 0, training.batch
-    while high - low > 1:
-        middle = (low + high) // 2
-        if _fits(graph, dataclasses.replace(training, batch=middle), ram, flash):
-            low = middle
-        else:
-            high = middle
-    return low
+
+    def is_over(batch: int) -> bool:
+        return not _fits(graph, dataclasses.replace(training, batch=batch), ram, flash)
+
+    return bisect.bisect_left(range(1, training.batch), True, key=is_over)
 
 
 def _fits(graph: Graph, training: Training, ram: int | None, flash: int | None) -> bool:

@@ -18,7 +18,6 @@ from wage_tf.export.c_parts import Source, comment, filters_first, numbers
 from wage_tf.export.c_tail import Errors, Layer, Parameter, Tail
 from wage_tf.export.card import Card
 from wage_tf.integer.arithmetic import fraction_bits
-from wage_tf.integer.graph import Graph
 from wage_tf.integer.nodes import Bias, Kernel
 
 _FOLDER = Path(__file__).parent / "src"
@@ -176,11 +175,6 @@ def sources() -> dict[str, str]:
     return {path.name: path.read_text() for path in _SOURCES}
 
 
-def model_id(graph: Graph) -> int:
-    """A number for the network and the weights that it was exported with: CRC-32 of its packed form."""
-    return zlib.crc32(packed.to_bytes(graph, Card("", "", "", ())))
-
-
 def parts(layout: Layout, source: Source) -> dict[str, str]:
     """The fields of the templates `c_source.HEADER` and `SOURCE` that belong to training."""
     training, tail = layout.training, layout.tail
@@ -196,7 +190,7 @@ def parts(layout: Layout, source: Source) -> dict[str, str]:
         stored=kernels.size,
         biases=biases.size,
         overhead=c_block.OVERHEAD,
-        model=model_id(layout.graph),
+        model=zlib.crc32(packed.to_bytes(layout.graph, Card("", "", "", ()))),
         seed=training.seed % 2**32,
         step=training.step % 2**32,
         log2_eta=training.log2_eta,

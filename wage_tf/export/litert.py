@@ -66,9 +66,7 @@ def write_litert(path: str | os.PathLike, graph: Graph, card: Card) -> int:
         UserError: If the graph has no such form (`stages.stages`), has widths above 8 bits or sums whose rounding
             cannot be done exactly; or if `ai-edge-litert` is missing.
     """
-    content = to_bytes(stages(graph), card)
-    files.write_all({Path(path): content})
-    return len(content)
+    return files.write_all({Path(path): to_bytes(stages(graph), card)})
 
 
 def to_bytes(network: Stages, card: Card) -> bytes:

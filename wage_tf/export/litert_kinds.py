@@ -2,25 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-
 import numpy as np
 
 from wage_tf.errors import UserError
 from wage_tf.export import litert_parts as parts
 from wage_tf.export.flatbuffer import ModelBuilder
 from wage_tf.export.stages import Rounding, Stage
-from wage_tf.integer.nodes import (
-    Activation,
-    Add,
-    AveragePool2D,
-    Concatenate,
-    Conv2D,
-    Dense,
-    Node,
-    Relu,
-    Rescale,
-)
+from wage_tf.export.translation import registry
+from wage_tf.integer.nodes import Dense
 
 
 def _rescale(model: ModelBuilder, stage: Stage, x: int) -> int:
@@ -118,17 +107,15 @@ def _concatenate(model: ModelBuilder, stage: Stage, *inputs: int) -> int:
     return parts.concatenate(model, stage, [_wide(model, x) for x in inputs], _sums(model, stage))
 
 
-KINDS: dict[type[Node], Callable[..., int]] = {
+KINDS = registry(
     **parts.SHAPING,
-    Rescale: _rescale,
-    Conv2D: _product,
-    Dense: _product,
-    AveragePool2D: _average_pool,
-    Add: _add,
-    Activation: _round,
-    Relu: _round,
-    Concatenate: _concatenate,
-}
+    rescale=_rescale,
+    product=_product,
+    average_pool=_average_pool,
+    add=_add,
+    rounding=_round,
+    concatenate=_concatenate,
+)
 """What every kind adds to a model: from the stage and the tensors of its inputs to that of its output."""
 
 

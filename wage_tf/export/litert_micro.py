@@ -62,9 +62,7 @@ def write_litert_micro(path: str | os.PathLike, graph: Graph, card: Card) -> int
         UserError: If the graph has no such form (`stages.stages`), has widths above 8 bits, changes the pixels before
             their table, or has sums that take too many windows; or if `ai-edge-litert` is missing.
     """
-    content = to_bytes(fused(stages(graph)), card)
-    files.write_all({Path(path): content})
-    return len(content)
+    return files.write_all({Path(path): to_bytes(fused(stages(graph)), card)})
 
 
 def to_bytes(network: Stages, card: Card) -> bytes:

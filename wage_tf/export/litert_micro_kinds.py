@@ -11,18 +11,9 @@ from wage_tf.errors import UserError
 from wage_tf.export import litert_parts as parts
 from wage_tf.export.flatbuffer import ModelBuilder
 from wage_tf.export.stages import Stage, tight_signal
+from wage_tf.export.translation import registry
 from wage_tf.integer.linear import Window
-from wage_tf.integer.nodes import (
-    Activation,
-    Add,
-    AveragePool2D,
-    Concatenate,
-    Conv2D,
-    Dense,
-    Node,
-    Relu,
-    Rescale,
-)
+from wage_tf.integer.nodes import Dense, Node
 from wage_tf.integer.tensors import Signal
 
 _HALF = 2**15
@@ -36,7 +27,6 @@ _MANTISSA = 23
 
 def _rescale(model: ModelBuilder, stage: Stage, x: int) -> int:
     """Nothing: the caller has looked the codes up."""
-    del model, stage
     return x
 
 
@@ -155,17 +145,15 @@ def _concatenate(model: ModelBuilder, stage: Stage, *inputs: int) -> int:
     return parts.concatenate(model, stage, list(inputs), parts.like(model, stage, inputs[0]))
 
 
-KINDS: dict[type[Node], Callable[..., int]] = {
+KINDS = registry(
     **parts.SHAPING,
-    Rescale: _rescale,
-    Conv2D: _product,
-    Dense: _product,
-    AveragePool2D: _average_pool,
-    Add: _add,
-    Activation: _round,
-    Relu: _round,
-    Concatenate: _concatenate,
-}
+    rescale=_rescale,
+    product=_product,
+    average_pool=_average_pool,
+    add=_add,
+    rounding=_round,
+    concatenate=_concatenate,
+)
 """What every kind adds to a model: from the stage and the tensors of its inputs to that of its output."""
 
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from typing import Any
 
 import numpy as np
@@ -10,7 +9,7 @@ import numpy as np
 from wage_tf.export.flatbuffer import ModelBuilder
 from wage_tf.export.stages import Rounding, Stage
 from wage_tf.integer.linear import Window
-from wage_tf.integer.nodes import Conv2D, Dense, Flatten, MaxPool2D, Node, Reshape, ZeroPad2D
+from wage_tf.integer.nodes import Conv2D, Dense
 
 WIDEST = 8
 INT8 = 127
@@ -109,12 +108,7 @@ def _reshape(model: ModelBuilder, stage: Stage, x: int) -> int:
     return reshaped(model, x, stage.signal.shape)
 
 
-SHAPING: dict[type[Node], Callable[..., int]] = {
-    MaxPool2D: _max_pool,
-    ZeroPad2D: _zero_pad,
-    Flatten: _reshape,
-    Reshape: _reshape,
-}
+SHAPING = {"max_pool": _max_pool, "zero_pad": _zero_pad, "reshape": _reshape}
 """The kinds that do the same to codes and to sums."""
 
 

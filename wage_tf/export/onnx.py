@@ -54,9 +54,7 @@ def write_onnx(path: str | os.PathLike, graph: Graph, card: Card) -> int:
         UserError: If the graph has no such form (`stages.stages`), widths above 8 bits or a product of
             sums beyond 2^24; or if `onnx` is missing.
     """
-    content = to_bytes(stages(graph), card)
-    files.write_all({Path(path): content})
-    return len(content)
+    return files.write_all({Path(path): to_bytes(stages(graph), card)})
 
 
 def to_bytes(network: Stages, card: Card) -> bytes:

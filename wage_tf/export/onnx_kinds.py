@@ -4,29 +4,15 @@ from __future__ import annotations
 
 import dataclasses
 import math
-from collections.abc import Callable
 
 import numpy as np
 
 from wage_tf.errors import UserError
 from wage_tf.export.onnx_builder import ModelBuilder, Value
 from wage_tf.export.stages import Rounding, Stage
+from wage_tf.export.translation import registry
 from wage_tf.integer.linear import Window
-from wage_tf.integer.nodes import (
-    Activation,
-    Add,
-    AveragePool2D,
-    Concatenate,
-    Conv2D,
-    Dense,
-    Flatten,
-    MaxPool2D,
-    Node,
-    Relu,
-    Rescale,
-    Reshape,
-    ZeroPad2D,
-)
+from wage_tf.integer.nodes import Conv2D, Dense
 
 _WIDEST = 8
 _LARGEST_CODE = 127
@@ -126,20 +112,17 @@ def _reshape(model: ModelBuilder, stage: Stage, x: Value) -> Value:
     return _reshaped(model, x, stage.signal.shape)
 
 
-KINDS: dict[type[Node], Callable[..., Value]] = {
-    Rescale: _rescale,
-    Conv2D: _product,
-    Dense: _product,
-    MaxPool2D: _max_pool,
-    AveragePool2D: _average_pool,
-    Add: _add,
-    Activation: _round,
-    Relu: _round,
-    Concatenate: _concatenate,
-    ZeroPad2D: _zero_pad,
-    Flatten: _reshape,
-    Reshape: _reshape,
-}
+KINDS = registry(
+    rescale=_rescale,
+    product=_product,
+    max_pool=_max_pool,
+    average_pool=_average_pool,
+    add=_add,
+    rounding=_round,
+    concatenate=_concatenate,
+    zero_pad=_zero_pad,
+    reshape=_reshape,
+)
 """What every kind adds to a model: from the stage and the values of its inputs to that of its output."""
 
 

@@ -56,9 +56,7 @@ def write_packed(path: str | os.PathLike, graph: Graph, card: Card, accumulators
     Raises:
         UserError: If accumulators are wanted and the graph has none.
     """
-    content = to_bytes(graph, card, accumulators)
-    files.write_all({Path(path): content})
-    return len(content)
+    return files.write_all({Path(path): to_bytes(graph, card, accumulators)})
 
 
 def read_packed(path: str | os.PathLike) -> tuple[Graph, Card]:

@@ -8,12 +8,44 @@ from typing import Any
 from wage_tf.errors import UserError
 from wage_tf.export.stages import Stages
 from wage_tf.integer.graph import IMAGES
-from wage_tf.integer.nodes import Node
+from wage_tf.integer.nodes import (
+    Activation,
+    Add,
+    AveragePool2D,
+    Concatenate,
+    Conv2D,
+    Dense,
+    Flatten,
+    MaxPool2D,
+    Node,
+    Relu,
+    Rescale,
+    Reshape,
+    ZeroPad2D,
+)
+
+Registry = Mapping[type[Node], Callable[..., Any]]
+"""What every kind of node adds to a model of another format."""
+
+_KINDS: dict[str, tuple[type[Node], ...]] = {
+    "rescale": (Rescale,),
+    "product": (Conv2D, Dense),
+    "max_pool": (MaxPool2D,),
+    "average_pool": (AveragePool2D,),
+    "add": (Add,),
+    "rounding": (Activation, Relu),
+    "concatenate": (Concatenate,),
+    "zero_pad": (ZeroPad2D,),
+    "reshape": (Flatten, Reshape),
+}
 
 
-def translated(
-    network: Stages, model: Any, image: Any, kinds: Mapping[type[Node], Callable[..., Any]], form: str
-) -> Any:
+def registry(**adding: Callable[..., Any]) -> Registry:
+    """The registry of a format, which says what it adds for every entry of `_KINDS`."""
+    return {kind: adding[name] for name, kinds in _KINDS.items() for kind in kinds}
+
+
+def translated(network: Stages, model: Any, image: Any, kinds: Registry, form: str) -> Any:
     """Adds every stage to a model of another format, and returns what its last one became there.
 
     Args:

@@ -17,11 +17,11 @@ from wage_tf.integer.graph import IMAGES, Graph, float_operands
 from wage_tf.integer.tensors import Signal, Tensor
 
 if TYPE_CHECKING:
-    import keras
-
+    from wage_tf.integer.freezing import freeze
     from wage_tf.native.trainer import Trainer, attached, fit, sync
 
-_NATIVE = ("Trainer", "attached", "fit", "sync")
+_WITH_KERAS = {"freeze": "wage_tf.integer.freezing"}
+_WITH_KERAS |= dict.fromkeys(("Trainer", "attached", "fit", "sync"), "wage_tf.native.trainer")
 
 __all__ = [
     "IMAGES",
@@ -45,27 +45,7 @@ __all__ = [
 ]
 
 
-def freeze(model: keras.Model) -> Graph:
-    """Reads the integers out of a trained or untrained model.
-
-    Args:
-        model: A Functional or Sequential model of layers that have integer nodes, nested models included, from raw
-            uint8 images, with integer widths for W and A.
-
-    Returns:
-        The graph. A kernel has accumulators where its stored weights lie on their grid, which training needs; a frozen
-        layer (trainable=False) stays as it is in training.
-
-    Raises:
-        UserError: If a layer has no node in the integer graph or an operand of the forward pass is float32; the
-            message names the layer.
-    """
-    from wage_tf.integer.freezing import freeze as read
-
-    return read(model)
-
-
 def __getattr__(name: str) -> object:
-    if name in _NATIVE:
-        return getattr(importlib.import_module("wage_tf.native.trainer"), name)
+    if name in _WITH_KERAS:
+        return getattr(importlib.import_module(_WITH_KERAS[name]), name)
     raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

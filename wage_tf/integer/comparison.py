@@ -13,7 +13,7 @@ import tensorflow as tf
 
 from wage_tf.errors import UserError
 from wage_tf.integer import engine
-from wage_tf.integer.arithmetic import quantize_gradient, update_seed
+from wage_tf.integer.arithmetic import log2_of_rate, quantize_gradient, update_seed
 from wage_tf.integer.exactness import EXACT_SUMS, error_bounds, forward_bounds, gradient_bounds
 from wage_tf.integer.freezing import read
 from wage_tf.integer.graph import IMAGES, Graph, float_operands
@@ -108,10 +108,7 @@ class Comparison:
         Raises:
             UserError: If the training is not integers, or the learning rate is not a power of two.
         """
-        mantissa, exponent = np.frexp(learning_rate)
-        if mantissa != 0.5:
-            raise UserError(f"learning rate {learning_rate} is not a power of two: no shift can multiply by it")
-        log2_eta = int(exponent) - 1
+        log2_eta = log2_of_rate(learning_rate)
         self._follow(copy_of(self._model))
         self._model.compile(IntegerSGD(learning_rate, bits=gradient_bits(self._model), seed=seed), SumSquaredError())
         network = None

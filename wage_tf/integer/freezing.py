@@ -37,7 +37,20 @@ class Call:
 
 
 def freeze(model: keras.Model) -> Graph:
-    """`wage_tf.integer.freeze`, once Keras is there."""
+    """Reads the integers out of a trained or untrained model.
+
+    Args:
+        model: A Functional or Sequential model of layers that have integer nodes, nested models included, from raw
+            uint8 images, with integer widths for W and A.
+
+    Returns:
+        The graph. A kernel has accumulators where its stored weights lie on their grid, which training needs; a frozen
+        layer (trainable=False) stays as it is in training.
+
+    Raises:
+        UserError: If a layer has no node in the integer graph or an operand of the forward pass is float32; the
+            message names the layer.
+    """
     return read(model)[0]
 
 

@@ -125,7 +125,10 @@ def float_operands(graph: Graph) -> list[str]:
     lines = []
     for node in reversed(graph.nodes):
         to_loss = node is graph.nodes[-1]
-        raw[node.name] = to_loss or any(isinstance(r, Product) or _passes_raw(r, raw) for r in readers[node.name])
+        raw[node.name] = to_loss or any(
+            isinstance(reader, Product) or (raw[reader.name] and not reader.quantizes_errors)
+            for reader in readers[node.name]
+        )
         if isinstance(node, Identity):
             lines.append(f"{node.name}: {node.layer} has no integer training")
         if isinstance(node, Product):
@@ -147,10 +150,6 @@ def needing_errors(graph: Graph) -> set[str]:
         if trained or needed.intersection(node.inputs):
             needed.add(node.name)
     return needed
-
-
-def _passes_raw(node: Node, raw: dict[str, bool]) -> bool:
-    return not node.quantizes_errors and raw[node.name]
 
 
 def _signal(node: Node, signals: dict[str, Signal]) -> Signal:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from functools import partial
 from typing import NamedTuple
 
 import keras
@@ -20,6 +21,7 @@ from wage_tf.integer.nodes import (
     Error,
     Flatten,
     Identity,
+    Kernel,
     MaxPool2D,
     Node,
     Relu,
@@ -72,73 +74,50 @@ def _rescaling(place: Place) -> list[Node]:
 
 
 def _convolution(place: Place) -> list[Node]:
-    layer = place.layer
-    _require_channels_last(place)
-    kernel, bias = kernel_of(*place.owner), bias_of(*place.owner)
-    groups = int(getattr(layer, "groups", 1))
-    node = Conv2D(
-        place.name, place.inputs, kernel, bias, _pair(layer.strides), layer.padding, _pair(layer.dilation_rate), groups
-    )
-    return [node, *_activation_of(place)]
+    return _convolved(place, kernel_of(*place.owner), int(place.layer.groups))
 
 
 def _depthwise(place: Place) -> list[Node]:
     """A convolution in as many groups as channels; its kernel [h, w, channels, multiplier] in the same order."""
+    height, width, channels, multiplier = place.layer.kernel.shape
+    return _convolved(place, kernel_of(*place.owner, (height, width, 1, channels * multiplier)), channels)
+
+
+def _convolved(place: Place, kernel: Kernel, groups: int) -> list[Node]:
     layer = place.layer
     _require_channels_last(place)
-    height, width, channels, multiplier = layer.kernel.shape
-    kernel, bias = kernel_of(*place.owner, (height, width, 1, channels * multiplier)), bias_of(*place.owner)
-    node = Conv2D(
-        place.name,
-        place.inputs,
-        kernel,
-        bias,
-        _pair(layer.strides),
-        layer.padding,
-        _pair(layer.dilation_rate),
-        channels,
-    )
-    return [node, *_activation_of(place)]
+    window = _pair(layer.strides), layer.padding, _pair(layer.dilation_rate)
+    return [Conv2D(place.name, place.inputs, kernel, bias_of(*place.owner), *window, groups), *_activation_of(place)]
 
 
 def _dense(place: Place) -> list[Node]:
     return [Dense(place.name, place.inputs, kernel_of(*place.owner), bias_of(*place.owner)), *_activation_of(place)]
 
 
-def _max_pool(place: Place) -> list[Node]:
+def _pool(kind: type[MaxPool2D | AveragePool2D], place: Place) -> list[Node]:
     _require_channels_last(place)
     layer = place.layer
-    return [MaxPool2D(place.name, place.inputs, _pair(layer.pool_size), _pair(layer.strides), layer.padding)]
+    return [kind(place.name, place.inputs, _pair(layer.pool_size), _pair(layer.strides), layer.padding)]
 
 
-def _average_pool(place: Place) -> list[Node]:
+def _global_pool(kind: type[MaxPool2D | AveragePool2D], place: Place) -> list[Node]:
     _require_channels_last(place)
-    layer = place.layer
-    return [AveragePool2D(place.name, place.inputs, _pair(layer.pool_size), _pair(layer.strides), layer.padding)]
-
-
-def _global_average_pool(place: Place) -> list[Node]:
-    window = _whole_image(place)
-    return _global(place, AveragePool2D(place.name, place.inputs, window, window, "valid"))
-
-
-def _global_max_pool(place: Place) -> list[Node]:
-    window = _whole_image(place)
-    return _global(place, MaxPool2D(place.name, place.inputs, window, window, "valid"))
+    if len(place.shape) != 3 or None in place.shape:
+        raise UserError(f"layer {place.name}: a global pooling needs images of a fixed size; received {place.shape}")
+    window = _pair(place.shape[:2])
+    pool = kind(place.name, place.inputs, window, window, "valid")
+    return [pool] if place.layer.keepdims else [pool, Flatten(f"{place.name}/flatten", (place.name,))]
 
 
 def _keras_global_max_pool(place: Place) -> list[Node]:
     """Keras' own divides the error among equal maxima, which is no shift: inference only."""
-    nodes = _global_max_pool(place)
+    nodes = _global_pool(MaxPool2D, place)
     return [*nodes, Identity(f"{place.name}/inference", (nodes[-1].name,), type(place.layer).__name__)]
 
 
-def _global(place: Place, pool: Node) -> list[Node]:
-    return [pool] if place.layer.keepdims else [pool, Flatten(f"{place.name}/flatten", (place.name,))]
-
-
-def _flatten(place: Place) -> list[Node]:
-    return [Flatten(place.name, place.inputs)]
+def _alone(kind: type[Flatten | Add], place: Place) -> list[Node]:
+    """A node that needs to know nothing of the layer."""
+    return [kind(place.name, place.inputs)]
 
 
 def _reshape(place: Place) -> list[Node]:
@@ -150,10 +129,6 @@ def _zero_padding(place: Place) -> list[Node]:
     _require_channels_last(place)
     rows, columns = place.layer.padding
     return [ZeroPad2D(place.name, place.inputs, _pair(rows), _pair(columns))]
-
-
-def _add(place: Place) -> list[Node]:
-    return [Add(place.name, place.inputs)]
 
 
 def _concatenate(place: Place) -> list[Node]:
@@ -211,13 +186,6 @@ def _is_relu(place: Place) -> bool:
     return activation is keras.activations.relu
 
 
-def _whole_image(place: Place) -> tuple[int, int]:
-    _require_channels_last(place)
-    if len(place.shape) != 3 or None in place.shape:
-        raise UserError(f"layer {place.name}: a global pooling needs images of a fixed size; received {place.shape}")
-    return _pair(place.shape[:2])
-
-
 def _require_channels_last(place: Place) -> None:
     if place.layer.data_format != "channels_last":
         raise UserError(f"layer {place.name}: the integer graph takes data_format='channels_last'")
@@ -227,6 +195,11 @@ def _pair(sizes: tuple[int, ...]) -> tuple[int, int]:
     return int(sizes[0]), int(sizes[1])
 
 
+_TRAINING_ONLY = (
+    *(keras.layers.Dropout, keras.layers.SpatialDropout2D, keras.layers.GaussianNoise),
+    *(keras.layers.RandomFlip, keras.layers.RandomRotation, keras.layers.RandomTranslation, keras.layers.RandomZoom),
+    *(keras.layers.RandomContrast, keras.layers.RandomBrightness),
+)
 READERS: dict[type, Callable[[Place], list[Node]]] = {
     QRescaling: _rescaling,
     QConv2D: _convolution,
@@ -234,27 +207,19 @@ READERS: dict[type, Callable[[Place], list[Node]]] = {
     QDense: _dense,
     QActivation: _q_activation,
     QError: _error,
-    QGlobalMaxPooling2D: _global_max_pool,
-    keras.layers.MaxPooling2D: _max_pool,
-    keras.layers.AveragePooling2D: _average_pool,
-    keras.layers.GlobalAveragePooling2D: _global_average_pool,
+    QGlobalMaxPooling2D: partial(_global_pool, MaxPool2D),
+    keras.layers.MaxPooling2D: partial(_pool, MaxPool2D),
+    keras.layers.AveragePooling2D: partial(_pool, AveragePool2D),
+    keras.layers.GlobalAveragePooling2D: partial(_global_pool, AveragePool2D),
     keras.layers.GlobalMaxPooling2D: _keras_global_max_pool,
-    keras.layers.Flatten: _flatten,
+    keras.layers.Flatten: partial(_alone, Flatten),
     keras.layers.Reshape: _reshape,
     keras.layers.ZeroPadding2D: _zero_padding,
-    keras.layers.Add: _add,
+    keras.layers.Add: partial(_alone, Add),
     keras.layers.Concatenate: _concatenate,
     keras.layers.ReLU: _relu,
     keras.layers.Activation: _activation,
     keras.layers.Identity: _identity,
-    keras.layers.Dropout: _training_only,
-    keras.layers.SpatialDropout2D: _training_only,
-    keras.layers.GaussianNoise: _training_only,
-    keras.layers.RandomFlip: _training_only,
-    keras.layers.RandomRotation: _training_only,
-    keras.layers.RandomTranslation: _training_only,
-    keras.layers.RandomZoom: _training_only,
-    keras.layers.RandomContrast: _training_only,
-    keras.layers.RandomBrightness: _training_only,
+    **dict.fromkeys(_TRAINING_ONLY, _training_only),
 }
 """The reader of every kind of layer; the last are the identity outside training, and have no integer training."""

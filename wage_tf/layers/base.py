@@ -111,7 +111,6 @@ class QuantizedKernel(_Layer):
 
     def enable_lora(self, rank: int, **options: Any) -> None:
         """Refuses: a quantized kernel is one tensor of integers, to which low-rank float factors cannot be added."""
-        del options
         raise ValueError(
             f"lora: {type(self).__name__} has an integer kernel, to which float factors cannot be added; received the "
             f"rank {rank!r} (to adapt a trained network, freeze its layers and train new ones: layer.trainable = False)"

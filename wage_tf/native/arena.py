@@ -42,7 +42,10 @@ def plan(buffers: Iterable[Buffer], sharing: bool = True, alignment: int = ALIGN
     """
     placed: list[Buffer] = []
     for buffer in sorted((b for b in buffers if b.first is not None), key=lambda b: b.size, reverse=True):
-        others = sorted((b for b in placed if not sharing or _meet(b, buffer)), key=lambda b: b.offset)
+        others = sorted(
+            (b for b in placed if not sharing or (b.first <= buffer.last and buffer.first <= b.last)),
+            key=lambda b: b.offset,
+        )
         buffer.offset = 0
         for other in others:
             if buffer.offset + buffer.size <= other.offset:
@@ -50,10 +53,6 @@ def plan(buffers: Iterable[Buffer], sharing: bool = True, alignment: int = ALIGN
             buffer.offset = max(buffer.offset, _aligned(other.offset + other.size, alignment))
         placed.append(buffer)
     return max((b.offset + b.size for b in placed), default=0)
-
-
-def _meet(a: Buffer, b: Buffer) -> bool:
-    return a.first <= b.last and b.first <= a.last
 
 
 def _aligned(size: int, alignment: int) -> int:

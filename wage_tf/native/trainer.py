@@ -10,6 +10,7 @@ import numpy as np
 import tensorflow as tf
 
 from wage_tf.errors import UserError
+from wage_tf.integer.arithmetic import log2_of_rate
 from wage_tf.integer.freezing import freeze
 from wage_tf.integer.graph import Graph
 from wage_tf.integer.weights import assign
@@ -74,7 +75,7 @@ class Trainer:
         codes = network.train_step(
             images,
             labels,
-            _log2(float(self._rate())),
+            log2_of_rate(float(self._rate())),
             self._optimizer.seed,
             int(self._optimizer.iterations.numpy()),
             self._optimizer.random_width,
@@ -110,25 +111,8 @@ class Trainer:
         return self._network
 
 
-class Writer(keras.callbacks.Callback):
-    """Writes the weights back into the Keras model at the end of an epoch; stands before the callbacks that read them.
-
-    Args:
-        trainer: Whose weights.
-    """
-
-    def __init__(self, trainer: Trainer):
-        super().__init__()
-        self._trainer = trainer
-
-    def on_epoch_end(self, epoch: int, logs: dict[str, float] | None = None) -> None:
-        """Before the other callbacks' `on_epoch_end`."""
-        del epoch, logs
-        self._trainer.sync()
-
-
 @contextlib.contextmanager
-def attached(model: keras.Model, threads: int | None = None) -> Iterator[Writer]:
+def attached(model: keras.Model, threads: int | None = None) -> Iterator[keras.callbacks.Callback]:
     """Lets Keras' `fit` and `evaluate` of a model train and test by the native engine, while the context lasts.
 
     Batches are uint8 images with one-hot targets or class numbers. Metrics, callbacks, validation, History and
@@ -140,7 +124,7 @@ def attached(model: keras.Model, threads: int | None = None) -> Iterator[Writer]
         threads: See `Trainer`.
 
     Yields:
-        The callback to put before others.
+        The callback that writes the weights back into the model at the end of an epoch, to put before others.
 
     Raises:
         UserError: See `Trainer`.
@@ -149,7 +133,7 @@ def attached(model: keras.Model, threads: int | None = None) -> Iterator[Writer]
     before = model.train_function, model.test_function
     model.train_function, model.test_function = _TrainFunction(trainer), _test_function(trainer)
     try:
-        yield Writer(trainer)
+        yield keras.callbacks.LambdaCallback(on_epoch_end=lambda epoch, logs: trainer.sync())
     finally:
         trainer.sync()
         model.train_function, model.test_function = before
@@ -281,10 +265,3 @@ def _count(images: np.ndarray) -> int:
 
 def _kind(thing: object) -> str:
     return "none" if thing is None else type(thing).__name__
-
-
-def _log2(rate: float) -> int:
-    mantissa, exponent = np.frexp(rate)
-    if mantissa != 0.5:
-        raise UserError(f"learning rate {rate} is not a power of two: no shift can multiply by it")
-    return int(exponent) - 1

@@ -138,11 +138,6 @@ class RunConfig(Document):
         return super().from_json(path, version1.upgraded(path, content), advice)
 
     @property
-    def first_eta(self) -> float:
-        """η of the first epoch."""
-        return self.schedule[0][1]
-
-    @property
     def reconstructs(self) -> bool:
         """Whether the network gives back its images and has no classes."""
         return self.source is None and models.reconstructs(self.model)

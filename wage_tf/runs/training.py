@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 
 import keras
 import tensorflow as tf
@@ -133,18 +133,9 @@ def fit(
                 "these are not the images that the run was started with: restore them"
             )
         state.restore(model)
-    with _steps_by(config.engine, model) as first:
+    with attached(model) if config.engine == "integer" else contextlib.nullcontext() as writer:
+        first = [] if writer is None else [writer]
         _fit_what_is_left(model, config, dataset, [*first, recorder, *callbacks], state, verbose)
-
-
-@contextlib.contextmanager
-def _steps_by(engine: str, model: keras.Model) -> Iterator[list[keras.callbacks.Callback]]:
-    """Lets Keras' `fit` and `evaluate` compute their steps by an engine; yields the callbacks to put before others."""
-    if engine == "keras":
-        yield []
-        return
-    with attached(model) as writer:
-        yield [writer]
 
 
 def _fit_what_is_left(
@@ -176,8 +167,9 @@ def _fit_what_is_left(
         )
 
     left = (epoch + 1) * steps - step
-    if left < steps:
-        _build_metrics(model, dataset.train_batches(config.batch_size, config.seed, augmentation, share=share))
+    if left < steps:  # Keras creates the metrics' variables in the first step, which these here never see
+        batches = dataset.train_batches(config.batch_size, config.seed, augmentation, share=share)
+        model.evaluate(batches.take(1), verbose=0)
     if left == 0:
         _finish_epoch(model, epoch, test, callbacks, state, verbose)
     elif left < steps:
@@ -186,11 +178,6 @@ def _fit_what_is_left(
         epoch, step = epoch + 1, (epoch + 1) * steps
     if epoch < config.epochs:
         fit_epochs(epoch, config.epochs, step, steps)
-
-
-def _build_metrics(model: keras.Model, batches: tf.data.Dataset) -> None:
-    """Creates the metrics' variables, which Keras otherwise does in the first step."""
-    model.evaluate(batches.take(1), verbose=0)
 
 
 def _finish_epoch(

@@ -10,13 +10,11 @@ from __future__ import annotations
 
 import re
 import warnings
-from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, Literal
 
 import pydantic
 
-from wage_tf import files
 from wage_tf.bits import NetworkBits
 from wage_tf.datasets.recipe import Recipe
 from wage_tf.errors import UserError
@@ -229,10 +227,6 @@ class SearchDirectory:
         except FileNotFoundError:
             return {}
         return documents.parse(_TEST_ERRORS, self.tests, content, "remove it to measure them again")
-
-    def write_test_errors(self, errors: Mapping[str, float]) -> None:
-        """Writes the test errors that have been measured."""
-        files.write_json(self.tests, errors)
 
     def model(self, trial_id: str) -> Path:
         """The trained model of a trial."""

@@ -29,7 +29,7 @@ from keras_tuner.src.distribute.oracle_chief import OracleServicer
 from sklearn.exceptions import ConvergenceWarning
 
 from wage_tf import files
-from wage_tf.errors import UserError
+from wage_tf.errors import Failure, UserError
 from wage_tf.search.secret import Sender
 
 OBJECTIVE = "score"
@@ -217,8 +217,12 @@ class HyperbandOracle(_WithinBudget, SearchOracle, keras_tuner.oracles.Hyperband
         return planned
 
 
+class ChiefLost(Failure, keras_tuner.errors.FatalError):
+    """The chief does not answer; fatal, or KerasTuner would take it for a failure of the trial and go on."""
+
+
 class Loop(BaseTuner):
-    """KerasTuner's loop; `chief_lost` makes the error for a chief that does not answer at the end of a trial."""
+    """KerasTuner's loop, to which a chief that does not answer at the end of a trial is lost."""
 
     def send_secret(self, shared: str) -> None:
         """Sends the secret of the search with every question to its chief."""
@@ -226,14 +230,11 @@ class Loop(BaseTuner):
         channel = grpc.intercept_channel(grpc.insecure_channel(address), Sender(shared))
         self.oracle.stub = protos.get_service_grpc().OracleStub(channel)
 
-    def chief_lost(self, trial: Trial, error: grpc.RpcError) -> Exception:
-        raise NotImplementedError
-
     def _run_and_update_trial(self, trial: Trial, *args: Any, **kwargs: Any) -> None:
         try:
             super()._run_and_update_trial(trial, *args, **kwargs)
         except grpc.RpcError as error:
-            raise self.chief_lost(trial, error) from error
+            raise ChiefLost(f"the chief was lost when trial {trial.trial_id} ended: {error.code().name}") from error
 
 
 class Servicer(OracleServicer):

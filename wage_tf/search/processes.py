@@ -21,7 +21,7 @@ from wage_tf import machine
 from wage_tf.errors import Failure, UserError
 from wage_tf.search import heartbeat, secret
 from wage_tf.search.heartbeat import Listener
-from wage_tf.search.kerastuner import Servicer, Trial, TrialStatus
+from wage_tf.search.kerastuner import ChiefLost, Servicer, Trial, TrialStatus
 
 _POLL_SECONDS = 0.2
 _GRACE_SECONDS = 5
@@ -34,10 +34,6 @@ _WRONG_INPUT = 2
 
 class WorkersFailed(Failure):
     """The workers end before they ask for a trial; the message quotes what the last one wrote."""
-
-
-class ChiefLost(Failure, keras_tuner.errors.FatalError):
-    """The chief does not answer; fatal, or KerasTuner would take it for a failure of the trial and go on."""
 
 
 class _Worker(NamedTuple):
@@ -121,7 +117,8 @@ class Workers:
             if self._deaths[place] >= _MOST_DEATHS:
                 if trial is None:
                     raise WorkersFailed(self._last_line(name))
-                self._end_trial(oracle, trial, f"its worker died {_MOST_DEATHS} times ({_cause(code)})")
+                cause = signal.Signals(-code).name if code < 0 else f"exit code {code}"
+                self._end_trial(oracle, trial, f"its worker died {_MOST_DEATHS} times ({cause})")
             self._start(name)
 
     def stop(self) -> None:
@@ -273,7 +270,3 @@ def _answers(address: str, port: int, seconds: float) -> bool:
         except grpc.FutureTimeoutError:
             return False
     return True
-
-
-def _cause(code: int) -> str:
-    return signal.Signals(-code).name if code < 0 else f"exit code {code}"

@@ -148,7 +148,7 @@ class Session:
             error = self._test_error(record) if record.trial not in found else found[record.trial]
             if error is not None:
                 found[record.trial] = error
-        self.directory.write_test_errors(found)
+        files.write_json(self.directory.tests, found)
         return found
 
     def _test_error(self, record: TrialRecord) -> float | None:

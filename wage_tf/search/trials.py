@@ -187,7 +187,7 @@ def run(
         shares,
         epochs=epochs,
         seconds=time.monotonic() - started,
-        **found.as_record(),
+        **dataclasses.asdict(found),
     )
     tensorboard.write_trial(directory.tensorboard, record, study.candidates.choices())
     directory.write_record(record)
@@ -225,12 +225,8 @@ class _Trainings:
 
     status: str = COMPLETED
     reason: str = ""
-    errors: list[float] = dataclasses.field(default_factory=list)
+    errors: tuple[float, ...] = ()
     training_seconds: float = 0.0
-
-    def as_record(self) -> dict[str, Any]:
-        """The fields of a record."""
-        return {**dataclasses.asdict(self), "errors": tuple(self.errors)}
 
 
 class _Recorder(RunRecorder):
@@ -271,7 +267,7 @@ def _train(
         found.training_seconds += time.monotonic() - started
     if keep_state:
         checkpoints.save(folder, State.of(model, recorder.step, recorder.rows, recorder.seconds))
-    found.errors.append(recorder.rows[-1]["test_error"])
+    found.errors += (recorder.rows[-1]["test_error"],)
     if found.errors[-1] == min(found.errors):
         with files.replacing(directory.model(trial_id)) as path:
             model.save(path)

@@ -5,14 +5,12 @@ from __future__ import annotations
 import time
 from collections.abc import Callable
 
-import grpc
 import keras_tuner
 
 from wage_tf.search import trials
 from wage_tf.search.directory import SearchDirectory
 from wage_tf.search.kerastuner import OBJECTIVE, Loop, Trial
 from wage_tf.search.oracles import choice_of
-from wage_tf.search.processes import ChiefLost
 from wage_tf.search.records import TrialRecord
 
 _PAUSE_SECONDS = 0.5
@@ -86,9 +84,6 @@ class WageTuner(Loop):
             except Exception as error:
                 raise _SearchEnds from error
         return {OBJECTIVE: record.score}
-
-    def chief_lost(self, trial: Trial, error: grpc.RpcError) -> ChiefLost:
-        return ChiefLost(f"the chief was lost when trial {trial.trial_id} ended: {error.code().name}")
 
     def on_trial_end(self, trial: Trial) -> None:
         super().on_trial_end(trial)

@@ -45,9 +45,7 @@ def write_web(path: str | os.PathLike, graph: Graph, card: Card) -> int:
     Raises:
         UserError: If the page cannot show the network's images or scores, or the native engine cannot train it.
     """
-    content = page(graph, card, (_FOLDER / "wage.wasm").read_bytes())
-    files.write_all({Path(path): content})
-    return len(content)
+    return files.write_all({Path(path): page(graph, card, (_FOLDER / "wage.wasm").read_bytes())})
 
 
 def page(graph: Graph, card: Card, module: bytes) -> bytes:

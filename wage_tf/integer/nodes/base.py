@@ -61,7 +61,6 @@ class Node:
 
     def gradients(self, e: Tensor, *inputs: Tensor) -> dict[str, Tensor]:
         """The gradient sums of every parameter, by field."""
-        del e, inputs
         return {}
 
     @property
@@ -71,7 +70,6 @@ class Node:
 
     def macs(self, *inputs: Signal) -> int:
         """Multiply-accumulates of one image, those on padding included."""
-        del inputs
         return 0
 
     def forward_bound(self, enough: int, *inputs: Tensor) -> int | None:
@@ -81,12 +79,10 @@ class Node:
             enough: A bound below this may be a rough one.
             *inputs: What `forward` takes.
         """
-        del enough, inputs
         return None
 
     def error_bound(self, enough: int, e: Tensor, *inputs: Tensor) -> int | None:
         """The same for the sums that `backward` makes."""
-        del enough, e, inputs
         return None
 
     def gradient_bounds(self, e: Tensor, *inputs: Tensor) -> dict[str, int]:

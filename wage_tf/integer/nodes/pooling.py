@@ -15,8 +15,8 @@ from wage_tf.integer.tensors import LARGEST_SUM, Signal, Tensor
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
-class MaxPool2D(Node):
-    """Maximum over windows, padding never wins; backward to the first maximum of the window, row by row."""
+class Pool2D(Node):
+    """A window that moves over the image, channel by channel."""
 
     window: tuple[int, int]
     strides: tuple[int, int]
@@ -26,6 +26,14 @@ class MaxPool2D(Node):
     def moving(self) -> Window:
         """How the window moves over the image."""
         return Window(self.window, self.strides, self.padding)
+
+    def error_bound(self, enough: int, e: Tensor, *inputs: Tensor) -> int:
+        return self.moving.overlap * magnitude(e.codes)
+
+
+@dataclasses.dataclass(frozen=True, eq=False)
+class MaxPool2D(Pool2D):
+    """Maximum over windows, padding never wins; backward to the first maximum of the window, row by row."""
 
     def signal(self, x: Signal) -> Signal:
         check_image(x.shape, "pooling")
@@ -37,26 +45,13 @@ class MaxPool2D(Node):
     def backward(self, e: Tensor, x: Tensor) -> tuple[Tensor]:
         return (e.replace(linear.max_pool_error(x.codes, e.codes, self.moving)),)
 
-    def error_bound(self, enough: int, e: Tensor, *inputs: Tensor) -> int:
-        del enough, inputs
-        return self.moving.overlap * magnitude(e.codes)
-
 
 @dataclasses.dataclass(frozen=True, eq=False)
-class AveragePool2D(Node):
+class AveragePool2D(Pool2D):
     """Average over windows of 2^n values without padding: their sum, with n more fraction bits.
 
     Backward: the error, with n more fraction bits, to every value of the window.
     """
-
-    window: tuple[int, int]
-    strides: tuple[int, int]
-    padding: str
-
-    @property
-    def moving(self) -> Window:
-        """How the window moves over the image."""
-        return Window(self.window, self.strides, self.padding)
 
     @property
     def area(self) -> int:
@@ -87,9 +82,4 @@ class AveragePool2D(Node):
         return (Tensor(linear.scatter(parts, x.codes.shape, self.moving), e.fraction + self.log2_area),)
 
     def forward_bound(self, enough: int, *inputs: Tensor) -> int:
-        del enough
         return self.area * magnitude(inputs[0].codes)
-
-    def error_bound(self, enough: int, e: Tensor, *inputs: Tensor) -> int:
-        del enough, inputs
-        return self.moving.overlap * magnitude(e.codes)

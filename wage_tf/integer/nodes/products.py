@@ -169,7 +169,6 @@ class Dense(Product):
         return linear.product(x, kernel.T)
 
     def error_sums(self, e: np.ndarray, kernel: np.ndarray, shape: Shape) -> np.ndarray:
-        del shape
         return linear.product(e, kernel)
 
     def kernel_sums(self, e: np.ndarray, x: np.ndarray) -> np.ndarray:

@@ -90,7 +90,6 @@ class Error(Node):
         return x
 
     def backward(self, e: Tensor, x: Tensor) -> tuple[Tensor]:
-        del x
         return (_quantized(e, self.error_width),)
 
     @property

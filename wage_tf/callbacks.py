@@ -1,4 +1,4 @@
-"""TensorBoard histograms and scalars of the quantized tensors, layer by layer."""
+"""A Keras callback for any training with quantized layers: TensorBoard histograms and scalars, layer by layer."""
 
 from __future__ import annotations
 
