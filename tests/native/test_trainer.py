@@ -34,20 +34,6 @@ def build(width=0.2, rate=None, bits="2-8-8-8", **options):
     return model
 
 
-@pytest.fixture(scope="module")
-def traced():
-    return build()
-
-
-@pytest.fixture
-def expected(traced):
-    """What `build` gives, for Keras' engine: one model, whose step is traced once."""
-    traced.set_weights(build().get_weights())
-    traced.optimizer.iterations.assign(0)
-    traced.reset_metrics()
-    return traced
-
-
 def batches(count=100, size=16):
     images, labels = random_images(SHAPE, count), np.arange(count) % 10
     targets = np.eye(10, dtype=np.float32)[labels]
@@ -60,31 +46,31 @@ def assert_same_weights(model, other):
 
 
 @pytest.mark.slow
-def test_fit_is_keras_fit_bit_for_bit(expected):
+def test_fit_is_keras_fit_bit_for_bit():
     """Three epochs of seven steps, the last of four images; the rate changes within them."""
-    model, ends, histories = build(), {}, []
-
-    def look(network):
-        weights = ends[network] = []
-        return keras.callbacks.LambdaCallback(
-            on_epoch_end=lambda epoch, logs: weights.append([v.numpy() for v in network.trainable_variables])
-        )
-
-    for train, network in ((integer.fit, model), (keras.Model.fit, expected)):
-        options = {"callbacks": [look(network)], "validation_data": batches(40), "verbose": 0}
-        histories.append(train(network, batches(), epochs=3, **options).history)
-    assert histories[0] == histories[1]
-    assert set(histories[0]) == {"loss", "error", "val_loss", "val_error"}
-    for weights, other in zip(*ends.values(), strict=True):
+    model, expected = build(), build()
+    seen = []
+    look = keras.callbacks.LambdaCallback(
+        on_epoch_end=lambda epoch, logs: seen.append([v.numpy() for v in model.trainable_variables])
+    )
+    history = integer.fit(model, batches(), epochs=3, callbacks=[look], validation_data=batches(40), verbose=0)
+    wanted = []
+    look = keras.callbacks.LambdaCallback(
+        on_epoch_end=lambda epoch, logs: wanted.append([v.numpy() for v in expected.trainable_variables])
+    )
+    reference = expected.fit(batches(), epochs=3, callbacks=[look], validation_data=batches(40), verbose=0)
+    assert history.history == reference.history
+    assert set(history.history) == {"loss", "error", "val_loss", "val_error"}
+    for weights, other in zip(seen, wanted, strict=True):
         assert all(np.array_equal(a, b) for a, b in zip(weights, other, strict=True))
     assert_same_weights(model, expected)
     assert int(model.optimizer.iterations) == int(expected.optimizer.iterations) == 21
 
 
 @pytest.mark.slow
-def test_engines_take_turns(expected):
+def test_engines_take_turns():
     """A training goes on from one engine to the other and back."""
-    model = build()
+    model, expected = build(), build()
     integer.fit(model, batches(), verbose=0)
     model.fit(batches(), verbose=0)
     integer.fit(model, batches(), verbose=0)
@@ -102,8 +88,8 @@ def test_fit_takes_arrays_and_class_numbers():
 
 
 @pytest.mark.slow
-def test_train_on_batch_and_sync(expected):
-    model = build()
+def test_train_on_batch_and_sync():
+    model, expected = build(), build()
     trainer = integer.Trainer(model)
     before = [variable.numpy() for variable in model.trainable_variables]
     for images, targets in batches().as_numpy_iterator():
@@ -116,8 +102,8 @@ def test_train_on_batch_and_sync(expected):
     assert int(model.optimizer.iterations) == int(expected.optimizer.iterations)
 
 
-def test_sync_within_an_epoch(expected):
-    model = build()
+def test_sync_within_an_epoch():
+    model, expected = build(), build()
     ends = {}
 
     def after(step, logs):
@@ -155,8 +141,8 @@ def test_callbacks_change_the_rate_and_stop():
     assert_same_weights(model, expected)
 
 
-def test_an_error_in_fit_leaves_the_last_step_in_the_model(expected):
-    model = build()
+def test_an_error_in_fit_leaves_the_last_step_in_the_model():
+    model, expected = build(), build()
 
     def stop(step, logs):
         if step == 2:
@@ -172,8 +158,8 @@ def test_an_error_in_fit_leaves_the_last_step_in_the_model(expected):
 
 
 @pytest.mark.slow
-def test_two_trainers_at_once(expected):
-    models_ = [build(0.1), build(0.2)]
+def test_two_trainers_at_once():
+    models_, expected = [build(0.1), build(0.2)], [build(0.1), build(0.2)]
     trainers = [integer.Trainer(model, threads=2) for model in models_]
     images, labels = random_images(SHAPE, 16), np.arange(16) % 10
 
@@ -186,7 +172,7 @@ def test_two_trainers_at_once(expected):
         thread.start()
     for thread in threads:
         thread.join()
-    for trainer, model, other in zip(trainers, models_, [build(0.1), expected], strict=True):
+    for trainer, model, other in zip(trainers, models_, expected, strict=True):
         trainer.sync()
         for _ in range(20):
             other.train_on_batch(images, np.eye(10, dtype=np.float32)[labels])
@@ -194,8 +180,8 @@ def test_two_trainers_at_once(expected):
 
 
 @pytest.mark.slow
-def test_batches_may_grow(expected):
-    model = build()
+def test_batches_may_grow():
+    model, expected = build(), build()
     trainer = integer.Trainer(model)
     for size in (3, 20, 7):
         images, labels = random_images(SHAPE, size, seed=size), np.arange(size) % 10
