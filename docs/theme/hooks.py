@@ -214,8 +214,9 @@ def _commands_page() -> str:
     """What every command says with --help."""
     parts = ["# Commands"]
     for name, (script, module) in _COMMANDS.items():
+        code = f"import runpy, sys; sys.argv = [{name!r}, '--help']; runpy.run_module({module!r}, run_name='__main__')"
         help_text = subprocess.run(
-            [sys.executable, "-m", module, "--help"],
+            [sys.executable, "-c", code],
             cwd=ROOT,
             env={**os.environ, "COLUMNS": str(_COLUMNS)},
             capture_output=True,
