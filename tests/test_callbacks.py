@@ -31,6 +31,15 @@ def lenet(bits="2-8-8-8"):
     return model
 
 
+@pytest.fixture(scope="module")
+def measured(batch):
+    """A network that no test trains, its probe and what that measured; the variables as they were before."""
+    model = lenet()
+    probe = Probe(model, *batch)
+    before = [variable.numpy() for variable in [*model.variables, *model.optimizer.variables]]
+    return model, probe, before, probe.measure()
+
+
 def read_events(folder):
     events = EventAccumulator(str(folder), size_guidance={TENSORS: 0})
     events.Reload()
@@ -81,10 +90,10 @@ class TestHistograms:
 @pytest.mark.slow
 class TestProbe:
     @pytest.mark.parametrize("bits", ["2-8-8-8", "4-4-10-6", "1-8-8-8"])
-    def test_counts_are_those_of_the_tensors(self, bits, batch):
-        model = lenet(bits)
+    def test_counts_are_those_of_the_tensors(self, bits, batch, measured):
         pattern = BitWidths.parse(bits)
-        found = Probe(model, *batch).measure()
+        model = measured[0] if bits == "2-8-8-8" else lenet(bits)
+        found = measured[-1] if bits == "2-8-8-8" else Probe(model, *batch).measure()
         kernel = model.get_layer("conv2").kernel.numpy()
         quantized = ops.quantize(kernel, pattern.w).numpy()
         histogram = found.histograms["W/conv2"]
@@ -99,9 +108,10 @@ class TestProbe:
             np.mean(np.abs(activations) >= ops.largest_value(pattern.a))
         )
 
-    def test_gradients_are_the_next_steps(self, batch):
+    def test_gradients_are_the_next_steps(self, batch, measured):
+        untrained, *_, found = measured
         model = lenet()
-        found = Probe(model, *batch).measure()
+        model.set_weights(untrained.get_weights())
         before = model.get_layer("fc1").kernel.numpy()
         model.train_on_batch(*batch)
         after = model.get_layer("fc1").kernel.numpy()
@@ -118,9 +128,8 @@ class TestProbe:
         changed = np.mean(ops.quantize(before, 2).numpy() != ops.quantize(after, 2).numpy())
         assert found.scalars["W_changed/fc1"] == pytest.approx(changed)
 
-    def test_the_errors_exponent_is_shifts(self, batch):
-        model = lenet()
-        found = Probe(model, *batch).measure()
+    def test_the_errors_exponent_is_shifts(self, batch, measured):
+        model, *_, found = measured
         scores = model(batch[0]).numpy()
         exponent = np.log2(float(ops.shift(np.abs(scores - batch[1]).max())))
         assert found.scalars["E_shift/fc2_error"] == exponent
@@ -130,12 +139,9 @@ class TestProbe:
         places = np.rint(histogram.centres * 128).astype(int)
         assert {place: count for place, count in zip(places, histogram.counts, strict=True) if count} == codes
 
-    def test_nothing_is_trained(self, batch):
-        model = lenet()
-        before = [variable.numpy() for variable in [*model.variables, *model.optimizer.variables]]
-        probe = Probe(model, *batch)
-        first, second = probe.measure(), probe.measure()
-        assert first.scalars == second.scalars
+    def test_nothing_is_trained(self, measured):
+        model, probe, before, found = measured
+        assert probe.measure().scalars == found.scalars
         after = [variable.numpy() for variable in [*model.variables, *model.optimizer.variables]]
         for one, other in zip(before, after[: len(before)], strict=True):
             np.testing.assert_array_equal(one, other)
@@ -195,9 +201,8 @@ class TestSubclassedModels:
             assert {f"{operand}/{call}" for operand in ("A", "E", "E_raw", "E_shift")} <= tags
         assert {"A/rescale", "E/error"} <= tags
 
-    def test_counts_are_those_of_the_functional_model(self, batch):
-        functional = lenet()
-        expected = Probe(functional, *batch).measure()
+    def test_counts_are_those_of_the_functional_model(self, batch, measured):
+        functional, *_, expected = measured
         inside = keras.models.clone_model(functional)
         inside.set_weights(functional.get_weights())
         found = Probe(compiled(Around(inside)), *batch).measure()

@@ -103,14 +103,8 @@ def test_fan_in_comes_from_the_input():
     assert layer.alpha == 8
 
 
-@pytest.mark.parametrize("alpha", [0, -1.0, 0.0])
-def test_alpha_must_be_positive(alpha):
-    with pytest.raises(ValueError, match=f"alpha: .* received {alpha}"):
-        QDense(3, alpha=alpha)
-
-
-@pytest.mark.parametrize("alpha", [3.0, 0.3])
-def test_alpha_must_be_a_power_of_two(alpha):
+@pytest.mark.parametrize("alpha", [0, -1.0, 0.0, 3.0, 0.3])
+def test_alpha_must_be_a_positive_power_of_two(alpha):
     """A product with 1/3 is no integer times a power of two."""
     with pytest.raises(ValueError, match=f"alpha: .* received {alpha}"):
         QDense(3, alpha=alpha)

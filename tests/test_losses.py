@@ -79,20 +79,15 @@ def test_labels_of_every_position():
     assert float(SumSquaredError()(labels, y)) == float(SumSquaredError()(np.eye(3, dtype=np.float32)[labels], y))
 
 
-@pytest.mark.parametrize("targets", [np.zeros((2, 4)), np.zeros((2, 3, 1)), np.zeros(3), np.zeros((2, 2))])
-def test_targets_of_another_shape_are_refused(targets):
+@pytest.mark.parametrize("shape", [(2, 4), (2, 3, 1), (3,), (2, 2), (1, 3)])
+def test_targets_of_another_shape_are_refused(shape):
+    """One row of targets must not be broadcast over the batch."""
     for use in (SumSquaredError(), ErrorRate()):
         with pytest.raises(
-            ValueError, match=r"targets are one-hot, of the outputs' shape \(2, 3\), or integer"
+            ValueError, match=r"targets are one-hot, of the outputs' shape .2, 3., or integer"
         ) as caught:
-            use(targets, Y)
-        assert f"received {tuple(targets.shape)}" in str(caught.value)
-
-
-def test_targets_of_another_batch_size_are_refused():
-    """One row of targets must not be broadcast over the batch."""
-    with pytest.raises(ValueError, match="targets are one-hot"):
-        SumSquaredError()(T[:1], Y)
+            use(np.zeros(shape), Y)
+        assert f"received {shape}" in str(caught.value)
 
 
 def test_fit_and_evaluate_take_labels_as_one_hot_targets():

@@ -234,6 +234,7 @@ def test_an_average_divides_by_a_power_of_two(shape, divisor):
     np.testing.assert_array_equal(tape.gradient(total, given), np.full_like(x, 1 / divisor))
 
 
+@pytest.mark.slow
 def test_the_autoencoder_is_integers():
     """And no operand all zeros; tests/export/test_deployed_equality.py has the other networks, trained."""
     keras.utils.set_random_seed(2)

@@ -20,20 +20,19 @@ def from_bits(*patterns):
     return np.array(patterns, np.uint32).view(np.float32)
 
 
-@pytest.mark.parametrize(("k", "expected"), [(1, 1.0), (2, 0.5), (3, 0.25), (8, 1 / 128), (16, 2.0**-15)])
-def test_step_size(k, expected):
-    assert ops.step_size(k) == expected
+@pytest.mark.parametrize(
+    ("k", "step", "largest"),
+    [(1, 1.0, 1.0), (2, 0.5, 0.5), (3, 0.25, 0.75), (8, 1 / 128, 127 / 128), (16, 2.0**-15, 1 - 2.0**-15)],
+)
+def test_step_size_and_largest_value(k, step, largest):
+    assert (ops.step_size(k), ops.largest_value(k)) == (step, largest)
 
 
-@pytest.mark.parametrize("k", [0, -1, 2.0, True, None, "2"])
-def test_step_size_rejects(k):
-    with pytest.raises(ValueError, match=f"k: .* received {re.escape(repr(k))}"):
-        ops.step_size(k)
-
-
-@pytest.mark.parametrize(("k", "expected"), [(1, 1.0), (2, 0.5), (3, 0.75), (8, 127 / 128)])
-def test_largest_value(k, expected):
-    assert ops.largest_value(k) == expected
+@pytest.mark.parametrize("k", [0, -1, -3, 2.0, True, None, "2"])
+def test_what_is_no_width_is_refused(k):
+    for call in (ops.step_size, lambda k: ops.quantize([0.5], k)):
+        with pytest.raises(ValueError, match=f"k: a bit width.* received {re.escape(repr(k))}"):
+            call(k)
 
 
 # Quantize: the rows of the docstring's table, then the rest of the edges.
@@ -79,12 +78,6 @@ def test_ties_go_to_the_even_code(k):
     rounded = np.asarray(ops.quantize(((codes + 0.5) * sigma).astype(np.float32), k)) / sigma
     assert np.all(rounded % 2 == 0) or k == 2
     assert_equal(rounded, np.clip(np.where(codes % 2 == 0, codes, codes + 1), codes[0], 2 ** (k - 1) - 1))
-
-
-@pytest.mark.parametrize("k", [0, -3, 2.0, None])
-def test_quantize_rejects(k):
-    with pytest.raises(ValueError, match="k: a bit width"):
-        ops.quantize([0.5], k)
 
 
 @given(st.data(), tensors.widths)

@@ -119,6 +119,7 @@ def test_fit_equals_the_oracle(digits):
         assert_equal(actual, expected)
 
 
+@pytest.mark.slow
 def test_compiled_training_equals_the_oracle(digits):
     """The whole step under XLA."""
     batches = list(digit_batches(digits, 3, 2))

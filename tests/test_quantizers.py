@@ -258,6 +258,7 @@ def test_wrong_bits_are_refused_by_every_operator(bits):
             call()
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("jit_compile", [False, True])
 def test_operators_agree_inside_functions(jit_compile):
     numbers = np.random.default_rng(3)

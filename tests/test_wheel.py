@@ -34,7 +34,7 @@ for line in sys.stdin.read().splitlines():
         if end.code:
             raise
 import wage_tf, wage_tf.models, wage_tf.zoo
-print(*(wage_tf.zoo.load(name).count_params() for name in wage_tf.zoo.names()))
+print(*(sum(kernel.codes.size for kernel in wage_tf.zoo.graph(name).kernels.values()) for name in wage_tf.zoo.names()))
 print(wage_tf.models.names, wage_tf.models.__file__, wage_tf.__file__)
 """
 

@@ -14,6 +14,7 @@ from wage_tf.layers.base import QuantizedKernel
 from wage_tf.optimizers import IntegerSGD
 
 _HEADER = ("layer", "W-A-G-E", "alpha", "weights", "MACs", "forward", "training step")
+_UNITS = ("", "", "J", "J")
 _FLOAT = BitWidths(None, None, None, None)
 
 
@@ -59,22 +60,19 @@ def _rows(model: keras.Model) -> Iterator[tuple[str, ...]]:
         bits, weights = getattr(layer, "bits", None), sum(math.prod(w.shape) for w in layer._trainable_variables)
         if bits is None and not weights:
             continue
-        macs: int | None
-        forward: float | None
-        training: float | None
-        macs, forward, training = 0, 0.0, 0.0
+        counts: tuple[int | None, float | None, float | None] = (0, 0.0, 0.0)
         if isinstance(layer, (QuantizedKernel, keras.layers.Conv2D, keras.layers.Dense)):
             cost = counted.get(layer.name) if names[layer.name] == 1 else None
             if cost is not None:
-                macs, forward, training = cost.macs, cost.energy_inference, cost.energy_training
+                counts = cost.macs, cost.energy_inference, cost.energy_training
             else:
-                macs, forward, training = _energy(layer, bits or _FLOAT)
-        for index, value in enumerate((weights, macs, forward, training)):
+                counts = _energy(layer, bits or _FLOAT)
+        for index, value in enumerate((weights, *counts)):
             totals[index] = None if value is None or totals[index] is None else totals[index] + value
         alpha = f"{layer.alpha:g}" if isinstance(layer, QuantizedKernel) else ""
-        cells = [_cell(weights), _cell(macs), _cell(forward, "J"), _cell(training, "J")]
-        yield (layer.name if names[layer.name] == 1 else layer.path, str(bits or _FLOAT), alpha, *cells)
-    yield ("total", "", "", _cell(totals[0]), _cell(totals[1]), _cell(totals[2], "J"), _cell(totals[3], "J"))
+        name = layer.name if names[layer.name] == 1 else layer.path
+        yield (name, str(bits or _FLOAT), alpha, *map(_cell, (weights, *counts), _UNITS))
+    yield ("total", "", "", *map(_cell, totals, _UNITS))
 
 
 def _energy(layer: keras.layers.Layer, bits: BitWidths) -> tuple[int | None, float | None, float | None]:
@@ -89,7 +87,7 @@ def _energy(layer: keras.layers.Layer, bits: BitWidths) -> tuple[int | None, flo
     return macs, forward, forward + error + gradient
 
 
-def _cell(value: float | None, unit: str = "") -> str:
+def _cell(value: float | None, unit: str) -> str:
     if value is None:
         return "?"
     return human(value * 1e-6 if unit else value, unit) if value else ""

@@ -8,11 +8,11 @@ import socket
 import pytest
 
 from support.workers import free_ports, tf_config
+from support.written_runs import write_run
 from wage_tf.cli import export, train, tune, verify
 from wage_tf.distribution import devices
 from wage_tf.errors import UserError
 
-TINY = ["--model", "mlp", "--width", "0.05", "--limit", "64", "--histogram-freq", "0", "--epochs", "1"]
 REMOTE = "gs://bucket/data"
 
 
@@ -20,7 +20,7 @@ REMOTE = "gs://bucket/data"
 def run_of_remote_data(tmp_path_factory):
     """A finished run whose configuration says that its data is in a bucket."""
     path = tmp_path_factory.mktemp("run") / "run"
-    assert train.main([*TINY, "--run-dir", str(path)]) == 0
+    write_run(path)
     config = json.loads((path / "config.json").read_text())
     (path / "config.json").write_text(json.dumps({**config, "dataset": "mnist", "data_dir": REMOTE}))
     return path

@@ -102,8 +102,3 @@ def test_it_trains_in_both_optimizers_and_survives_a_file(tmp_path):
 def test_the_integer_graph_says_that_it_has_none():
     with pytest.raises(UserError, match=r"layer .*: BatchNormalization has no integer node"):
         integer.freeze(wage_tf.quantize_model(network("cnn", dtype="uint8"), fold=False))
-
-
-def test_its_summary_counts_them_as_float_parameters():
-    text = str(wage_tf.summary(wage_tf.quantize_model(network("cnn"), fold=False)))
-    assert "fc" in text

@@ -82,18 +82,19 @@ class TestFromArrays:
 
 
 class TestLoadErrors:
-    def test_unknown_name(self):
-        with pytest.raises(UserError, match=r"unknown data set 'mnits': choose one of digits, mnist, .*folder's path"):
-            datasets.load("mnits")
-
-    @pytest.mark.parametrize(("argument", "rule"), [("limit", "at least 1"), ("image_size", "1 to 8192")])
-    def test_less_than_one(self, argument, rule):
-        with pytest.raises(UserError, match=f"{argument} must be {rule}, received 0"):
-            datasets.load("digits", **{argument: 0})
-
-    def test_image_size_of_a_fixed_size_data_set(self):
-        with pytest.raises(UserError, match="image_size is for image folders and imagenet2012, not for digits"):
-            datasets.load("digits", image_size=32)
+    @pytest.mark.parametrize(
+        ("name", "options", "message"),
+        [
+            ("mnits", {}, r"unknown data set 'mnits': choose one of digits, mnist, .*folder's path"),
+            ("digits", {"limit": 0}, "limit must be at least 1, received 0"),
+            ("digits", {"image_size": 0}, "image_size must be 1 to 8192, received 0"),
+            ("digits", {"image_size": 32}, "image_size is for image folders and imagenet2012, not for digits"),
+            ("no/such/nowhere", {}, "nowhere is not a folder"),
+        ],
+    )
+    def test_what_cannot_be_loaded_is_named(self, name, options, message):
+        with pytest.raises(UserError, match=message):
+            datasets.load(name, **options)
 
     def test_names(self):
         assert datasets.names() == (
@@ -317,10 +318,6 @@ class TestFolder:
         path.write_bytes(path.read_bytes()[:-600])
         with pytest.raises(UserError, match=rf"torn\.{extension} cannot be read as an image .*truncated"):
             datasets.load(images, image_size=4)
-
-    def test_missing_folder(self, tmp_path):
-        with pytest.raises(UserError, match="nowhere is not a folder"):
-            datasets.load(tmp_path / "nowhere")
 
     def test_too_much_for_memory(self, images, monkeypatch):
         monkeypatch.setattr(folder.machine, "memory", lambda: 1000)

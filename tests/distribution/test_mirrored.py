@@ -1,4 +1,4 @@
-"""Several devices of one machine end with the bits of one: real MNIST on one to three logical CPU devices."""
+"""Several devices of one machine end with the bits of one: digits on one to three logical CPU devices."""
 
 from __future__ import annotations
 
@@ -19,11 +19,11 @@ WITHOUT_COLLECTOR = "import gc, runpy, sys; gc.disable(); runpy.run_path(sys.arg
 
 
 @pytest.fixture(scope="module")
-def found(tfds_data_dir, tmp_path_factory):
+def found(tmp_path_factory):
     """What mirrored_cases.py prints: logical devices have to be made before TensorFlow starts."""
     cases = ROOT / "tests" / "support" / "mirrored_cases.py"
     command = [sys.executable, "-c", WITHOUT_COLLECTOR, str(cases)]
-    environment = {**os.environ, "PYTHONPATH": str(ROOT), "TFDS_DATA_DIR": tfds_data_dir}
+    environment = {**os.environ, "PYTHONPATH": str(ROOT)}
     process = subprocess.run(
         command,
         cwd=tmp_path_factory.mktemp("mirrored"),

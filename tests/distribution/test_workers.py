@@ -14,7 +14,7 @@ from wage_tf.runs import checkpoints
 
 pytestmark = pytest.mark.slow
 
-SETTINGS = ["--dataset", "mnist", "--model", "mlp", "--width", "0.1", "--limit", "613", "--batch-size", "96"]
+SETTINGS = ["--dataset", "digits", "--model", "mlp", "--width", "0.1", "--limit", "613", "--batch-size", "96"]
 SETTINGS += ["--learning-rate", "8", "--histogram-freq", "0", "--checkpoint-steps", "1", "--epochs"]
 STEPS_PER_EPOCH = 7
 NEVER_ENDS = "100000"
@@ -47,7 +47,7 @@ def assert_lost(outcome, folder, survivor):
 
 
 @pytest.fixture(scope="module")
-def killed(tfds_data_dir, tmp_path_factory):
+def killed(tmp_path_factory):
     """The folder of two workers of which the second was killed, and how the chief ended."""
     folder = tmp_path_factory.mktemp("killed")
     return folder, kill(1, folder)
@@ -55,9 +55,9 @@ def killed(tfds_data_dir, tmp_path_factory):
 
 @pytest.fixture(scope="module")
 def settings(killed):
-    """Those of a training that ends after the kill, at least 28 steps long; every seventh step is on 37 images."""
+    """Those of a training that ends after the kill, at least 56 steps long; every seventh step is on 37 images."""
     step = checkpoints.load(checkpoints.paths(killed[0] / "run" / "checkpoints")[-1]).step
-    return [*SETTINGS, str(max(4, step // STEPS_PER_EPOCH + 2))]
+    return [*SETTINGS, str(max(8, step // STEPS_PER_EPOCH + 2))]
 
 
 @pytest.fixture(scope="module")
@@ -73,7 +73,7 @@ def test_the_chief_ends_with_a_clear_line(killed):
     assert_lost(outcome, folder, 0)
 
 
-def test_without_the_chief_the_others_end_with_a_clear_line(tfds_data_dir, tmp_path):
+def test_without_the_chief_the_others_end_with_a_clear_line(tmp_path):
     assert_lost(kill(0, tmp_path), tmp_path, 1)
 
 
@@ -97,7 +97,7 @@ def test_resumed_on_two_workers_it_ends_as_one_device(killed, settings, alone, t
     assert_same_run(alone, tmp_path / "run")
     assert [output(tmp_path, index)[1] for index in (0, 1)] == ["", ""]
     assert train.main(["--evaluate", str(tmp_path / "run")]) == 0
-    assert "on 10000 images of mnist" in capsys.readouterr().out
+    assert "on 360 images of digits" in capsys.readouterr().out
     assert "2 replicas on 2 workers" in output(tmp_path, 0)[0]
     security, *lines = output(tmp_path, 1)[0].splitlines()
     assert "without authentication" in security

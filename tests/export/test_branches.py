@@ -14,6 +14,7 @@ from hypothesis import strategies as st
 import models
 from support.device import CARD, SANITIZED, assert_trains_alike, batches, exported
 from support.drawn_networks import network
+from support.networks import frozen
 from support.tensors import plain_operations
 from wage_tf import integer, layers
 from wage_tf.errors import UserError
@@ -121,6 +122,7 @@ def test_20_steps_equal_the_engine_under_sanitizers(tmp_path, graph, train_from)
     assert_trains_alike(exported(tmp_path, graph, 2, train_from, 3, flags=SANITIZED), graph, 20, 2, train_from, 3)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("compiler", "flags"),
     [("gcc", ("-O3",)), ("clang", ("-O3",)), ("clang", SANITIZED)],
@@ -200,17 +202,25 @@ def averaged(x):
 
 
 @pytest.mark.parametrize(
-    ("graph", "message"),
+    ("graph", "train_from", "message"),
     [
-        (lambda: of_sums(keras.layers.Concatenate(name="joint")), "odd: sums that go unrounded into joint cannot"),
-        (lambda: of_sums(masked), "mask: sums that go unrounded into meeting cannot be trained"),
-        (lambda: of_codes(keras.layers.MaxPooling2D(2, name="pool")), "pool: a max pooling of codes cannot be trained"),
-        (lambda: of_codes(keras.layers.ReLU(name="mask")), "mask: a ReLU of codes .*; train_from = last can be"),
-        (lambda: of_codes(layers.QError(name="twice")), "twice: an error that is quantized before the end"),
-        (lambda: of_sums(averaged), "mean: sums with several readers cannot be trained"),
+        (
+            lambda: of_sums(keras.layers.Concatenate(name="joint")),
+            None,
+            "odd: sums that go unrounded into joint cannot",
+        ),
+        (lambda: of_sums(masked), None, "mask: sums that go unrounded into meeting cannot be trained"),
+        (lambda: of_codes(keras.layers.MaxPooling2D(2, name="pool")), None, "pool: a max pooling of codes cannot be"),
+        (lambda: of_codes(keras.layers.ReLU(name="mask")), None, "mask: a ReLU of codes .*; train_from = last can be"),
+        (lambda: of_codes(layers.QError(name="twice")), None, "twice: an error that is quantized before the end"),
+        (lambda: of_sums(averaged), None, "mean: sums with several readers cannot be trained"),
+        (lambda: frozen("alexnet", shape=(67, 63, 3), width=0.02), None, "a max pooling that is not fused"),
+        (lambda: frozen("mlp", "2-8-16-8"), None, "fc1: stored weights of up to .* more than 8 bits"),
+        (lambda: frozen("mlp", "2-12-8-8"), None, "codes of more than 8 bits"),
+        (lambda: frozen("mlp"), "conv1", "train_from: one of fc1, fc2, fc3; received 'conv1'"),
     ],
 )
-def test_what_a_device_cannot_train_is_named_before_anything_is_written(tmp_path, graph, message):
+def test_what_a_device_cannot_train_is_named_before_anything_is_written(tmp_path, graph, train_from, message):
     with pytest.raises(UserError, match=message):
-        write_c(tmp_path / "net", graph(), CARD, Training())
+        write_c(tmp_path / "net", graph(), CARD, Training(1, train_from))
     assert not (tmp_path / "net").exists()

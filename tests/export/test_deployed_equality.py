@@ -10,7 +10,6 @@ import pytest
 import train
 from support.drawn_networks import every_kind
 from support.images import random_images
-from support.tensors import plain_operations
 from support.written_runs import write_run
 from wage_tf import integer, layers
 from wage_tf import verify as verify_model
@@ -111,10 +110,9 @@ def test_a_network_from_training_to_the_device(name, width, bits, tmp_path, caps
     assert "verdict: EQUAL: these are integers, bit for bit" in printed
     assert " 0..0 " not in printed or name == "autoencoder"  # whose errors fade; tests/test_models.py has livelier ones
     monkeypatch.setattr("sys.argv", ["deployed_equality", run])
-    with plain_operations():
-        assert np.ptp(RunDirectory(run).load_model()(random_images((32, 32, 3), 4))) > 0
-        assert deployed_equality.main() == 0
-        assert export.main([run, "--to", "litert", "--out", str(tmp_path / "litert")]) == 0
+    assert np.ptp(RunDirectory(run).load_model()(random_images((32, 32, 3), 4))) > 0
+    assert deployed_equality.main() == 0
+    assert export.main([run, "--to", "litert", "--out", str(tmp_path / "litert")]) == 0
     printed = capsys.readouterr().out
     for form in ("litert", "onnx", "packed", "c"):
         assert f"{form}: 12 of 12 images equal" in printed

@@ -17,7 +17,17 @@ from support.networks import NETWORKS, frozen
 from support.random_graphs import graphs
 from wage_tf import integer, zoo
 from wage_tf.errors import UserError
-from wage_tf.export import Card, litert, litert_micro, onnx, packed, write_c
+from wage_tf.export import (
+    Card,
+    litert,
+    litert_micro,
+    onnx,
+    packed,
+    write_c,
+    write_litert,
+    write_litert_micro,
+    write_onnx,
+)
 from wage_tf.export.stages import fused, stages
 from wage_tf.integer.nodes import Identity, Rescale
 
@@ -113,6 +123,17 @@ def width_of_kernel(node):
     return node.kernel.width if hasattr(node, "kernel") else 0
 
 
+@pytest.mark.parametrize(("bits", "reason"), [("9-8-8-8", "fc1: weights"), ("2-9-8-8", "rescale: activations")])
+@pytest.mark.parametrize(
+    ("write", "form"), [(write_litert, "LiteRT"), (write_litert_micro, "LiteRT Micro"), (write_onnx, "ONNX")]
+)
+def test_wide_codes_are_refused(tmp_path, write, form, bits, reason):
+    with pytest.raises(UserError, match=f"{form} export: {reason} of more than 8 bits"):
+        write(tmp_path / "net", frozen("mlp", bits, (3, 3, 1), 0.01), CARD)
+    assert not list(tmp_path.iterdir())
+
+
+@pytest.mark.slow
 @needs_gcc
 def test_networks_in_c(tmp_path):
     several = [frozen(*network) for network in (*NETWORKS, *WIDE)]

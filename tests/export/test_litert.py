@@ -108,13 +108,3 @@ def test_a_damaged_file_is_one_clear_error_or_its_card_reads(tmp_path):
             messages.append(str(error))
     assert len(messages) >= 150
     assert all(message.startswith(f"{path}: ") and "\n" not in message for message in messages)
-
-
-@pytest.mark.parametrize(
-    ("bits", "message"), [("9-8-8-8", "fc1: weights of more than 8"), ("2-9-8-8", "activations of more than 8")]
-)
-def test_wide_codes_are_refused(tmp_path, bits, message):
-    graph = frozen("mlp", bits, (3, 3, 1), 0.01)
-    with pytest.raises(UserError, match=message):
-        write_litert(tmp_path / "net.tflite", graph, CARD)
-    assert not list(tmp_path.iterdir())

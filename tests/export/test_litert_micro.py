@@ -118,8 +118,6 @@ def padded_pixels():
 @pytest.mark.parametrize(
     ("make", "message"),
     [
-        (lambda: frozen("mlp", "9-8-8-8", (3, 3, 1), 0.01), "fc1: weights of more than 8 bits"),
-        (lambda: frozen("mlp", "2-9-8-8", (3, 3, 1), 0.01), "rescale: activations of more than 8 bits"),
         (lambda: frozen("resnet8", "8-8-8-8", (16, 16, 3), 0.25), "block2_conv2: its sums need 15 windows of 16 bits"),
         (padded_pixels, "border: takes pixels, but their table is the caller's"),
     ],

@@ -186,21 +186,6 @@ def test_a_block_in_python_is_checked(device, perceptron):
         with_block(larger, block)
 
 
-@pytest.mark.parametrize(
-    ("graph", "train_from", "message"),
-    [
-        (lambda: frozen("alexnet", shape=(67, 63, 3), width=0.02), None, "a max pooling that is not fused"),
-        (lambda: frozen("mlp", "2-8-16-8"), None, "fc1: stored weights of up to .* more than 8 bits"),
-        (lambda: frozen("mlp", "2-12-8-8"), None, "codes of more than 8 bits"),
-        (lambda: frozen("mlp"), "conv1", "train_from: one of fc1, fc2, fc3; received 'conv1'"),
-    ],
-)
-def test_what_a_device_cannot_train_is_named(tmp_path, graph, train_from, message):
-    with pytest.raises(UserError, match=message):
-        write_c(tmp_path / "net", graph(), CARD, Training(1, train_from))
-    assert not (tmp_path / "net").exists()
-
-
 def test_a_batch_that_could_pass_32_bits_is_refused_with_the_largest_that_cannot():
     graph = frozen("vgg7", shape=(32, 32, 3), width=0.01)
     with pytest.raises(UserError, match="conv1: gradients of a batch over 130 can pass 32 bits"):

@@ -2,7 +2,6 @@
 
 import dataclasses
 import gc
-import threading
 import weakref
 
 import keras
@@ -248,27 +247,6 @@ def test_int64_gradients(monkeypatch):
     monkeypatch.setattr(native_network.bounds, "_INT32_GRADIENTS", 1)
     (network,) = assert_steps_equal(frozen("lenet5", "2-8-8-8", (16, 16, 1), 0.1), 4, 2)
     assert all(node.layer["wide_gradient"] for node in network.program.nodes if node.kind == "LINEAR")
-
-
-def test_two_networks_at_once():
-    """Threads of Python train two networks at the same time; each ends where it ends alone."""
-    graphs = [frozen("lenet5", "2-8-8-8", (16, 16, 1), width) for width in (0.1, 0.2)]
-    images, labels = random_images((16, 16, 1), 8), np.arange(8)
-    networks = [Network(graph, 8, training=True, threads=2) for graph in graphs]
-
-    def train(network):
-        for step in range(20):
-            network.train_step(images, labels, LOG2_ETA, SEED, step)
-
-    threads = [threading.Thread(target=train, args=(network,)) for network in networks]
-    for thread in threads:
-        thread.start()
-    for thread in threads:
-        thread.join()
-    for graph, network in zip(graphs, networks, strict=True):
-        for step in range(20):
-            graph = integer.train_step(graph, images, labels, LOG2_ETA, SEED, step)
-        assert_same_parameters(network.graph(), graph)
 
 
 @pytest.mark.parametrize(

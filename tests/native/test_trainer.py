@@ -81,6 +81,7 @@ def test_fit_is_keras_fit_bit_for_bit(expected):
     assert int(model.optimizer.iterations) == int(expected.optimizer.iterations) == 21
 
 
+@pytest.mark.slow
 def test_engines_take_turns(expected):
     """A training goes on from one engine to the other and back."""
     model = build()
@@ -100,6 +101,7 @@ def test_fit_takes_arrays_and_class_numbers():
     assert_same_weights(model, expected)
 
 
+@pytest.mark.slow
 def test_train_on_batch_and_sync(expected):
     model = build()
     trainer = integer.Trainer(model)
@@ -140,6 +142,7 @@ def test_a_frozen_layer_stays():
     assert_same_weights(model, expected)
 
 
+@pytest.mark.slow
 def test_callbacks_change_the_rate_and_stop():
     class Stop(keras.callbacks.Callback):
         def on_epoch_end(self, epoch, logs):
@@ -175,7 +178,7 @@ def test_two_trainers_at_once(expected):
     images, labels = random_images(SHAPE, 16), np.arange(16) % 10
 
     def train(trainer):
-        for _ in range(10):
+        for _ in range(20):
             trainer.train_on_batch(images, labels)
 
     threads = [threading.Thread(target=train, args=(trainer,)) for trainer in trainers]
@@ -185,11 +188,12 @@ def test_two_trainers_at_once(expected):
         thread.join()
     for trainer, model, other in zip(trainers, models_, [build(0.1), expected], strict=True):
         trainer.sync()
-        for _ in range(10):
+        for _ in range(20):
             other.train_on_batch(images, np.eye(10, dtype=np.float32)[labels])
         assert_same_weights(model, other)
 
 
+@pytest.mark.slow
 def test_batches_may_grow(expected):
     model = build()
     trainer = integer.Trainer(model)

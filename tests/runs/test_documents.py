@@ -61,7 +61,10 @@ def test_what_is_written_is_read_back(tmp_path, name):
     document, read = KINDS[name]
     (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
     document.write(tmp_path / name)
-    assert read(tmp_path) == (document.config if name == "best.json" else document)
+    if name == "best.json":
+        assert read(tmp_path) == best.training_of(tmp_path / name) == document.config
+    else:
+        assert read(tmp_path) == document
 
 
 @pytest.mark.parametrize(
@@ -128,3 +131,11 @@ def test_an_unknown_entry_is_named(tmp_path, name):
 @pytest.mark.parametrize("value", [float("nan"), "1", None, [1], {"0": 1}])
 def test_a_wrong_test_error_is_named(tmp_path, value):
     assert "7" in refused(tmp_path, "tests.json", json.dumps({"7": value})).rpartition("tests.json")[2]
+
+
+@pytest.mark.parametrize("content", ["", "[]", "{}", '{"learning_rates": []}'])
+def test_a_pattern_of_a_damaged_search(tmp_path, content):
+    SearchDirectory(tmp_path).write_record(record())
+    (tmp_path / "search.json").write_text(content)
+    with pytest.raises(UserError, match=r"search.json is damaged.*--run-dir"):
+        best.training_of(tmp_path, "2-8-8-8")

@@ -10,14 +10,15 @@ from unittest import mock
 
 import pytest
 
-from support.hparams import assert_hparams_view_is_complete
-from support.searches import TINY, read_csv, search
+from support.searches import TINY, assert_hparams_view_is_complete, read_csv, search
 from wage_tf import datasets
 from wage_tf.cli import startup, tune
 from wage_tf.errors import UserError
 from wage_tf.search import candidates, session, tensorboard, trials
 from wage_tf.search.directory import SearchDirectory
 from wage_tf.search.trials import Study
+
+pytestmark = pytest.mark.slow
 
 
 def test_a_network_without_classes_is_not_searched(tmp_path, capsys):
@@ -26,9 +27,6 @@ def test_a_network_without_classes_is_not_searched(tmp_path, capsys):
     assert "--model autoencoder: a search compares how networks classify" in err
     assert err.count("\n") == 1
     assert not (tmp_path / "run").exists()
-
-
-pytestmark = pytest.mark.slow
 
 
 def test_an_error_that_nothing_keeps_is_said(tmp_path, capsys):

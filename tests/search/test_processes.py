@@ -30,7 +30,6 @@ from wage_tf.search.processes import ChiefLost, Workers, WorkersFailed, serve
 from wage_tf.search.secret import VARIABLE, Guard, Sender
 from wage_tf.search.tuner import WageTuner
 
-pytestmark = pytest.mark.slow
 SECRET = "known-to-the-tests"
 
 # A worker of this machine may miss its parent process or the answer of the chief first.
@@ -62,6 +61,7 @@ def stop_this_process(moment, signum):
     os.kill(os.getpid(), signum)
 
 
+@pytest.mark.slow
 def test_a_search_outlives_a_stopped_worker_and_three_ways_to_stop_it(run_dir, monkeypatch, capsys):
     """There are many more patterns than are trained here, so that a stop never comes after the end."""
     port = str(free_ports(1)[0])
@@ -154,6 +154,7 @@ def test_a_worker_that_is_not_heard_is_ended_and_the_line_says_so(tmp_path, monk
     assert lines == ["worker0: no sign of life for 1 seconds: it is ended, and another takes its place"] * 3
 
 
+@pytest.mark.slow
 def test_a_worker_that_is_heard_is_left_alone_until_it_is_stopped(tmp_path, monkeypatch):
     monkeypatch.setattr(heartbeat, "SILENT_SECONDS", 5)
     pid, lines, quiet_until = tmp_path / "pid", [], []

@@ -10,8 +10,7 @@ import pytest
 from PIL import Image
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
-from support.hparams import assert_hparams_view_is_complete
-from support.searches import read_csv, search
+from support.searches import assert_hparams_view_is_complete, read_csv, search
 from wage_tf.cli import train
 from wage_tf.errors import UserError
 from wage_tf.search.directory import SearchDirectory

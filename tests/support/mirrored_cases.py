@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import contextlib
 import dataclasses
-import functools
 import io
 import json
 import sys
@@ -30,7 +29,6 @@ from wage_tf.runs.config import Data, resolve
 from wage_tf.runs.recorder import RunRecorder
 
 NAN, INF = float("nan"), float("inf")
-MNIST = functools.cache(lambda limit: datasets.load("mnist", limit=limit))
 
 
 def on_cpus(count):
@@ -39,12 +37,12 @@ def on_cpus(count):
 
 
 def run(devices, model="lenet5", limit=613, bits="2-8-8-8", epochs=3, eta=8.0, tested=0):
-    """Trains in batches of 96 images of MNIST, by default six and one of 37; returns the weights and the recorder."""
-    dataset = MNIST(limit + tested)
+    """Trains in batches of 96 digits, by default six and one of 37; returns the weights and the recorder."""
+    dataset = datasets.load("digits", limit=limit + tested)
     dataset = dataset.split_validation(tested) if tested else dataclasses.replace(dataset, test=None)
-    settings = {"dataset": "mnist", "model": model, "width": 0.1, "bits": NetworkBits.parse(bits), "batch_size": 96}
+    settings = {"dataset": "digits", "model": model, "width": 0.1, "bits": NetworkBits.parse(bits), "batch_size": 96}
     settings |= {"epochs": max(epochs, 1), "schedule": ((0, eta),), "seed": 3, "histogram_freq": 0}
-    config = resolve(Data.of(dataset), recipes.get("mnist", dataset.input_shape), **settings)
+    config = resolve(Data.of(dataset), recipes.get("digits"), **settings)
     prepared = training.prepare(config, dataset, devices)
     recorder = RunRecorder(None, dataset.steps_per_epoch(96))
     if epochs:

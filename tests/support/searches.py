@@ -1,4 +1,4 @@
-"""A search small enough for a test: a tiny perceptron on digits."""
+"""A search small enough for a test, a tiny perceptron on digits; and its event files as TensorBoard reads them."""
 
 from __future__ import annotations
 
@@ -8,6 +8,12 @@ import os
 import subprocess
 import sys
 from pathlib import Path
+
+import pytest
+from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
+from tensorboard.plugins.hparams import metadata
+from tensorboard.plugins.hparams.plugin_data_pb2 import HParamsPluginData
+from tensorboard.util import tensor_util
 
 from wage_tf.bits import NetworkBits
 from wage_tf.cli import tune
@@ -84,3 +90,31 @@ def worker_in_trial(run_dir: Path) -> tuple[str, int] | None:
         if found and (run_dir / "oracle" / f"trial_{trial}" / "execution_0").exists():
             return trial, found[0]
     return None
+
+
+def hparams_of(folder, tag):
+    """What the HParams plugin reads from an event file."""
+    content = EventAccumulator(str(folder)).Reload().SummaryMetadata(tag).plugin_data.content
+    return HParamsPluginData.FromString(content)
+
+
+def assert_hparams_view_is_complete(run_dir):
+    """All widths and metrics are declared, and every trial in trials.csv has values for them."""
+    experiment = hparams_of(run_dir / "tensorboard", metadata.EXPERIMENT_TAG).experiment
+    names = {info.name for info in experiment.hparam_infos}
+    metrics = {info.name.tag for info in experiment.metric_infos}
+    assert metrics == {"validation_error", "cost", "score"}
+    for row in read_csv(run_dir / "trials.csv"):
+        folder = run_dir / "tensorboard" / f"trial_{row['trial']}"
+        widths = hparams_of(folder, metadata.SESSION_START_INFO_TAG).session_start_info.hparams
+        assert set(widths) == {*names, "pattern"}
+        assert widths["pattern"].string_value == row["pattern"]
+        operands = row["pattern"].split("-")
+        for operand, text in zip(("weights", "activations", "gradients", "errors"), operands, strict=True):
+            values = [widths[name].string_value for name in widths if name.partition("/")[0] == operand]
+            assert sorted(values) == sorted(text.split("."))
+        tensors = EventAccumulator(str(folder)).Reload()
+        measured = {tag: float(tensor_util.make_ndarray(tensors.Tensors(tag)[0].tensor_proto)) for tag in metrics
+                    if tag in tensors.Tags()["tensors"]}  # fmt: skip
+        columns = {"validation_error": "error_mean", "cost": "cost", "score": "score"}
+        assert measured == pytest.approx({tag: float(row[columns[tag]]) for tag in metrics if row[columns[tag]]}, 1e-3)

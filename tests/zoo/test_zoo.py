@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import functools
 import json
 
 import keras
@@ -86,7 +87,15 @@ def test_every_network_is_exported_in_every_form(tmp_path, capsys):
     assert len(capsys.readouterr().out.splitlines()) == len(expected)
 
 
+@pytest.fixture(scope="module")
+def datasets_once():
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(experiment.datasets, "load", functools.cache(experiment.datasets.load))
+        yield
+
+
 @pytest.mark.slow
+@pytest.mark.usefixtures("datasets_once")
 @pytest.mark.parametrize("name", NAMES)
 def test_the_error_is_that_of_the_card(name, tfds_data_dir):
     assert experiment.measured_error(name, tfds_data_dir) == zoo.card(name).test_error

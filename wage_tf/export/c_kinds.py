@@ -41,7 +41,7 @@ def _rescale(stage: Stage, source: Source) -> None:
 def _product(stage: Stage, source: Source) -> None:
     node, codes = stage.node, stage.node.kernel.codes
     layer = source.layers.get(node.name)
-    bias, scale = "NULL", 1 << (stage.sums.fraction - stage.sources[0].fraction - node.kernel.log2_scale)
+    bias, scale = "NULL", 1 << stage.product_shift
     if node.bias is not None and layer is None:
         bias = f"bias_{len(source.constants)}"
         units = node.bias.codes.astype(np.int64) << (stage.sums.fraction - node.bias.fraction)

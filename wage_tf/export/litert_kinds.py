@@ -41,7 +41,7 @@ def _rounds_exactly(stage: Stage) -> bool:
     rounding = stage.rounding
     clipped = parts.EXACT_IN_FLOAT32 >> max(rounding.shift, 0) > rounding.limit
     exact = stage.sums.largest <= parts.EXACT_IN_FLOAT32 or clipped
-    return 0 < rounding.limit <= parts.INT8 and -8 < rounding.shift <= 32 and exact and _bias_scale(stage) == 1
+    return 0 < rounding.limit <= parts.INT8 and -8 < rounding.shift <= 32 and exact and stage.product_shift == 0
 
 
 def _quantized_product(model: ModelBuilder, stage: Stage, x: int) -> int:
@@ -60,7 +60,7 @@ def _matrix_product(model: ModelBuilder, stage: Stage, x: int) -> int:
     weights = model.constant(f"{node.name}/weights", node.kernel.codes, scale)
     y = model.tensor(node.name, np.int32, shape, stage.sources[0].fraction + scale)
     y = model.add("BATCH_MATMUL", [x, weights], y, "BatchMatMulOptions", version=2)
-    scaled = [("MUL", np.array([_bias_scale(stage)], np.int32))] if _bias_scale(stage) > 1 else []
+    scaled = [("MUL", np.array([1 << stage.product_shift], np.int32))] if stage.product_shift else []
     for operation, values in [*scaled, ("ADD", parts.bias(node, fraction))] if node.bias is not None else []:
         operands = [y, model.constant(f"{node.name}/{operation}", values)]
         y = model.add(operation, operands, model.tensor(node.name, np.int32, shape, fraction), _options(operation))
@@ -78,11 +78,6 @@ def _wide_product(model: ModelBuilder, stage: Stage, x: int) -> int:
 
 def _weights(model: ModelBuilder, stage: Stage) -> int:
     return parts.weights(model, stage.node, stage.node.kernel.codes, stage.node.kernel.log2_scale)
-
-
-def _bias_scale(stage: Stage) -> int:
-    """Units of the sums of products in those of the sums with the bias."""
-    return 1 << (stage.sums.fraction - stage.sources[0].fraction - stage.node.kernel.log2_scale)
 
 
 def _average_pool(model: ModelBuilder, stage: Stage, x: int) -> int:

@@ -46,17 +46,12 @@ def _product(model: ModelBuilder, stage: Stage, x: Value) -> Value:
         sums = model.cast(model.add(kind, floats, **options), np.int32)
     else:
         raise UserError(f"ONNX export: {node.name}: its sums are too wide for float32")
-    y = _scaled(model, Value(sums, np.int32, stage.sums.shape), _missing(stage))
+    y = _scaled(model, Value(sums, np.int32, stage.sums.shape), stage.product_shift)
     if node.bias is not None:
         bias = node.bias.codes.astype(np.int32) << (stage.sums.fraction - node.bias.fraction)
         bias = bias if isinstance(node, Dense) else bias[:, None, None]
         y = dataclasses.replace(y, name=model.add("Add", [y.name, model.constant(bias)]))
     return _rounded(model, stage, y)
-
-
-def _missing(stage: Stage) -> int:
-    """Fraction bits of the sums with the bias beyond those of the sums of products."""
-    return stage.sums.fraction - stage.sources[0].fraction - stage.node.kernel.log2_scale
 
 
 def _window(window: Window, stage: Stage) -> dict[str, list[int]]:

@@ -81,6 +81,11 @@ class Stage:
     signal: Signal
     pool: tuple[int, int] = (1, 1)
 
+    @property
+    def product_shift(self) -> int:
+        """Left shift that brings sums of products to the fraction of the sums, which a bias may make finer."""
+        return self.sums.fraction - self.sources[0].fraction - self.node.kernel.log2_scale
+
 
 @dataclasses.dataclass(frozen=True, eq=False)
 class Stages:
