@@ -24,7 +24,10 @@ def path_of(folder: Path, run: Run) -> Path:
 
 
 def read(folder: Path, run: Run) -> dict | None:
-    """The record of a run; None if there is none, or one of other settings than the experiment has now."""
+    """The record of a run; None if there is none, or one of other settings than the experiment has now.
+
+    The engine may be another: what both can train they train to the same bits.
+    """
     path = path_of(folder, run)
     try:
         record = json.loads(path.read_text())
@@ -32,7 +35,7 @@ def read(folder: Path, run: Run) -> dict | None:
         return None
     except ValueError as error:
         raise UserError(f"{path} is damaged: {error}") from error
-    return record if record["settings"] == _settings(run) else None
+    return record if _deciding(record["settings"]) == _deciding(_settings(run)) else None
 
 
 def write(folder: Path, record: Mapping[str, object]) -> None:
@@ -98,3 +101,8 @@ def _head(run: Run, status: str) -> dict[str, object]:
 
 def _settings(run: Run) -> dict[str, object]:
     return dict(run.variant.settings)
+
+
+def _deciding(settings: Mapping[str, object]) -> dict[str, object]:
+    """The settings that decide the figures."""
+    return {name: value for name, value in settings.items() if name != "engine"}

@@ -30,7 +30,7 @@ print(os.environ.get("TF_CPP_MIN_LOG_LEVEL") == level)
 def python(code, **environment):
     environment = {**os.environ, "TF_CPP_MIN_LOG_LEVEL": "3", **environment}
     command = [sys.executable, "-c", code]
-    return subprocess.run(command, capture_output=True, text=True, timeout=120, check=False, env=environment)
+    return subprocess.run(command, capture_output=True, text=True, timeout=300, check=False, env=environment)
 
 
 @pytest.mark.slow

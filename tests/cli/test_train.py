@@ -23,6 +23,7 @@ import models
 import train
 from support.runs import assert_same_run, saved_weights, wait_for
 from wage_tf.cli import training as command
+from wage_tf.cli import training_arguments
 from wage_tf.datasets import sources
 from wage_tf.runs import checkpoints
 from wage_tf.runs.guards import StopOnSignal
@@ -497,5 +498,5 @@ class TestGuards:
 
 
 def test_the_help_teaches():
-    text = command.parser().format_help()
+    text = training_arguments.parser().format_help()
     assert all(word in text for word in ("examples:", "exit codes:", *models.names))

@@ -126,6 +126,8 @@ def test_a_note_may_only_name_what_there_is(tmp_path):
 def test_a_record_of_other_settings_is_not_shown(tmp_path):
     write(tmp_path, TINY, "plain", settings={"epochs": 300})
     assert outcomes(TINY, tmp_path)[0].text() == "not run yet"
+    write(tmp_path, TINY, "plain", settings={**TINY.variant("plain").settings, "engine": "integer"})
+    assert outcomes(TINY, tmp_path)[0].text() != "not run yet"
 
 
 @pytest.fixture
