@@ -1,4 +1,4 @@
-"""The learning rate that a schedule gives to Keras; no numbers in loss or weights end a training with the layer's name."""
+"""The rate that a schedule gives to Keras; no numbers in loss or weights end a training with the layer's name."""
 
 from __future__ import annotations
 
