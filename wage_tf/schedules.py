@@ -5,6 +5,8 @@ from __future__ import annotations
 import math
 import re
 
+from wage_tf.errors import UserError
+
 Schedule = tuple[tuple[int, float], ...]
 """(first epoch, η) pairs, epochs rising from 0."""
 
@@ -54,3 +56,15 @@ def _malformed(text: str) -> str:
         "schedule: pairs of learning rate and first epoch, epochs rising from 0, such as 8@0,1@200,0.125@250; "
         f"received {text!r}"
     )
+
+
+def log2_of_rate(learning_rate: float) -> int:
+    """log2 of a learning rate, for a training that multiplies by shifts.
+
+    Raises:
+        UserError: If the rate is no power of two.
+    """
+    mantissa, exponent = math.frexp(learning_rate)
+    if mantissa != 0.5:
+        raise UserError(f"learning rate {learning_rate} is not a power of two: no shift can multiply by it")
+    return exponent - 1

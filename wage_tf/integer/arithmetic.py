@@ -108,18 +108,6 @@ def shift_exponent(largest: int) -> int:
     return p + (largest * largest > 2 ** (2 * p + 1))
 
 
-def log2_of_rate(learning_rate: float) -> int:
-    """log2 of a learning rate.
-
-    Raises:
-        UserError: If it is no power of two.
-    """
-    mantissa, exponent = np.frexp(learning_rate)
-    if mantissa != 0.5:
-        raise UserError(f"learning rate {learning_rate} is not a power of two: no shift can multiply by it")
-    return int(exponent) - 1
-
-
 def quantize_error(e: np.ndarray, width: int) -> tuple[np.ndarray, int]:
     """Q_E: the codes of Q(e / Shift(max|e|), k) on the k-bit grid, and log2 Shift; zeros stay zeros, with 0.
 

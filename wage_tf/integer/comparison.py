@@ -13,7 +13,7 @@ import tensorflow as tf
 
 from wage_tf.errors import UserError
 from wage_tf.integer import engine
-from wage_tf.integer.arithmetic import log2_of_rate, quantize_gradient, update_seed
+from wage_tf.integer.arithmetic import quantize_gradient, update_seed
 from wage_tf.integer.exactness import EXACT_SUMS, error_bounds, forward_bounds, gradient_bounds
 from wage_tf.integer.freezing import read
 from wage_tf.integer.graph import IMAGES, Graph, float_operands
@@ -26,6 +26,7 @@ from wage_tf.integer.tensors import Tensor
 from wage_tf.integer.weights import codes_of
 from wage_tf.losses import SumSquaredError
 from wage_tf.optimizers import IntegerSGD, gradient_bits
+from wage_tf.schedules import log2_of_rate
 
 if TYPE_CHECKING:
     from wage_tf.native.network import Network

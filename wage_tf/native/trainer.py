@@ -10,7 +10,6 @@ import numpy as np
 import tensorflow as tf
 
 from wage_tf.errors import UserError
-from wage_tf.integer.arithmetic import log2_of_rate
 from wage_tf.integer.freezing import freeze
 from wage_tf.integer.graph import Graph
 from wage_tf.integer.weights import assign
@@ -18,6 +17,7 @@ from wage_tf.losses import SumSquaredError
 from wage_tf.native import arguments
 from wage_tf.native.network import Network
 from wage_tf.optimizers import IntegerSGD, gradient_bits
+from wage_tf.schedules import log2_of_rate
 
 _NOT_INTEGERS = ("gradient_accumulation_steps", "clipnorm", "clipvalue", "global_clipnorm", "loss_scale_factor")
 _EVALUATION_BATCH = 128
