@@ -20,21 +20,20 @@ def fused(function: Callable) -> Callable:
     """Decorates `function(*tensors, **static)` to run as one XLA kernel per static arguments and tensor sizes.
 
     The function sees its tensors flat, scalars as scalars, and must not depend on their shapes: its results are scalars
-    or have an element for each of the first tensor's, whose shape they get. Static arguments must be hashable. Each
-    combination has a `tf.function` of its own, so that networks of many layer shapes do not trip TensorFlow's warning
-    about retracing.
+    or have an element for each of the first tensor's, whose shape they get. Static arguments must be hashable. It is
+    traced once for tensors of any size, and compiled for each size when it runs.
     """
 
     @functools.lru_cache(maxsize=1024)
-    def compiled(static: tuple, signature: tuple) -> Callable:
-        del signature
-        return tf.function(functools.partial(function, **dict(static)), jit_compile=True, autograph=False)
+    def compiled(static: tuple, signature: tuple[tf.TensorSpec, ...]) -> Callable:
+        given = functools.partial(function, **dict(static))
+        return tf.function(given, input_signature=signature, jit_compile=True, autograph=False)
 
     @functools.wraps(function)
     def call(*tensors: tf.Tensor, **static: object) -> tf.Tensor:
         inputs = [tf.convert_to_tensor(tensor) for tensor in tensors]
         flat = [x if x.shape.rank == 0 else tf.reshape(x, [-1]) for x in inputs]
-        signature = tuple((x.dtype, x.shape.rank and tuple(x.shape)) for x in flat)
+        signature = tuple(tf.TensorSpec([] if x.shape.rank == 0 else [None], x.dtype) for x in flat)
         results = compiled(tuple(sorted(static.items())), signature)(*flat)
         return tf.nest.map_structure(lambda result: _shaped_as(inputs[0], result), results)
 

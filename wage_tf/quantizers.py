@@ -258,4 +258,4 @@ def _unsaturated(upstream: tf.Tensor, gate: tf.Tensor) -> tf.Tensor:
 @fused
 def _gradient_step(g: tf.Tensor, learning_rate: tf.Tensor, seed: tf.Tensor, *, k: int, random_width: int) -> tf.Tensor:
     scaled = ops.scale_by_shift(g) * learning_rate
-    return ops.stochastic_round(scaled, seed, random_width) * ops.step_size(k)
+    return ops.stochastic_round(scaled, tf.reshape(seed, [2]), random_width) * ops.step_size(k)
