@@ -268,6 +268,7 @@ def test_float_variables_have_an_optimizer_of_their_own(name, given_variables):
     assert int(optimizer.iterations) == int(optimizer.float_optimizer.iterations) == 3
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("jit_compile", [False, True])
 def test_float_variables_in_a_graph_as_eagerly(jit_compile):
     results = []
@@ -328,6 +329,7 @@ def test_one_kind_of_variables_alone(frozen):
     assert int(optimizer.iterations) == 1
 
 
+@pytest.mark.slow
 def test_options_of_the_float_optimizer_touch_float_variables_alone():
     floats = keras.optimizers.SGD(0.0, weight_decay=0.0, use_ema=True, ema_momentum=0.5)
     model = with_float_variables()
@@ -468,6 +470,7 @@ def test_no_state_but_the_step_count():
     assert int(model.optimizer.iterations) == 2
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("schedule", [False, True])
 def test_resumed_training_equals_the_uninterrupted(schedule, tmp_path):
     def rate():

@@ -28,6 +28,7 @@ def assert_close(actual, wanted, tolerance):
     np.testing.assert_allclose(actual, wanted, rtol=0, atol=tolerance * np.abs(wanted).max())
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("fold", [True, False])
 @pytest.mark.parametrize("name", NETWORKS)
 def test_scores_are_the_models_own(name, fold):

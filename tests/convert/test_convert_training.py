@@ -103,6 +103,7 @@ def test_bias_and_batch_normalization_in_float_reach_a_float_networks_error(digi
     assert error(model, *test) <= error(float_network(2018), *test) + 1
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("bits", ["2-8-8-8", "8-8-8-8", "2-8-f-f"])
 def test_a_step_of_training_keeps_stored_weights_on_their_grid(bits):
     model = network("residual")
@@ -163,6 +164,7 @@ class TestQuantizeFor:
         images = np.random.default_rng(0).integers(0, 256, (64, *shape)).astype(np.uint8)
         return Dataset.from_arrays("own", images, np.arange(64) % classes)
 
+    @pytest.mark.slow
     def test_calibrates_with_the_training_images(self):
         model, data = network("cnn"), self.data()
         converted = convert.quantize_for(data, model, "8-8-8-8", weights="keep", use_bias=False)

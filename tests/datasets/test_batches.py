@@ -29,6 +29,7 @@ class TestOrder:
         assert data.steps_per_epoch(10) == 3
         assert [len(labels) for _, labels in take(data.train_batches(10, 0), 6)] == [10, 10, 3, 10, 10, 3]
 
+    @pytest.mark.slow
     def test_order_is_a_function_of_seed_and_epoch(self):
         data = numbered(40)
         orders = {(seed, number): tuple(epoch_order(data, 8, seed, number)) for seed in (0, 1) for number in (0, 1, 2)}
@@ -50,6 +51,7 @@ class TestOrder:
         assert np.abs(correlation).max() < 0.1
         assert abs(np.corrcoef(orders[0, 1:], orders[0, :-1])[0, 1]) < 0.1
 
+    @pytest.mark.slow
     @pytest.mark.parametrize("start", [0, 1, 2, 3, 7, 9])
     def test_resumed_stream_is_the_tail_of_the_full_one(self, start):
         data = numbered(23)

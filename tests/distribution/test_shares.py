@@ -48,6 +48,7 @@ def together(streams, n):
     ]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("count", [2, 6])
 def test_training_batches(dataset, count):
     augmentation = Augmentation(pad=1, flip=True)
@@ -55,6 +56,7 @@ def test_training_batches(dataset, count):
     assert_same(together(streams, 9), take(dataset.train_batches(6, 5, augmentation, 2), 9))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("count", [2, 8])
 def test_test_batches(dataset, count):
     """Eight readers of batches of 4 images: half of them get none, and still the same number of batches."""

@@ -58,6 +58,7 @@ def test_a_benchmark_writes_what_it_prints(tmp_path, monkeypatch, capsys):
     )
 
 
+@pytest.mark.slow
 def test_a_step_trains(monkeypatch):
     model, images, targets = train_step.compiled("lenet5", "2-8-8-8", 0.1, 4)
     monkeypatch.setattr(train_step, "compiled", lambda *_: (model, images, targets))

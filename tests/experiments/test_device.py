@@ -44,6 +44,7 @@ def forgetful(folder, images, labels):
     return device(folder, images[:-1], labels[:-1])
 
 
+@pytest.mark.slow
 @needs_compiler
 def test_a_perceptron_ends_in_the_weights_of_fit(tmp_path, dataset):
     pair = PERCEPTRON.pair(dataset, tmp_path)
@@ -61,6 +62,7 @@ def test_a_perceptron_ends_in_the_weights_of_fit(tmp_path, dataset):
         assert np.array_equal(found[name].accumulators, kernel.accumulators)
 
 
+@pytest.mark.slow
 @needs_compiler
 def test_a_rotated_adaptation_trains_the_last_layers_alone(tmp_path, dataset):
     graph = integer.freeze(models.build("lenet5", "2-8-8-8", dataset.input_shape, 10, width=0.1))
@@ -79,6 +81,7 @@ def test_a_rotated_adaptation_trains_the_last_layers_alone(tmp_path, dataset):
     assert changed == ["fc2"]
 
 
+@pytest.mark.slow
 @needs_compiler
 def test_a_difference_is_found(tmp_path, dataset):
     pair = PERCEPTRON.pair(dataset, tmp_path)

@@ -100,6 +100,7 @@ def resnet8(width=0.2):
     return integer.freeze(models.build("resnet8", "2-8-8-8", (16, 16, 3), 10, width=width))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("graph", "train_from"),
     [

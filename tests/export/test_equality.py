@@ -94,6 +94,7 @@ def of_examples(count, **options):
     return settings(max_examples=count, deadline=None, suppress_health_check=list(HealthCheck), **options)
 
 
+@pytest.mark.slow
 @given(graphs())
 @of_examples(60)
 def test_random_graphs(graph):

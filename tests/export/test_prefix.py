@@ -54,6 +54,7 @@ int main(void)
 """
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("compiler", ["gcc", "clang"])
 def test_two_networks_in_one_program(tmp_path, compiler):
     if shutil.which(compiler) is None:

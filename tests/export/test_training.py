@@ -18,6 +18,7 @@ pytestmark = pytest.mark.skipif(shutil.which("gcc") is None, reason="needs gcc")
 OK, COUNT, LABEL, RATE, BLOCK, FOREIGN = range(6)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("name", "options", "train_from", "log2_eta"),
     [
@@ -49,6 +50,7 @@ def device(tmp_path_factory, perceptron):
     return exported(tmp_path_factory.mktemp("device"), perceptron, flags=SANITIZED)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("compiler", ["gcc", "clang"])
 @pytest.mark.parametrize("level", ["-O0", "-O1", "-O2", "-O3", "-Os"])
 def test_every_compiler_and_level(tmp_path, compiler, level):

@@ -69,6 +69,7 @@ def test_vgg7_trains_alike_on_cifar10():
     assert_infers_alike(model, graph, real_images("cifar10", "test[:100]")[0])
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("frozen", ["conv1", "fc2"])
 def test_a_frozen_layer_is_not_updated(frozen):
     model = build("lenet5", "2-8-8-8", (16, 16, 1), 0.05)
@@ -99,6 +100,7 @@ def test_other_patterns_and_networks(name, bits, shape):
     assert_infers_alike(model, graph, images)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("padding", ["same", "valid"])
 def test_strides_and_overlapping_pools(padding):
     keras.utils.set_random_seed(1)

@@ -178,6 +178,7 @@ def test_a_pipeline_that_shapes_its_pixels_first():
     assert_infers_alike(model, integer.freeze(model), random_images((4, 4, 1), 4))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("bits", ["2-8-f-f", "2-8-8-f", "8-8-f-8"])
 def test_float_gradients_freeze_for_inference(bits):
     """Trained with Adam, no stored weight lies on a grid."""

@@ -84,6 +84,7 @@ def on_every_instruction_set(*threads):
     return [{"isa": isa, "threads": count} for isa in native.instruction_sets() for count in threads]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("name", "shape", "width", "batch", "threads"),
     [("lenet5", (28, 28, 1), 1.0, 6, (1, 3)), ("vgg7", (32, 32, 3), 0.25, 4, (2,))],

@@ -102,6 +102,7 @@ def test_train_on_batch_and_sync():
     assert int(model.optimizer.iterations) == int(expected.optimizer.iterations)
 
 
+@pytest.mark.slow
 def test_sync_within_an_epoch():
     model, expected = build(), build()
     ends = {}

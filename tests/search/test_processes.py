@@ -144,6 +144,7 @@ def test_a_trial_that_kills_three_workers_is_given_up(tmp_path):
     assert oracle.ended == [("7", "FAILED")]
 
 
+@pytest.mark.slow
 def test_a_worker_that_is_not_heard_is_ended_and_the_line_says_so(tmp_path, monkeypatch):
     monkeypatch.setattr(heartbeat, "SILENT_SECONDS", 1)
     oracle, lines = _Oracle(SimpleNamespace(trial_id="7", status="RUNNING", message=None)), []
