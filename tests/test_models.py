@@ -13,6 +13,7 @@ import wage_tf
 from models.blocks import Blocks
 from support.images import random_images
 from support.tensors import plain_operations
+from wage_tf.cli.parsers import CLASSIFIERS
 from wage_tf.constraints import ClipToGrid
 from wage_tf.errors import UserError
 from wage_tf.layers import QActivation, QDepthwiseConv2D, QError
@@ -266,6 +267,10 @@ def test_the_autoencoder_takes_images_too():
     model = models.build("autoencoder", "2-8-8-8", (4, 6, 3), 10, 0.5)
     assert (model.input_shape, model.output_shape) == ((None, 4, 6, 3), (None, 72))
     assert [name for name in models.names if models.reconstructs(name)] == ["autoencoder"]
+
+
+def test_help_names_every_network():
+    assert sorted([*CLASSIFIERS.split(", "), "autoencoder"]) == sorted(models.names)
 
 
 def test_only_kernels_train():

@@ -17,6 +17,8 @@ from wage_tf.schedules import Schedule
 Number = TypeVar("Number", int, float)
 
 LARGEST = 2**31 - 1
+CLASSIFIERS = "lenet5, vgg7, vgg8b, alexnet, resnet8, resnet20, mobilenet, ds_cnn, mlp, mlp_100_50, mlp_200_100_50"
+"""The networks of `models` that have classes, which --help names without importing TensorFlow."""
 _INTEGER = re.compile(r"[0-9]{1,400}")
 _NUMBER = re.compile(r"[0-9]*\.?[0-9]+([eE][+-]?[0-9]+)?|[0-9]+\.")
 

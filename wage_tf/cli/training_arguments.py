@@ -74,8 +74,7 @@ def _add_network(result: argparse.ArgumentParser) -> None:
         "--model",
         type=parsers.text,
         metavar="NAME",
-        help="lenet5, vgg7, vgg8b, alexnet, resnet8, resnet20, mobilenet, ds_cnn, autoencoder, mlp, mlp_100_50 or "
-        "mlp_200_100_50 (default: by the data)",
+        help=f"{parsers.CLASSIFIERS} or autoencoder (default: by the data)",
     )
     network.add_argument(
         "--from",

@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING
 
 from wage_tf.cli import exits, startup
 from wage_tf.cli.parsers import (
+    CLASSIFIERS,
     OneLineParser,
     add_data,
     add_limit,
@@ -69,8 +70,7 @@ def parser() -> argparse.ArgumentParser:
         "--model",
         type=text,
         metavar="NAME",
-        help="lenet5, vgg7, vgg8b, alexnet, resnet8, resnet20, mobilenet, ds_cnn, mlp, mlp_100_50 or "
-        "mlp_200_100_50 (default: by the data)",
+        help=f"{CLASSIFIERS} (default: by the data)",
     )
     data.add_argument("--width", type=width_multiplier, default=1.0, metavar="X", help="multiplier of the hidden units")
     space = result.add_argument_group("candidates: lists of widths, f for float32")
