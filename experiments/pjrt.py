@@ -1,11 +1,11 @@
 """Packs a training for a machine with a GPU and JAX but no TensorFlow, and takes the result back as a run.
 
     python -m experiments.pjrt pack --dataset cifar10 --bits 2,8,8,8 --out pack
-    python experiments/pjrt_run.py pack                     # there; JAX, NumPy and Pillow are enough
+    python experiments/pjrt_run.py pack                     # there; JAX and NumPy are enough
     python -m experiments.pjrt load pack --run-dir runs/cifar10-full
 
-A pack is the StableHLO of the network's own compiled training and test steps, the images as lossless PNG sheets, the
-labels, the initial variables, and digests of the weights after the first steps as TensorFlow's ordinary training has
+A pack is the StableHLO of the network's own compiled training and test steps, images and labels, the initial
+variables, and digests of the weights after the first steps as TensorFlow's ordinary training has
 them here. The learning rate and the step count are inputs, so one program serves the whole schedule. What comes back
 is a run directory as train.py makes it: evaluate, verify and export it, or go on with `train.py --resume`.
 """
@@ -22,9 +22,8 @@ from pathlib import Path
 
 import keras
 import numpy as np
-from PIL import Image
 
-from experiments import pjrt_run
+from experiments import pjrt_run, provenance
 from experiments.pjrt_programs import lowered_programs, named_variables
 from wage_tf import files
 from wage_tf.cli import exits, parsers, train
@@ -39,32 +38,31 @@ from wage_tf.runs.checkpoints import State
 from wage_tf.runs.config import RunConfig
 from wage_tf.runs.directory import RunDirectory, summarize, versions
 
-_LARGEST_FILE = 64 * 2**20
-_PIXELS_OF_A_SHEET = 2**24
-
 
 def pack(args: argparse.Namespace) -> int:
     """Writes a pack as the arguments say."""
     parsers.parse_values(args)
     config, dataset, _ = configuration_of(args)
     _check_fits(dataset)
-    data_files = _shared_data(args.images_of, dataset) if args.images_of else None
+    data = _data(dataset)
+    digest = pjrt_run.data_digest(data)
+    if args.images_of:
+        _check_same_data(args.images_of, digest)
     out = _new_directory(args.out)
     manifest = _write_programs(out, config, dataset)
+    if not args.images_of:
+        _write_arrays(out / pjrt_run.DATA, data)
     manifest.update(
-        data_files=data_files or _write_data(out, dataset),
-        data_digest=_data_digest(dataset),
+        data=digest,
         check=reference_digests(config, dataset, args.check_steps),
         config=config.as_json(),
+        commit=provenance.commit(),
         class_names=dataset.class_names,
         versions=versions(),
     )
     files.write_json(out / pjrt_run.MANIFEST, manifest)
     for path in sorted(out.iterdir()):
         print(f"{path.stat().st_size / 2**20:8.2f} MiB  {path}")
-    too_large = [path for path in out.iterdir() if path.stat().st_size > _LARGEST_FILE]
-    if too_large:
-        print(f"warning: {too_large[0]} is larger than 64 MiB", file=sys.stderr)
     return 0
 
 
@@ -79,10 +77,8 @@ def load(args: argparse.Namespace) -> int:
         raise UserError(f"{args.pack} has no sound state of a training: run pjrt_run.py first, or give its --out")
     content = json.dumps(source.manifest["config"]).encode()
     config = RunConfig.from_json(Path(args.pack) / pjrt_run.MANIFEST, content, "pack the training again")
-    parts = [source.images("train"), source.labels("train")]
-    if source.manifest["test_size"]:
-        parts += [source.images("test"), source.labels("test")]
-    dataset = Dataset.from_arrays(config.dataset, *parts, class_names=tuple(source.manifest["class_names"]))
+    class_names = tuple(source.manifest["class_names"])
+    dataset = Dataset.from_arrays(config.dataset, **source.data, class_names=class_names)
     model = _built(config, dataset)
     known = named_variables(model)
     for name in known.keys() & state.values.keys():
@@ -92,6 +88,10 @@ def load(args: argparse.Namespace) -> int:
     run.checkpoints.mkdir()
     checkpoints.save(run.checkpoints, State.of(model, state.step, tuple(state.rows), state.seconds))
     run.write_metrics(state.rows)
+    files.write_json(
+        provenance.path_beside(run.path),
+        [{"commit": source.manifest["commit"], "hardware": session} for session in state.sessions],
+    )
     print(pjrt_run.comparison(source, state))
     if len(state.rows) < config.epochs:
         print(
@@ -158,7 +158,6 @@ def _write_programs(out: Path, config: RunConfig, dataset: Dataset) -> dict[str,
         "metrics": [variable.path for variable in model.metrics_variables],
         "train_size": dataset.train_size,
         "test_size": dataset.test_size,
-        "image_shape": dataset.input_shape,
         "batch_size": config.batch_size,
         "test_batch_size": training.TEST_BATCH,
         "epochs": config.epochs,
@@ -169,44 +168,22 @@ def _write_programs(out: Path, config: RunConfig, dataset: Dataset) -> dict[str,
     }
 
 
-def _write_data(out: Path, dataset: Dataset) -> dict[str, str]:
-    """Writes images as PNG sheets, one image below the other, and labels; returns the digest of each file."""
-    height, width, _ = dataset.input_shape
-    per_sheet = max(1, _PIXELS_OF_A_SHEET // (height * width))
-    labels, names = {}, ["labels.npz"]
+def _data(dataset: Dataset) -> dict[str, np.ndarray]:
+    """Images and labels, as `pjrt_run.Pack` has them."""
+    found = {}
     for part, split in _splits(dataset):
-        labels[part] = []
-        for i, (images, numbers) in enumerate(split.in_order(per_sheet)):
-            sheet = images.numpy().reshape(-1, width, images.shape[-1])
-            content = io.BytesIO()
-            Image.fromarray(sheet[..., 0] if sheet.shape[-1] == 1 else sheet).save(content, "PNG")
-            names.append(f"{part}-{i:03d}.png")
-            files.write_bytes(out / names[-1], content.getvalue())
-            labels[part].append(numbers.numpy().astype(np.int32))
-    _write_arrays(out / "labels.npz", {part: np.concatenate(values) for part, values in labels.items()})
-    return _digests(out, names)
+        ((images, labels),) = split.in_order(split.size)
+        found.update({f"x_{part}": images.numpy(), f"y_{part}": labels.numpy().astype(np.int32)})
+    return found
 
 
-def _shared_data(path: str, dataset: Dataset) -> dict[str, str]:
-    """Returns the digests of another pack's image files, which are to be the same."""
+def _check_same_data(path: str, digest: str) -> None:
     try:
         manifest = pjrt_run.Pack(path).manifest
     except pjrt_run.PackError as error:
         raise UserError(f"--data: {error}") from None
-    if manifest["data_digest"] != _data_digest(dataset):
+    if manifest["data"] != digest:
         raise UserError(f"--data: {path} holds other images than this training has")
-    return manifest["data_files"]
-
-
-def _data_digest(dataset: Dataset) -> str:
-    """Digest of all images and labels."""
-    found = hashlib.sha256()
-    for part, split in _splits(dataset):
-        found.update(f"{part} {split.size} {split.shape}".encode())
-        for images, labels in split.in_order(training.TEST_BATCH):
-            found.update(images.numpy().tobytes())
-            found.update(labels.numpy().astype(np.int64).tobytes())
-    return found.hexdigest()
 
 
 def _splits(dataset: Dataset) -> list[tuple[str, Split]]:

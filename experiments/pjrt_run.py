@@ -1,9 +1,9 @@
 #!/usr/bin/env python3
 """Runs a training that `experiments.pjrt` packed, on a machine with JAX but without TensorFlow: `pjrt_run.py DIR`.
 
-One file, to be copied along with the pack: it imports JAX, NumPy and Pillow only. The programs in the pack are
-wage_tf's own compiled training and test steps; here they get images, order, random offsets and the learning rate.
-Killed at any moment, the same command goes on from the last state that reached the disk.
+One file, to be copied along with the pack: it imports JAX and NumPy only. The programs in the pack are wage_tf's own
+compiled training and test steps; here they get images, order, random offsets and the learning rate. Killed at any
+moment, the same command goes on from the last state that reached the disk.
 
 The order of the images and the offsets of the augmentation are TensorFlow's: its counter-based generator and its
 shuffle are written out below in NumPy, since XLA has another layout of the same generator, and no shuffle.
@@ -19,6 +19,7 @@ from __future__ import annotations
 import argparse
 import csv
 import dataclasses
+import datetime
 import hashlib
 import io
 import json
@@ -26,24 +27,26 @@ import os
 import signal
 import sys
 import time
+import zipfile
 from collections.abc import Iterator, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import numpy as np
-from PIL import Image
 
 if TYPE_CHECKING:
     import jax
 
-FORMAT = 1
+FORMAT = 2
 MANIFEST = "pack.json"
+DATA = "data.npz"
 _ORDER, _AUGMENTATION = 0, 1
 _KEPT_STATES = 2
 _DIGEST_BYTES = hashlib.sha256().digest_size
 _USER_ERROR, _DIVERGED = 2, 1
-_NEEDED = {"files", "data_files", "programs", "variables", "metrics", "train_size", "test_size", "image_shape"}
-_NEEDED |= {"batch_size", "test_batch_size", "epochs", "schedule", "seed", "augmentation", "check"}
+_NEEDED = {"files", "data", "programs", "variables", "metrics", "train_size", "test_size", "batch_size"}
+_NEEDED |= {"test_batch_size", "epochs", "schedule", "seed", "augmentation", "check", "config", "commit"}
 _UINT32 = np.uint64(0xFFFFFFFF)
 
 
@@ -128,6 +131,15 @@ def augmentation_draws(seed: int, steps: np.ndarray, batch_size: int) -> np.ndar
     return uniform(fold_in(seeds, _AUGMENTATION), (3, batch_size))
 
 
+def data_digest(data: Mapping[str, np.ndarray]) -> str:
+    """Digest of all images and labels."""
+    found = hashlib.sha256()
+    for name in sorted(data):
+        found.update(f"{name} {data[name].shape} {data[name].dtype}".encode())
+        found.update(np.ascontiguousarray(data[name]))
+    return found.hexdigest()
+
+
 def write_atomically(path: Path, content: bytes) -> None:
     """Writes a file whole or not at all."""
     temporary = path.with_name(f".writing-{path.name}")
@@ -175,6 +187,7 @@ class State:
         rows: Finished epochs, as in metrics.csv.
         values: Every variable by its Keras path: weights, step count, learning rate, sums of the metrics.
         differing: The first step and weight that are not TensorFlow's, None where all so far are.
+        sessions: Time, device and version of JAX of each start.
     """
 
     step: int
@@ -182,12 +195,13 @@ class State:
     rows: list[dict[str, float]]
     values: dict[str, np.ndarray]
     differing: list | None = None
+    sessions: list[dict[str, str]] = dataclasses.field(default_factory=list)
 
     def save(self, folder: Path, pack: str) -> None:
         """Writes `folder`/step-N.state atomically, then removes all but the latest two."""
         stored = {name: to_codes(value) for name, value in self.values.items()}
         about = {"pack": pack, "names": list(stored), "exponents": [exponent for _, exponent in stored.values()]}
-        about.update({name: getattr(self, name) for name in ("step", "seconds", "rows", "differing")})
+        about.update({name: getattr(self, name) for name in ("step", "seconds", "rows", "differing", "sessions")})
         content = io.BytesIO()
         arrays = {f"v{i}": codes for i, (codes, _) in enumerate(stored.values())}
         np.savez(content, about=np.array(json.dumps(about)), **arrays)
@@ -215,7 +229,7 @@ class State:
             }
         if about["pack"] != pack:
             raise PackError(f"{path} belongs to another pack: give another --out, or remove {path.parent}")
-        return cls(about["step"], about["seconds"], about["rows"], values, about["differing"])
+        return cls(about["step"], about["seconds"], about["rows"], values, about["differing"], about["sessions"])
 
 
 def latest_state(folder: Path, pack: str) -> State | None:
@@ -237,11 +251,13 @@ class Pack:
 
     Args:
         path: Its directory.
-        data: Directory of the image and label files, where another pack holds them; None for `path`.
+        data: Directory of the images and labels, where another pack holds them; None for `path`.
 
     Attributes:
         manifest: What pack.json says.
         identity: Digest of pack.json, by which states know their pack.
+        data: `x_train` uint8 [n, height, width, channels] and `y_train` int32 [n]; `x_test` and `y_test` where there
+            is a test set.
 
     Raises:
         PackError: If there is no pack of this format, or a file is missing, damaged or of another pack.
@@ -249,7 +265,6 @@ class Pack:
 
     def __init__(self, path: str | Path, data: str | Path | None = None):
         self.path = Path(path)
-        self.data = Path(data or path)
         try:
             content = (self.path / MANIFEST).read_bytes()
             self.manifest = json.loads(content)
@@ -263,9 +278,9 @@ class Pack:
         if missing:
             raise PackError(f"{self.path / MANIFEST} is damaged: it has no {min(missing)!r}")
         self.identity = hashlib.sha256(content).hexdigest()
-        for folder, part in ((self.path, "files"), (self.data, "data_files")):
-            for name, sha256 in self.manifest[part].items():
-                _check_file(folder / name, sha256)
+        for name, sha256 in self.manifest["files"].items():
+            _check_file(self.path / name, sha256)
+        self.data = _read_data(Path(data or path) / DATA, self.manifest["data"])
 
     @property
     def steps_per_epoch(self) -> int:
@@ -277,26 +292,24 @@ class Pack:
         epoch = step // self.steps_per_epoch
         return [eta for first, eta in self.manifest["schedule"] if first <= epoch][-1]
 
-    def images(self, part: str) -> np.ndarray:
-        """Decodes the images of "train" or "test": uint8 [n, height, width, channels]."""
-        sheets = [name for name in self.manifest["data_files"] if name.startswith(f"{part}-")]
-        height, width, channels = self.manifest["image_shape"]
-        arrays = []
-        for name in sheets:
-            with Image.open(self.data / name) as sheet:
-                arrays.append(np.asarray(sheet).reshape(-1, height, width, channels))
-        return np.concatenate(arrays)
-
-    def labels(self, part: str) -> np.ndarray:
-        """Labels of "train" or "test", int32 [n]."""
-        with np.load(self.data / "labels.npz") as arrays:
-            return arrays[part]
-
     def initial_state(self) -> State:
         """The training before its first step."""
         with np.load(self.path / "variables.npz") as arrays:
             values = [arrays[f"v{i}"] for i in range(len(arrays.files))]
         return State(0, 0.0, [], dict(zip(self.manifest["variables"], values, strict=True)))
+
+
+def _read_data(path: Path, sha256: str) -> dict[str, np.ndarray]:
+    try:
+        with np.load(path) as arrays:
+            data = dict(arrays)
+    except FileNotFoundError:
+        raise PackError(f"{path} is missing: copy it too, or name the pack that holds it with --data") from None
+    except (OSError, ValueError, EOFError, zipfile.BadZipFile) as error:
+        raise PackError(f"{path} is damaged: {error}") from error
+    if data_digest(data) != sha256:
+        raise PackError(f"{path} is damaged or of another pack: copy it again")
+    return data
 
 
 def _check_file(path: Path, sha256: str) -> None:
@@ -343,11 +356,14 @@ class Training:
 
         self.pack, self.manifest = pack, pack.manifest
         self.step, self.rows, self.differing = state.step, state.rows, state.differing
+        now = datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds")
+        self.device = jax.devices()[0].device_kind
+        self.sessions = [*state.sessions, {"started": now, "device": self.device, "jax": jax.__version__}]
         self._put, self._wait = jax.device_put, jax.block_until_ready
         self._values = {name: self._put(value) for name, value in state.values.items()}
         self._zeros = {name: np.zeros_like(state.values[name]) for name in self.manifest["metrics"]}
         self._parts = {
-            part: {"images": self._put(pack.images(part)), "labels": self._put(pack.labels(part))}
+            part: {"images": self._put(pack.data[f"x_{part}"]), "labels": self._put(pack.data[f"y_{part}"])}
             for part in ("train", "test")
             if self.manifest[f"{part}_size"]
         }
@@ -355,35 +371,32 @@ class Training:
             name: Program((pack.path / about["file"]).read_bytes(), about["arguments"], about["results"])
             for name, about in self.manifest["programs"].items()
         }
+        self._background = ThreadPoolExecutor(1)
+        self._next_inputs = self._background.submit(self._inputs, self.step // pack.steps_per_epoch)
         self._started = time.monotonic() - state.seconds
 
     def state(self) -> State:
         """Fetches the state from the device."""
         values = {name: np.array(value) for name, value in self._values.items()}
-        return State(self.step, time.monotonic() - self._started, self.rows, values, self.differing)
+        seconds = time.monotonic() - self._started
+        return State(self.step, seconds, self.rows, values, self.differing, self.sessions)
 
     def epoch(self) -> Iterator[None]:
         """Trains to the end of the epoch under way, one step at a time, then tests and adds a row to `rows`.
 
         The device is kept busy, but never more than one step behind, so that a signal or a checkpoint finds it there.
         """
-        steps, batch_size = self.pack.steps_per_epoch, self.manifest["batch_size"]
+        steps = self.pack.steps_per_epoch
+        whole = self.manifest["train_size"] // self.manifest["batch_size"]
         epoch, first = divmod(self.step, steps)
-        whole = self.manifest["train_size"] // batch_size
-        seed = self.manifest["seed"]
-        inputs = {**self._parts["train"], "order": epoch_order(seed, epoch, self.manifest["train_size"])}
-        if self.manifest["augmentation"]:
-            numbers = np.arange(epoch * steps, (epoch + 1) * steps)
-            inputs["draws"] = augmentation_draws(seed, numbers[:whole], batch_size)
-            if whole < steps:
-                rest = self.manifest["train_size"] - whole * batch_size
-                inputs["last_draws"] = augmentation_draws(seed, numbers[whole:], rest)
-        inputs = {name: self._put(value) for name, value in inputs.items()}
+        inputs = {name: self._put(value) for name, value in self._next_inputs.result().items()}
+        self._next_inputs = self._background.submit(self._inputs, epoch + 1)
+        inputs.update(self._parts["train"])
         if first == 0:
             self._values.update(self._zeros)
+        self._values["learning_rate"] = self._put(np.float32(self.pack.learning_rate(self.step)))
         logs = {}
         for batch in range(first, steps):
-            self._values["learning_rate"] = np.float32(self.pack.learning_rate(self.step))
             program = self._programs["train" if batch < whole else "train_last"]
             before, logs = logs, self._run(program, {**inputs, "batch": np.int32(batch)})
             self._wait(before)
@@ -394,6 +407,18 @@ class Training:
         row = {"epoch": epoch + 1, **_row("train", logs), **_row("test", self._test())}
         self.rows = [*self.rows, row]
         yield
+
+    def _inputs(self, epoch: int) -> dict[str, np.ndarray]:
+        """Order and random offsets of an epoch."""
+        size, batch_size, seed = self.manifest["train_size"], self.manifest["batch_size"], self.manifest["seed"]
+        inputs = {"order": epoch_order(seed, epoch, size)}
+        if self.manifest["augmentation"]:
+            steps, whole = self.pack.steps_per_epoch, size // batch_size
+            numbers = np.arange(epoch * steps, (epoch + 1) * steps)
+            inputs["draws"] = augmentation_draws(seed, numbers[:whole], batch_size)
+            if whole < steps:
+                inputs["last_draws"] = augmentation_draws(seed, numbers[whole:], size - whole * batch_size)
+        return inputs
 
     def _run(self, program: Program, inputs: Mapping[str, jax.Array]) -> dict[str, jax.Array]:
         results = program({**self._values, **inputs})
@@ -457,34 +482,32 @@ def run(pack: Pack, out: Path, epochs: int, checkpoint_seconds: float) -> int:
     import jax
 
     jax.config.update("jax_enable_x64", True)
-    if jax.default_backend() != "cpu":
+    if jax.default_backend() != "cpu" and "JAX_COMPILATION_CACHE_DIR" not in os.environ:
         jax.config.update("jax_compilation_cache_dir", str((out / "compiled").resolve()))
     state = latest_state(out, pack.identity) or pack.initial_state()
     stop = _Stop()
     training = Training(pack, state)
-    device = jax.devices()[0]
-    print(f"{device.device_kind} ({device.platform}), from step {state.step:,}", flush=True)
+    print(f"{training.device}, from step {state.step:,}", flush=True)
+    saved = time.monotonic()
     while len(training.rows) < epochs:
-        saved = began = time.monotonic()
-        done = training.step
+        began, done = time.monotonic(), training.step
         for _ in training.epoch():
-            if stop.signum or time.monotonic() - saved >= checkpoint_seconds:
+            is_over = len(training.rows) == epochs
+            if stop.signum or is_over or time.monotonic() - saved >= checkpoint_seconds:
                 training.state().save(out, pack.identity)
                 saved = time.monotonic()
-            if stop.signum:
+            if stop.signum and not is_over:
                 print(f"stopped after step {training.step:,}; the same command goes on from there")
                 return 128 + stop.signum
-        state = training.state()
-        state.save(out, pack.identity)
-        write_atomically(out / "metrics.csv", metrics_csv(state.rows))
-        row = state.rows[-1]
+        write_atomically(out / "metrics.csv", metrics_csv(training.rows))
+        row = training.rows[-1]
         figures = "  ".join(f"{name} {value:.6g}" for name, value in row.items() if name != "epoch")
         pace = 1000 * (time.monotonic() - began) / (training.step - done)
         print(f"epoch {row['epoch']}/{epochs}  {figures}  {pace:.1f} ms a step", flush=True)
         if not np.isfinite(row["train_loss"]):
             print("pjrt_run.py: error: the training diverged: its loss is not finite", file=sys.stderr)
             return _DIVERGED
-    print(comparison(pack, state))
+    print(comparison(pack, training.state()))
     return 0
 
 
@@ -500,7 +523,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         type=float,
         default=300.0,
         metavar="S",
-        help="a state at least every S seconds, besides every epoch's (default 300)",
+        help="a state every S seconds, besides the last (default 300)",
     )
     args = parser.parse_args(argv)
     try:

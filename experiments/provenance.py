@@ -27,6 +27,11 @@ def head(command: str) -> dict[str, object]:
     return {"command": command, **session(), "versions": versions()}
 
 
+def path_beside(directory: Path) -> Path:
+    """Where the sessions of a run are kept, beside its directory."""
+    return directory.with_name(f"{directory.name}.provenance.json")
+
+
 def commit() -> str | None:
     """The commit of the working tree, with "-dirty" where a tracked file differs from it; None outside of git."""
     described = _output("git", "-C", str(ROOT), "describe", "--always", "--dirty", "--abbrev=12", "--exclude=*")

@@ -62,7 +62,7 @@ class Runner:
             print(f"{run.experiment.name} {run}: run {number} of {len(queue)}", flush=True)
             directory = self._directory(run)
             directory.parent.mkdir(parents=True, exist_ok=True)
-            with open(_beside(directory, ".lock"), "w") as lock:
+            with open(directory.with_name(f"{directory.name}.lock"), "w") as lock:
                 try:
                     fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
                 except BlockingIOError:
@@ -110,7 +110,7 @@ class Runner:
         if self.data_dir and "data_dir" not in run.variant.settings:
             arguments += ["--data-dir", self.data_dir]
         command = [sys.executable, "train.py", *arguments]
-        files.write_json(_beside(directory, ".provenance.json"), [*_sessions(directory), provenance.session()])
+        files.write_json(provenance.path_beside(directory), [*_sessions(directory), provenance.session()])
         with subprocess.Popen(
             command, cwd=provenance.ROOT, stderr=subprocess.PIPE, text=True, pass_fds=[lock], start_new_session=True
         ) as training:
@@ -190,14 +190,9 @@ def _run(args: argparse.Namespace, signals: Signals) -> int:
     return 1 if runner.work(queue) else 0
 
 
-def _beside(directory: Path, suffix: str) -> Path:
-    """A file that the runner keeps beside a run directory."""
-    return directory.with_name(directory.name + suffix)
-
-
 def _sessions(directory: Path) -> list[dict]:
     """Time, commit and hardware of each start of a run; none for one that was started by hand."""
-    path = _beside(directory, ".provenance.json")
+    path = provenance.path_beside(directory)
     return json.loads(path.read_text()) if path.exists() else []
 
 

@@ -59,6 +59,7 @@ _TEN = "--engine integer --epochs 10 --schedule 8@0,1@7,0.125@9 --seed 0"
 _TWENTY = "--engine integer --epochs 20 --schedule 8@0,1@14,0.125@17 --seed 0"
 _THIRTY = "--engine integer --epochs 30 --schedule 8@0,1@20,0.125@25 --seed 0"
 _HUNDRED = "--engine integer --epochs 100 --schedule 8@0,1@67,0.125@84 --seed 0"
+_PAPERS = "--engine integer --epochs 300 --schedule 8@0,1@200,0.125@250 --seed 0"
 _MNIST = "MNIST by Y. LeCun and C. Cortes, CC BY-SA 3.0"
 _FASHION = "Fashion-MNIST by Zalando SE, MIT"
 _CIFAR10 = (
@@ -73,10 +74,10 @@ NETWORKS = {
         float_network="--dataset fashion_mnist --epochs 6 --seed 0 runs/zoo/cnn.keras",
     ),
     "lenet5-fashion_mnist": Network(f"--dataset fashion_mnist --model lenet5 {_TWENTY}", _FASHION),
-    "lenet5-mnist": Network(f"--dataset mnist --model lenet5 {_TWENTY}", _MNIST),
+    "lenet5-mnist": Network(f"--dataset mnist --model lenet5 {_HUNDRED}", _MNIST),
     "mlp-mnist": Network(f"--dataset mnist --model mlp {_TEN}", _MNIST),
     "resnet20-cifar10": Network(f"--dataset cifar10 --model resnet20 {_THIRTY}", _CIFAR10),
-    "vgg7-0.25-cifar10": Network(f"--dataset cifar10 --model vgg7 --width 0.25 {_HUNDRED}", _CIFAR10),
+    "vgg7-0.25-cifar10": Network(f"--dataset cifar10 --model vgg7 --width 0.25 {_PAPERS}", _CIFAR10),
 }
 
 

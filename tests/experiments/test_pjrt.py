@@ -118,6 +118,8 @@ class TestTheWholeWay:
         assert "from step 0" not in done.stdout
         assert pjrt.main(["load", str(coloured_pack), "--out", str(out), "--run-dir", str(tmp_path / "back")]) == 0
         assert_same_run(tmp_path / "back", coloured_run)
+        sessions = json.loads((tmp_path / "back.provenance.json").read_text())
+        assert [session["hardware"]["device"] for session in sessions] == ["cpu", "cpu"]
 
     def test_stopped_there_train_py_goes_on_here(self, coloured_pack, coloured_images, coloured_run, tmp_path):
         out, run = tmp_path / "out", tmp_path / "back"
@@ -137,7 +139,7 @@ class TestTheWholeWay:
         arguments = [*coloured_images, *COLOURED, "--bits", "2-8-7-8", "--check-steps", "3"]
         path = tmp_path / "pack"
         assert pjrt.main(["pack", *arguments, "--data", str(coloured_pack), "--out", str(path)]) == 0
-        assert not list(path.glob("*.png"))
+        assert not (path / "data.npz").exists()
         manifest = json.loads((path / "pack.json").read_text())
         manifest["check"][1]["fc2/kernel"] = "0"
         (path / "pack.json").write_text(json.dumps(manifest))
@@ -201,21 +203,29 @@ class TestMistakes:
         assert error.count("\n") == 1
         return error
 
-    @pytest.mark.parametrize("name", ["train.bin", "test_last.bin", "train-000.png", "labels.npz", "variables.npz"])
+    @pytest.mark.parametrize("name", ["train.bin", "test_last.bin", "data.npz", "variables.npz"])
     def test_one_wrong_byte(self, name, copy, capsys):
         content = bytearray((copy / name).read_bytes())
         content[len(content) // 2] ^= 1
         (copy / name).write_bytes(content)
         assert f"{copy / name} is damaged" in self.refused(capsys, copy)
 
-    def test_a_missing_file(self, copy, capsys):
-        (copy / "test-000.png").unlink()
-        assert "test-000.png is missing: copy every file" in self.refused(capsys, copy)
+    @pytest.mark.parametrize(
+        ("name", "message"), [("train.bin", "copy every file"), ("data.npz", "name the pack that holds it with --data")]
+    )
+    def test_a_missing_file(self, name, message, copy, capsys):
+        (copy / name).unlink()
+        error = self.refused(capsys, copy)
+        assert f"{name} is missing" in error
+        assert message in error
+
+    def test_images_of_another_pack(self, copy, digits_pack, capsys):
+        assert "is damaged or of another pack" in self.refused(capsys, copy, "--data", digits_pack)
 
     def test_no_pack(self, tmp_path, capsys):
         assert "holds no pack" in self.refused(capsys, tmp_path)
 
-    @pytest.mark.parametrize("text", ["", "{", "[]", "{}", '{"format": 1}'])
+    @pytest.mark.parametrize("text", ["", "{", "[]", "{}", '{"format": 2}'])
     def test_a_damaged_manifest(self, text, copy, capsys):
         (copy / "pack.json").write_text(text)
         assert "pack.json is damaged" in self.refused(capsys, copy)
@@ -223,7 +233,7 @@ class TestMistakes:
     def test_another_format(self, copy, capsys):
         manifest = json.loads((copy / "pack.json").read_text())
         (copy / "pack.json").write_text(json.dumps({**manifest, "format": 0}))
-        assert "format 0, this program reads 1" in self.refused(capsys, copy)
+        assert "format 0, this program reads 2" in self.refused(capsys, copy)
 
     @pytest.mark.parametrize("epochs", ["0", "3"])
     def test_epochs_beyond_the_pack(self, epochs, copy, capsys):
