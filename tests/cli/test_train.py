@@ -303,7 +303,7 @@ class TestBadInput:
     def test_a_run_is_never_overwritten_unasked(self, finished, capsys):
         before = (finished / "results.json").read_bytes()
         assert train.main([*TINY, "--epochs", "1", "--run-dir", str(finished)]) == 2
-        assert "already holds a run: continue it with --resume" in capsys.readouterr().err
+        assert "already holds a run: go on with --resume, replace it with --overwrite" in capsys.readouterr().err
         assert (finished / "results.json").read_bytes() == before
 
     def test_resume_with_other_settings(self, finished, capsys):

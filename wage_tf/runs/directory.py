@@ -92,7 +92,8 @@ class RunDirectory:
         """
         if self.holds_a_run():
             raise UserError(
-                f"run directory {self.path} already holds a run: continue it with --resume, or give another --run-dir"
+                f"run directory {self.path} already holds a run: go on with --resume, replace it with --overwrite, "
+                "or give another --run-dir"
             )
         make_empty(self.path, "run")
         self.write_config(config)
