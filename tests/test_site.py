@@ -54,6 +54,13 @@ def test_equations_become_mathml(hooks):
     assert bars.count("&#x0007C;") == bars.count(' lspace="0" rspace="0">&#x0007C;</mo>') == 4
 
 
+def test_further_arguments_have_no_default(hooks):
+    end = '\n          –\n          <div class="doc-md-description">'
+    default = "(<code>int</code>, default:\n                  <code>{}</code>\n)"
+    assert hooks.on_page_content(default.format("2") + end, None, None, None) == default.format("2")[:-2] + ")" + end
+    assert hooks.on_page_content(default.format("{}") + end, None, None, None) == "(<code>int</code>)" + end
+
+
 def test_cells_say_the_length_of_their_text(hooks):
     row = f'<tr><td style="a"><code>8.06 M</code></td><td>yes</td><th>{"word " * 13}</th></tr>'
     assert hooks.on_page_content(row, None, None, None) == row.replace(

@@ -45,6 +45,7 @@ _TAG = re.compile(r"(<(?:pre|math|svg)\b.*?</(?:pre|math|svg)>|<[^>]*>)", re.DOT
 _HYPHENATED = re.compile(r"(?<![\w-])(?:--?[a-z][\w-]*|\w[\w.]*(?:-[\df][\df.]*){3})(?![\w-])")
 _CODE = re.compile(r"<pre.*?</pre>", re.DOTALL)
 _UNREAD_TABLE = re.compile(r"\| -{3,} \|")
+_DEFAULT = re.compile(r"(?:, default:\s*<code>\{\}</code>)?\s+\)(?=\s+–\s+<div class=\"doc-md-description\">)")
 _MATH = re.compile(r'<(span|div) class="arithmatex">\s*\\([(\[])(.*?)\\[)\]]\s*</\1>', re.DOTALL)
 
 
@@ -82,10 +83,13 @@ def on_page_markdown(markdown: str, page: Page, config: MkDocsConfig, files: Fil
 
 
 def on_page_content(html: str, page: Page, config: MkDocsConfig, files: Files) -> str:
-    """Equations as MathML, which browsers draw by themselves; cells say how long they are, options what stays whole."""
+    """Equations as MathML, which browsers draw by themselves; cells say how long they are, options what stays whole.
+
+    Of a parameter goes the space before its bracket, and of **kwargs a default of {}, which no signature has.
+    """
     if _UNREAD_TABLE.search(_CODE.sub("", html)):
         raise PluginError(f"{page.file.src_uri}: a table needs an empty line before it")
-    return _unbroken(_CELL.sub(_cell, _MATH.sub(_mathml, html)))
+    return _unbroken(_CELL.sub(_cell, _MATH.sub(_mathml, _DEFAULT.sub(")", html))))
 
 
 def on_post_build(config: MkDocsConfig) -> None:
