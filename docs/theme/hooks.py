@@ -42,7 +42,8 @@ _NAMED = re.compile(r"\[(?:docs/)?(\w+\.md)\]\((\1(?:#[\w-]+)?)\)")
 _CELL = re.compile(r"<(td|th)( [^>]*)?>([^<]*(?:<(?!/?(?:td|th|tr|table)\b)[^<]*)*)</\1>")
 _SHORT, _MIDDLE, _LONG = 20, 30, 60
 _TAG = re.compile(r"(<(?:pre|math|svg)\b.*?</(?:pre|math|svg)>|<[^>]*>)", re.DOTALL)
-_HYPHENATED = re.compile(r"(?<![\w-])(?:--?[a-z][\w-]*|\w[\w.]*(?:-[\df][\df.]*){3})(?![\w-])")
+_OPTION, _BITS, _DATE = r"--?[a-z][\w-]*", r"\w[\w.]*(?:-[\df][\df.]*){3}(?:-s\d+)?", r"\d{4}-\d\d-\d\d"
+_HYPHENATED = re.compile(rf"(?<![\w-])(?:{_OPTION}|{_BITS}|{_DATE})(?![\w-])")
 _CODE = re.compile(r"<pre.*?</pre>", re.DOTALL)
 _UNREAD_TABLE = re.compile(r"\| -{3,} \|")
 _DEFAULT = re.compile(r"(?:, default:\s*<code>\{\}</code>)?\s+\)(?=\s+–\s+<div class=\"doc-md-description\">)")
@@ -127,7 +128,7 @@ def _cell(match: re.Match) -> str:
 
 
 def _unbroken(html: str) -> str:
-    """Options and bit patterns, which a browser would break behind a hyphen, stay in one line."""
+    """Options, bit patterns and dates, which a browser would break behind a hyphen, stay in one line."""
     pieces = _TAG.split(html)
     pieces[::2] = [_HYPHENATED.sub(r'<span class="unbroken">\g<0></span>', text) for text in pieces[::2]]
     return "".join(pieces)
