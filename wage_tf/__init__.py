@@ -1,7 +1,7 @@
 """Training and inference with low-bit integers (WAGE, Wu et al., ICLR 2018) on TensorFlow 2 and Keras 3.
 
-On a machine without TensorFlow only `wage_tf.integer` and `wage_tf.export` are there, which read packed files and run
-them in NumPy.
+On a machine without TensorFlow only `wage_tf.integer`, `wage_tf.export` and `wage_tf.zoo` are there: packed files are
+read and run in NumPy.
 """
 
 from wage_tf._program import is_ours
