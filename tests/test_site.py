@@ -68,15 +68,16 @@ def test_cells_say_the_length_of_their_text(hooks):
     ).replace("<th>", '<th data-length="long">')
 
 
-def test_options_bit_patterns_and_dates_stay_in_one_line(hooks):
+def test_options_bit_patterns_dates_and_names_stay_in_one_line(hooks):
     html = (
         '<p title="--a-b">Take <code>x.py --batch-size 8</code> at 2-8-f-f, '
-        "8.2-8-8-8 or a-b-c-d of r/2-8-8-8-s0, 2026-11-24.</p><pre>--to</pre>"
+        "8.2-8-8-8 or a-b-c-d of r/2-8-8-8-s0, 2026-11-24, LeNet-5 a one-way.</p><pre>--to</pre>"
     )
     whole = '<span class="unbroken">{}</span>'.format
     assert hooks.on_page_content(html, None, None, None) == (
         f'<p title="--a-b">Take <code>x.py {whole("--batch-size")} 8</code> at {whole("2-8-f-f")}, '
-        f"{whole('8.2-8-8-8')} or a-b-c-d of r/{whole('2-8-8-8-s0')}, {whole('2026-11-24')}.</p><pre>--to</pre>"
+        f"{whole('8.2-8-8-8')} or a-b-c-d of r/{whole('2-8-8-8-s0')}, {whole('2026-11-24')}, "
+        f"{whole('LeNet-5')} a one-way.</p><pre>--to</pre>"
     )
 
 

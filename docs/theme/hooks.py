@@ -42,8 +42,9 @@ _NAMED = re.compile(r"\[(?:docs/)?(\w+\.md)\]\((\1(?:#[\w-]+)?)\)")
 _CELL = re.compile(r"<(td|th)( [^>]*)?>([^<]*(?:<(?!/?(?:td|th|tr|table)\b)[^<]*)*)</\1>")
 _SHORT, _MIDDLE, _LONG = 20, 30, 60
 _TAG = re.compile(r"(<(?:pre|math|svg)\b.*?</(?:pre|math|svg)>|<[^>]*>)", re.DOTALL)
-_OPTION, _BITS, _DATE = r"--?[a-z][\w-]*", r"\w[\w.]*(?:-[\df][\df.]*){3}(?:-s\d+)?", r"\d{4}-\d\d-\d\d"
-_HYPHENATED = re.compile(rf"(?<![\w-])(?:{_OPTION}|{_BITS}|{_DATE})(?![\w-])")
+_OPTION, _BITS = r"--?[a-z][\w-]*", r"\w[\w.]*(?:-[\df][\df.]*){3}(?:-s\d+)?"
+_DATE, _NAME = r"\d{4}-\d\d-\d\d", r"[A-Za-z]+-(?:\d{1,3}|[A-Z])"
+_HYPHENATED = re.compile(rf"(?<![\w-])(?:{_OPTION}|{_BITS}|{_DATE}|{_NAME})(?![\w-])")
 _CODE = re.compile(r"<pre.*?</pre>", re.DOTALL)
 _UNREAD_TABLE = re.compile(r"\| -{3,} \|")
 _DEFAULT = re.compile(r"(?:, default:\s*<code>\{\}</code>)?\s+\)(?=\s+–\s+<div class=\"doc-md-description\">)")
@@ -128,7 +129,7 @@ def _cell(match: re.Match) -> str:
 
 
 def _unbroken(html: str) -> str:
-    """Options, bit patterns and dates, which a browser would break behind a hyphen, stay in one line."""
+    """Options, bit patterns, dates and LeNet-5, which a browser would break behind a hyphen, stay in one line."""
     pieces = _TAG.split(html)
     pieces[::2] = [_HYPHENATED.sub(r'<span class="unbroken">\g<0></span>', text) for text in pieces[::2]]
     return "".join(pieces)
