@@ -54,6 +54,13 @@ def test_equations_become_mathml(hooks):
     assert bars.count("&#x0007C;") == bars.count(' lspace="0" rspace="0">&#x0007C;</mo>') == 4
 
 
+def test_further_arguments_have_no_default(hooks):
+    end = '\n          –\n          <div class="doc-md-description">'
+    default = "(<code>int</code>, default:\n                  <code>{}</code>\n)"
+    assert hooks.on_page_content(default.format("2") + end, None, None, None) == default.format("2")[:-2] + ")" + end
+    assert hooks.on_page_content(default.format("{}") + end, None, None, None) == "(<code>int</code>)" + end
+
+
 def test_cells_say_the_length_of_their_text(hooks):
     row = f'<tr><td style="a"><code>8.06 M</code></td><td>yes</td><th>{"word " * 13}</th></tr>'
     assert hooks.on_page_content(row, None, None, None) == row.replace(
@@ -61,12 +68,16 @@ def test_cells_say_the_length_of_their_text(hooks):
     ).replace("<th>", '<th data-length="long">')
 
 
-def test_options_and_bit_patterns_stay_in_one_line(hooks):
-    html = '<p title="--a-b">Take <code>x.py --batch-size 8</code> at 2-8-f-f, 8.2-8-8-8 or a-b-c-d.</p><pre>--to</pre>'
+def test_options_bit_patterns_dates_and_names_stay_in_one_line(hooks):
+    html = (
+        '<p title="--a-b">Take <code>x.py --batch-size 8</code> at 2-8-f-f, '
+        "8.2-8-8-8 or a-b-c-d of r/2-8-8-8-s0, 2026-11-24, LeNet-5 a one-way.</p><pre>--to</pre>"
+    )
     whole = '<span class="unbroken">{}</span>'.format
     assert hooks.on_page_content(html, None, None, None) == (
         f'<p title="--a-b">Take <code>x.py {whole("--batch-size")} 8</code> at {whole("2-8-f-f")}, '
-        f"{whole('8.2-8-8-8')} or a-b-c-d.</p><pre>--to</pre>"
+        f"{whole('8.2-8-8-8')} or a-b-c-d of r/{whole('2-8-8-8-s0')}, {whole('2026-11-24')}, "
+        f"{whole('LeNet-5')} a one-way.</p><pre>--to</pre>"
     )
 
 

@@ -1,13 +1,13 @@
 """Training and inference with low-bit integers (WAGE, Wu et al., ICLR 2018) on TensorFlow 2 and Keras 3.
 
-On a machine without TensorFlow only `wage_tf.integer` and `wage_tf.export` are there, which read packed files and run
-them in NumPy. In a process that runs one of our own commands nothing is imported here: a command reads its arguments
-first, then imports what it needs.
+On a machine without TensorFlow only `wage_tf.integer`, `wage_tf.export` and `wage_tf.zoo` are there: packed files are
+read and run in NumPy.
 """
 
 from wage_tf._program import is_ours
 from wage_tf.bits import BitWidths
 
+# One of our own commands reads its arguments first, then imports what it needs.
 if not is_ours():
     import os as _os
 

@@ -31,6 +31,10 @@ class Price(NamedTuple):
     """Energy (pJ) of one operation and area (µm²) of the unit that does it, in a 45 nm process.
 
     Figures: M. Horowitz, "Computing's energy problem", ISSCC 2014; the fits below go through his 8- and 32-bit units.
+
+    Attributes:
+        energy: pJ of one operation.
+        area: µm² of the unit.
     """
 
     energy: float
@@ -174,7 +178,10 @@ def model_costs(model: keras.Model) -> ModelCosts:
 
 
 def relative(cost: Cost | ModelCosts, reference: Cost | ModelCosts) -> dict[str, float]:
-    """Returns every measure in MEASURES as a share of the reference's, 0.25 being a quarter of its cost."""
+    """Returns memory, energy and area as shares of the reference's, 0.25 being a quarter of its cost.
+
+    Each has two: "memory_inference" and "memory_training", and so on.
+    """
     cost, reference = (x.total if isinstance(x, ModelCosts) else x for x in (cost, reference))
     return {measure: getattr(cost, measure) / getattr(reference, measure) for measure in MEASURES}
 

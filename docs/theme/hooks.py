@@ -42,9 +42,12 @@ _NAMED = re.compile(r"\[(?:docs/)?(\w+\.md)\]\((\1(?:#[\w-]+)?)\)")
 _CELL = re.compile(r"<(td|th)( [^>]*)?>([^<]*(?:<(?!/?(?:td|th|tr|table)\b)[^<]*)*)</\1>")
 _SHORT, _MIDDLE, _LONG = 20, 30, 60
 _TAG = re.compile(r"(<(?:pre|math|svg)\b.*?</(?:pre|math|svg)>|<[^>]*>)", re.DOTALL)
-_HYPHENATED = re.compile(r"(?<![\w-])(?:--?[a-z][\w-]*|\w[\w.]*(?:-[\df][\df.]*){3})(?![\w-])")
+_OPTION, _BITS = r"--?[a-z][\w-]*", r"\w[\w.]*(?:-[\df][\df.]*){3}(?:-s\d+)?"
+_DATE, _NAME = r"\d{4}-\d\d-\d\d", r"[A-Za-z]+-(?:\d{1,3}|[A-Z])"
+_HYPHENATED = re.compile(rf"(?<![\w-])(?:{_OPTION}|{_BITS}|{_DATE}|{_NAME})(?![\w-])")
 _CODE = re.compile(r"<pre.*?</pre>", re.DOTALL)
 _UNREAD_TABLE = re.compile(r"\| -{3,} \|")
+_DEFAULT = re.compile(r"(?:, default:\s*<code>\{\}</code>)?\s+\)(?=\s+–\s+<div class=\"doc-md-description\">)")
 _MATH = re.compile(r'<(span|div) class="arithmatex">\s*\\([(\[])(.*?)\\[)\]]\s*</\1>', re.DOTALL)
 
 
@@ -82,10 +85,13 @@ def on_page_markdown(markdown: str, page: Page, config: MkDocsConfig, files: Fil
 
 
 def on_page_content(html: str, page: Page, config: MkDocsConfig, files: Files) -> str:
-    """Equations as MathML, which browsers draw by themselves; cells say how long they are, options what stays whole."""
+    """Equations as MathML, which browsers draw by themselves; cells say how long they are, options what stays whole.
+
+    Of a parameter goes the space before its bracket, and of **kwargs a default of {}, which no signature has.
+    """
     if _UNREAD_TABLE.search(_CODE.sub("", html)):
         raise PluginError(f"{page.file.src_uri}: a table needs an empty line before it")
-    return _unbroken(_CELL.sub(_cell, _MATH.sub(_mathml, html)))
+    return _unbroken(_CELL.sub(_cell, _MATH.sub(_mathml, _DEFAULT.sub(")", html))))
 
 
 def on_post_build(config: MkDocsConfig) -> None:
@@ -123,7 +129,7 @@ def _cell(match: re.Match) -> str:
 
 
 def _unbroken(html: str) -> str:
-    """Options and bit patterns, which a browser would break behind a hyphen, stay in one line."""
+    """Options, bit patterns, dates and LeNet-5, which a browser would break behind a hyphen, stay in one line."""
     pieces = _TAG.split(html)
     pieces[::2] = [_HYPHENATED.sub(r'<span class="unbroken">\g<0></span>', text) for text in pieces[::2]]
     return "".join(pieces)

@@ -9,15 +9,15 @@ from wage_tf.cli.parsers import OneLineParser, natural, positive_float, positive
 
 _EPILOG = """\
 examples:
-  python train.py                                          LeNet-5 on scikit-learn's digits, about a minute
+  python train.py                                           LeNet-5 on scikit-learn's digits, about a minute
   python train.py --dataset mnist --learning-rate 8 --epochs 3
-  python train.py --dataset cifar10 --bits 2,8,8,8         VGG7 with the paper's recipe, 300 epochs
-  python train.py --dataset cifar10 --engine integer       the same in integers on the CPU, faster than float32
-  python train.py --dataset cifar10 --bits f,f,f,f         the same network in float32, as baseline
-  python train.py --dataset path/to/images --model vgg7    your own images, in path/to/images/train/<class>/
+  python train.py --dataset cifar10 --bits 2,8,8,8          VGG7 with the paper's recipe, 300 epochs
+  python train.py --dataset cifar10 --engine integer        the same in integers on the CPU, faster than float32
+  python train.py --dataset cifar10 --bits f,f,f,f          the same network in float32, as baseline
+  python train.py --dataset path/to/images --model vgg7     your own images, in path/to/images/train/<class>/
   python train.py --from my.keras --dataset path/to/images  your own network, converted to integers
-  python train.py --strategy mirrored                      on all GPUs of this machine, with the same result
-  tensorboard --logdir runs                                curves and histograms of the quantized tensors
+  python train.py --strategy mirrored                       on all GPUs of this machine, with the same result
+  tensorboard --logdir runs                                 curves and histograms of the quantized tensors
 
 exit codes: 0 done, 1 the training diverged, 2 wrong input, 3 another worker was lost, 130/143 stopped by SIGINT/SIGTERM
 """

@@ -17,7 +17,7 @@ from wage_tf.cli.parsers import OneLineParser, add_data, add_verbose, positive_i
 if TYPE_CHECKING:
     from wage_tf.runs.signals import Signals
 
-_DESCRIPTION = "compare a model with its integer graph, code for code"
+_DESCRIPTION = "Compares a model with its integer graph, code for code."
 _BATCH = 250
 _DIFFERENT = 1
 

@@ -33,17 +33,17 @@ def load(
     `imagenet2012` is read from the disk batch by batch; everything else is held in memory.
 
     Args:
-        name: one of `names()`, or a path: an existing directory, or anything that contains a path separator.
-        data_dir: directory of TensorFlow Datasets; None means `TFDS_DATA_DIR` or, without it, TFDS's own default.
-        limit: keep only the first `limit` training images (all of them, where there are fewer).
-        image_size: resize the images' shorter side to this and crop the central square. For image folders
+        name: One of `names()`, or a path: an existing directory, or anything that contains a path separator.
+        data_dir: Directory of TensorFlow Datasets; None means `TFDS_DATA_DIR` or, without it, TFDS's own default.
+        limit: Keep only the first `limit` training images (all of them, where there are fewer).
+        image_size: Resize the images' shorter side to this and crop the central square. For image folders
             (None: images must have one size already) and `imagenet2012` (None: 256).
 
     Returns:
         A `Dataset`.
 
     Raises:
-        UserError: unknown name, unusable argument, or data that is missing, cannot be fetched or is damaged.
+        UserError: Unknown name, unusable argument, or data that is missing, cannot be fetched or is damaged.
     """
     name = os.fspath(name)
     if limit is not None and limit < 1:

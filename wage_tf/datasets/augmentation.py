@@ -12,12 +12,12 @@ class Augmentation:
     """Zero padding, a random crop and a random horizontal flip for training; the central crop for testing.
 
     Attributes:
-        pad: zeros added on each of the four sides, in pixels.
-        crop: height and width of the crop; None is the size before padding.
-        flip: whether a training image is mirrored left to right with probability 1/2.
+        pad: Zeros added on each of the four sides, in pixels.
+        crop: Height and width of the crop; None is the size before padding.
+        flip: Whether a training image is mirrored left to right with probability 1/2.
 
     Raises:
-        ValueError: if `pad` is negative or `crop` is below 1.
+        ValueError: If `pad` is negative or `crop` is below 1.
     """
 
     pad: int = 0
@@ -37,7 +37,7 @@ class Augmentation:
             input_shape: (height, width, channels) before padding.
 
         Raises:
-            ValueError: if the crop does not fit into the padded image.
+            ValueError: If the crop does not fit into the padded image.
         """
         height, width, channels = input_shape
         if self.crop is None:
@@ -53,9 +53,9 @@ class Augmentation:
 
         Args:
             images: uint8 [batch, height, width, channels]; all but the batch size is static.
-            key: integer [2], the seed. The result is a pure function of `images` and `key`.
-            share: the part of the batch that `images` are. Parts come out as they would in the whole batch.
-            batch_size: images in the whole batch; None where `images` are all of it.
+            key: Integer [2], the seed. The result is a pure function of `images` and `key`.
+            share: The part of the batch that `images` are. Parts come out as they would in the whole batch.
+            batch_size: Images in the whole batch; None where `images` are all of it.
 
         Returns:
             uint8 [batch, *output_shape].

@@ -42,12 +42,12 @@ def load_folder(path: str | os.PathLike, limit: int | None = None, image_size: i
     """Loads an image folder into memory.
 
     Args:
-        path: the folder that holds `train` and perhaps `test`.
-        limit: keep only the first `limit` training images.
-        image_size: resize the shorter side to this and crop the central square; None takes images as they are.
+        path: The folder that holds `train` and perhaps `test`.
+        limit: Keep only the first `limit` training images.
+        image_size: Resize the shorter side to this and crop the central square; None takes images as they are.
 
     Raises:
-        UserError: if the folder does not have this layout, if an image is damaged or differs from the others in size
+        UserError: If the folder does not have this layout, if an image is damaged or differs from the others in size
             or channels, or if the images do not fit into memory.
     """
     root = Path(path)

@@ -23,10 +23,10 @@ class Dataset:
     `load` and `Dataset.from_arrays` make one.
 
     Attributes:
-        name: what messages and records call it.
-        class_names: the class of label 0, of label 1, and so on.
-        train: the training images.
-        test: the test images, or None.
+        name: What messages and records call it.
+        class_names: The class of label 0, of label 1, and so on.
+        train: The training images.
+        test: The test images, or None.
         rescaling: None for one-hot labels as targets; scale and offset where the images themselves are the targets.
     """
 
@@ -49,15 +49,15 @@ class Dataset:
         """Makes a data set of the user's own arrays.
 
         Args:
-            name: what to call it.
+            name: What to call it.
             x_train: uint8 [n, height, width, channels].
-            y_train: integers [n] or [n, 1], from 0 to the number of classes - 1.
-            x_test: like `x_train`, with the same image shape; None where there is no test set.
-            y_test: like `y_train`.
-            class_names: one name a class; None numbers the classes up to the largest label.
+            y_train: Integers [n] or [n, 1], from 0 to the number of classes - 1.
+            x_test: Like `x_train`, with the same image shape; None where there is no test set.
+            y_test: Like `y_train`.
+            class_names: One name a class; None numbers the classes up to the largest label.
 
         Raises:
-            UserError: if the arrays do not fit the above, each other, or hold fewer than two classes.
+            UserError: If the arrays do not fit the above, each other, or hold fewer than two classes.
         """
         if (x_test is None) != (y_test is None):
             raise UserError(f"{name}: give both x_test and y_test, or neither")
@@ -108,7 +108,7 @@ class Dataset:
         """Returns the number of batches that show every training image once; the last may be smaller.
 
         Raises:
-            ValueError: if `batch_size` is below 1.
+            ValueError: If `batch_size` is below 1.
         """
         if batch_size < 1:
             raise ValueError(f"batch_size must be at least 1, received {batch_size}")
@@ -128,17 +128,17 @@ class Dataset:
         the arguments other than `start_step`: a stream that starts at step k equals the rest of one that started at 0.
 
         Args:
-            batch_size: images in a batch; the last batch of an epoch holds the remainder.
-            seed: decides order and augmentation, any integer of 64 bits.
-            augmentation: applied at random; None gives the images as they are.
-            start_step: number of batches to leave out.
-            share: the part of every batch to give; the parts together are the batch, augmentation included.
+            batch_size: Images in a batch; the last batch of an epoch holds the remainder.
+            seed: Decides order and augmentation, any integer of 64 bits.
+            augmentation: Applied at random; None gives the images as they are.
+            start_step: Number of batches to leave out.
+            share: The part of every batch to give; the parts together are the batch, augmentation included.
 
         Returns:
             (uint8 images [b, height, width, channels], float32 one-hot labels [b, num_classes]); see `reconstruction`.
 
         Raises:
-            ValueError: if `batch_size` is below 1, `start_step` negative or the crop too large.
+            ValueError: If `batch_size` is below 1, `start_step` negative or the crop too large.
         """
         if start_step < 0:
             raise ValueError(f"start_step must not be negative, received {start_step}")
@@ -171,13 +171,13 @@ class Dataset:
         """Returns the test images once, in a fixed order, as batches like those of `train_batches`.
 
         Args:
-            batch_size: images in a batch; the last batch holds the remainder.
-            augmentation: the one used in training; only its central crop applies here.
-            share: the part of every batch to give.
+            batch_size: Images in a batch; the last batch holds the remainder.
+            augmentation: The one used in training; only its central crop applies here.
+            share: The part of every batch to give.
 
         Raises:
-            UserError: if there is no test set.
-            ValueError: if `batch_size` is below 1 or the crop too large.
+            UserError: If there is no test set.
+            ValueError: If `batch_size` is below 1 or the crop too large.
         """
         if self.test is None:
             raise UserError(f"data set {self.name} has no test images")
@@ -189,8 +189,8 @@ class Dataset:
         """Returns the first `n` training images and their one-hot labels as arrays, without randomness.
 
         Args:
-            n: number of images (all of them, where there are fewer).
-            augmentation: the one used in training; only its central crop applies here.
+            n: Number of images (all of them, where there are fewer).
+            augmentation: The one used in training; only its central crop applies here.
         """
         images, labels = next(iter(self._in_order(self.train.head(n), n, augmentation)))
         return images.numpy(), labels.numpy()
@@ -201,7 +201,7 @@ class Dataset:
         The test set proper is not part of it, so that a choice made by validation error leaves it untouched.
 
         Raises:
-            UserError: if `n` is below 1 or leaves no image to train on.
+            UserError: If `n` is below 1 or leaves no image to train on.
         """
         if not 1 <= n < self.train_size:
             raise UserError(f"validation images: give 1 to {self.train_size - 1} for {self.name}, received {n}")

@@ -21,7 +21,7 @@ class Recipe:
         epochs: Passes over the training images.
         schedule: (first epoch, η) pairs at k_G = 8.
         augmentation: What training images go through; None for nothing.
-        loss: A name in `losses.NAMED`.
+        loss: "sum_squared_error" or "softmax_cross_entropy".
         float_learning_rate: First learning rate of plain SGD on float weights, for f-…-f-…; later ones keep the
             schedule's ratios. The published sources give none: this one was tried out here.
         latent_learning_rate: The same on the stored weights of quantized layers, for 2-…-f-…. Their gradient passes

@@ -63,10 +63,10 @@ class Tfds:
     """A data set of TensorFlow Datasets, which also names its classes.
 
     Attributes:
-        site: where its downloads come from; None if the user has to bring the files.
-        train: the splits to train on.
-        test: the split to test on.
-        streamed: whether it is too large for memory.
+        site: Where its downloads come from; None if the user has to bring the files.
+        train: The splits to train on.
+        test: The split to test on.
+        streamed: Whether it is too large for memory.
     """
 
     site: str | None
@@ -96,7 +96,7 @@ def prepared_builder(name: str, data_dir: str | os.PathLike | None, site: str | 
     """Returns the TFDS builder of a data set whose files are ready to read, after preparing them if need be.
 
     Raises:
-        UserError: if the files are neither there nor to be had, damaged, or not on this machine. Nothing half-written
+        UserError: If the files are neither there nor to be had, damaged, or not on this machine. Nothing half-written
             stays behind.
     """
     place = os.fspath(data_dir or os.environ.get("TFDS_DATA_DIR", "the default directory of TensorFlow Datasets"))

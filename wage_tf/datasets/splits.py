@@ -24,8 +24,8 @@ class Share:
     """The part of every batch that one of `count` readers takes: contiguous, in order, equal up to one image.
 
     Attributes:
-        index: which part, from 0.
-        count: number of parts.
+        index: Which part, from 0.
+        count: Number of parts.
     """
 
     index: int | tf.Tensor = 0
@@ -141,9 +141,9 @@ class RecordSplit:
     in blocks of `BLOCK`. Records that a resumed run skips, or that other readers share, are read but not decoded.
 
     Attributes:
-        shards: the files, in the stored order.
+        shards: The files, in the stored order.
         shape: (height, width, channels) that `decode` gives.
-        decode: maps one serialized record to (uint8 [*shape], int64 scalar).
+        decode: Maps one serialized record to (uint8 [*shape], int64 scalar).
     """
 
     shards: tuple[Shard, ...]
@@ -196,9 +196,9 @@ def records(shards: Sequence[Shard], order: tf.Tensor | None = None, open_files:
     """Returns the serialized records of `shards` in a fixed order.
 
     Args:
-        shards: the parts of files to read.
+        shards: The parts of files to read.
         order: int32 [len(shards)], the order of the files; None is the given order.
-        open_files: number of files to read in turns; 1 reads one after the other.
+        open_files: Number of files to read in turns; 1 reads one after the other.
     """
     paths, skips, takes = zip(*shards, strict=True)
     columns = tf.constant(paths), tf.constant(skips, tf.int64), tf.constant(takes, tf.int64)

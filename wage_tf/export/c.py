@@ -38,7 +38,7 @@ def write_c(
     """Writes wage_net.h, wage_net.c, main.c and Makefile into a folder (`files.write_all`).
 
     With `training` the network goes on learning on the device, and the runtime's files stand beside them: wage_train.h,
-    wage_train.c and wage_integers.h.
+    wage_train.c, wage_update.c, wage_state.c and wage_integers.h.
 
     Args:
         path: The folder; made if it is not there.

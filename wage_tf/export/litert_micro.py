@@ -47,8 +47,8 @@ _PIXELS = 256
 def write_litert_micro(path: str | os.PathLike, graph: Graph, card: Card) -> int:
     """Writes a `.tflite` file, whole or not at all.
 
-    Its input "codes" is int8 [1, *graph.input_shape], `read_table(path)[image]`; its output "scores" the codes
-    [1, outputs], int8 or int32, with their scale; the signature is "serving_default".
+    Its input "codes" is int8 [1, *graph.input_shape], `litert_micro.read_table(path)[image]`; its output "scores" the
+    codes [1, outputs], int8 or int32, with their scale; the signature is "serving_default".
 
     Args:
         path: The file.
