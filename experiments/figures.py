@@ -21,7 +21,7 @@ from matplotlib.ticker import FixedLocator, FuncFormatter, MaxNLocator, NullLoca
 from experiments.spec import Experiment
 from experiments.summaries import Outcome
 
-PALETTE = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#000000", "#8C6D1F")
+PALETTE = ("#0072B2", "#D55E00", "#00805D", "#B0478A", "#8C6D1F", "#6A51A3", "#000000", "#5B3A1E")
 _PUBLISHED = ("#555555", "#9A9A9A", "#BBBBBB")
 _TICKS = (0.1, 0.2, 0.3, 0.5, 0.7, 1, 2, 3, 5, 7, 10, 20, 30, 50, 70, 90)
 _TITLES = {

@@ -156,8 +156,12 @@ def sources(experiment: Experiment) -> str:
 
 def notes(found: Sequence[Outcome]) -> str:
     """What is unknown of the records, in their own words."""
-    said = dict.fromkeys(record["note"] for outcome in found for record in outcome.records if "note" in record)
-    return " ".join(f"{note[0].upper()}{note[1:]}." for note in said)
+    said: dict[str, dict[str, None]] = {}
+    for outcome in found:
+        for record in outcome.records:
+            if "note" in record:
+                said.setdefault(record["note"], {})[outcome.variant.label] = None
+    return " ".join(f"{', '.join(labels)}: {note}." for note, labels in said.items())
 
 
 def hardware(found: Mapping[str, object]) -> str:

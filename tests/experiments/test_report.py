@@ -105,9 +105,9 @@ def test_a_section_says_what_it_is_and_where_published_figures_stand(tmp_path):
     assert rows(text)[2] == ["as it is", "**20.00**", "20.00", "12.34", "20.00", "3", "0", "1.5"]
 
 
-def test_what_is_unknown_of_a_record_is_said(tmp_path):
+def test_what_is_unknown_of_a_record_is_said_of_its_row(tmp_path):
     write(tmp_path, TINY, "plain", sessions=[], note="started by hand")
-    assert "Started by hand." in report.section(TINY, outcomes(TINY, tmp_path))
+    assert "\nas it is: started by hand." in report.section(TINY, outcomes(TINY, tmp_path))
 
 
 def test_a_divergence_is_shown(tmp_path, sweep):
