@@ -31,7 +31,7 @@ from wage_tf.cli.parsers import OneLineParser
 from wage_tf.cli.training import configuration_of
 from wage_tf.cli.training_arguments import add_training
 from wage_tf.datasets import Dataset
-from wage_tf.datasets.splits import ArraySplit, Split
+from wage_tf.datasets.splits import ArraySplit
 from wage_tf.errors import UserError
 from wage_tf.runs import checkpoints, training
 from wage_tf.runs.checkpoints import State
@@ -171,7 +171,9 @@ def _write_programs(out: Path, config: RunConfig, dataset: Dataset) -> dict[str,
 def _data(dataset: Dataset) -> dict[str, np.ndarray]:
     """Images and labels, as `pjrt_run.Pack` has them."""
     found = {}
-    for part, split in _splits(dataset):
+    for part, split in (("train", dataset.train), ("test", dataset.test)):
+        if split is None:
+            continue
         ((images, labels),) = split.in_order(split.size)
         found.update({f"x_{part}": images.numpy(), f"y_{part}": labels.numpy().astype(np.int32)})
     return found
@@ -184,11 +186,6 @@ def _check_same_data(path: str, digest: str) -> None:
         raise UserError(f"--data: {error}") from None
     if manifest["data"] != digest:
         raise UserError(f"--data: {path} holds other images than this training has")
-
-
-def _splits(dataset: Dataset) -> list[tuple[str, Split]]:
-    splits = [("train", dataset.train)]
-    return [*splits, ("test", dataset.test)] if dataset.test_size else splits
 
 
 def _check_fits(dataset: Dataset) -> None:
