@@ -41,6 +41,6 @@ def test_the_text_is_the_shortest(text):
      "8@0@1", "8@-1", "1_0@0", "8@0,1@1_0", "8@0,1@\u0668", "8@0,", "1e@0", "8@ 1_0"],
 )  # fmt: skip
 def test_malformed_schedules(text):
-    with pytest.raises(ValueError, match="schedule: pairs of learning rate and first epoch") as error:
+    with pytest.raises(ValueError, match="a schedule is pairs of learning rate and first epoch") as error:
         schedules.parse(text)
     assert repr(text) in str(error.value)

@@ -53,7 +53,7 @@ def scaled(schedule: Schedule, factor: float) -> Schedule:
 
 def _malformed(text: str) -> str:
     return (
-        "schedule: pairs of learning rate and first epoch, epochs rising from 0, such as 8@0,1@200,0.125@250; "
+        "a schedule is pairs of learning rate and first epoch, epochs rising from 0, such as 8@0,1@200,0.125@250; "
         f"received {text!r}"
     )
 

@@ -23,7 +23,7 @@ OPTIONS = {
     tune.main: (
         "--weights", "--activations", "--gradients", "--errors", "--per-layer", "--learning-rates", "--oracle",
         "--max-trials", "--epochs", "--executions", "--max-cost", "--max-error", "--cost-weight", "--workers",
-        "--validation", "--dataset", "--model", "--nothing",
+        "--validation", "--dataset", "--model", "--schedule", "--nothing",
     ),
     export.main: ("--to", "--out", "--nothing"),
     verify.main: ("--dataset", "--data-dir", "--image-size", "--images", "--steps", "--batch-size", "--nothing"),

@@ -243,17 +243,12 @@ class TestBadInput:
     @pytest.mark.parametrize(
         ("arguments", "message"),
         [
-            (["--bits", "2,8,8"], "a pattern is four widths W-A-G-E such as '2-8-8-8'"),
-            (["--bits", "99,8,8,8"], "received W = 99"),
             (["--dataset", "mnits"], "mnits"),
             (["--dataset", "no/such/folder"], "no/such/folder"),
             (["--model", "resnet"], f"'resnet' is not one of {', '.join(models.names)}"),
-            (["--schedule", "8@1"], "epochs rising from 0"),
-            (["--schedule", "eight"], "received 'eight'"),
             (["--model", "alexnet"], "alexnet needs images of at least"),
             (["--engine", "integer", "--model", "autoencoder"], "trains on classes, and autoencoder has none"),
             (["--engine", "integer", "--bits", "2,8,f,f"], "float32 (k_E = f)"),
-            (["--schedule", "8@0,1@99999999999999999999"], "epochs rising from 0"),
             (["--evaluate", "nowhere"], "nowhere holds no run"),
         ],
     )
@@ -299,6 +294,25 @@ class TestBadInput:
         error = capsys.readouterr().err
         assert error.count("\n") == 1
         assert flag in error
+
+    @pytest.mark.parametrize(
+        ("flag", "value", "message"),
+        [
+            ("--bits", "2,8,8", "a pattern is four widths W-A-G-E such as '2-8-8-8'"),
+            ("--bits", "99,8,8,8", "received W = 99"),
+            ("--schedule", "8@1", "epochs rising from 0"),
+            ("--schedule", "eight", "received 'eight'"),
+            ("--schedule", "8@0,1@99999999999999999999", "epochs rising from 0"),
+        ],
+    )
+    def test_what_is_wrong_with_a_value(self, flag, value, message, capsys):
+        with pytest.raises(SystemExit) as stop:
+            train.main([flag, value])
+        assert stop.value.code == 2
+        error = capsys.readouterr().err
+        assert f"argument {flag}: " in error
+        assert message in error
+        assert error.count("\n") == 1
 
     def test_a_run_is_never_overwritten_unasked(self, finished, capsys):
         before = (finished / "results.json").read_bytes()

@@ -14,7 +14,7 @@ import pytest
 import tensorflow as tf
 
 from wage_tf import recipes
-from wage_tf.cli import parsers, train, training
+from wage_tf.cli import train, training
 from wage_tf.distribution.agreement import check_same_arguments, on_every_worker, open_together
 from wage_tf.distribution.devices import Devices, WorkerLost
 from wage_tf.distribution.trainer import replicate, single
@@ -125,7 +125,6 @@ def test_data_may_lie_elsewhere():
 
 def started(devices, arguments):
     args = train.parser().parse_args(arguments)
-    parsers.parse_values(args)
     training._train_on(devices, args, Signals())
 
 

@@ -101,7 +101,8 @@ def test_wrong_input_is_one_line(tmp_path, arguments, word, capsys):
 @pytest.mark.parametrize(
     "arguments", [["--max-error", "0"], ["--max-error", "100"], ["--max-trials", "0"],
                   ["--max-cost", "1", "--max-error", "1"], ["--workers", "0"], ["--seed", "4294967296"],
-                  ["--seed", "4294967295", "--oracle", "bayesian"], ["--width", "1e30"], ["--width", "101"]]
+                  ["--seed", "4294967295", "--oracle", "bayesian"], ["--width", "1e30"], ["--width", "101"],
+                  ["--schedule", "8@1"], ["--schedule", "8@0", "--learning-rates", "8"]]
 )  # fmt: skip
 def test_wrong_arguments_are_one_line(arguments, capsys):
     with pytest.raises(SystemExit) as stop:

@@ -11,7 +11,8 @@ from PIL import Image
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
 from support.searches import assert_hparams_view_is_complete, read_csv, search
-from wage_tf.cli import train
+from wage_tf import recipes, schedules
+from wage_tf.cli import train, tune
 from wage_tf.errors import UserError
 from wage_tf.search.directory import SearchDirectory
 
@@ -125,6 +126,17 @@ def test_a_found_pattern_trains_in_full(found, tmp_path):
     bits = json.loads((tmp_path / "other" / "config.json").read_text())["bits"]
     weights = [bits[block].split("-")[0] for block in ("fc1", "fc2", "fc3")]
     assert ".".join(weights) == other["pattern"].split("-")[0]
+
+
+def test_a_schedule_is_that_of_the_trials_and_not_of_the_full_training(tmp_path):
+    network = ["--model", "mlp", "--width", "0.25", "--limit", "500", "--gradients", "6,8"]
+    trials = ["--schedule", "8@0,1@1", "--epochs", "2", "--run-dir", str(tmp_path / "run")]
+    assert tune.main([*network, *trials]) == 0
+    rows = {row["pattern"]: row["schedule"] for row in read_csv(tmp_path / "run" / "trials.csv")}
+    assert rows == {"2-8-6-8": "2@0,0.25@1", "2-8-8-8": "8@0,1@1"}
+    best = json.loads((tmp_path / "run" / "best.json").read_text())
+    recipe = recipes.get("digits").schedule_for(best["pattern"])
+    assert best["config"]["schedule"] == schedules.to_text(recipe)
 
 
 @pytest.mark.parametrize(

@@ -11,10 +11,10 @@ from typing import Any, NoReturn, TypeVar
 from wage_tf import schedules
 from wage_tf.bits import NetworkBits
 from wage_tf.cli.exits import USER_ERROR, one_line
-from wage_tf.errors import UserError
 from wage_tf.schedules import Schedule
 
 Number = TypeVar("Number", int, float)
+Value = TypeVar("Value")
 
 LARGEST = 2**31 - 1
 CLASSIFIERS = "lenet5, vgg7, vgg8b, alexnet, resnet8, resnet20, mobilenet, ds_cnn, mlp, mlp_100_50, mlp_200_100_50"
@@ -74,6 +74,21 @@ percentage = _number(float, lambda value: 0 < value < 100, "a percentage above 0
 power_of_two = _number(float, lambda value: math.frexp(value)[0] == 0.5, "a power of two")
 
 
+def _read_by(parse: Callable[[str], Value]) -> Callable[[str], Value]:
+    """The type of an argument that `parse` reads, whose ValueError says what is wrong."""
+
+    def read(text: str) -> Value:
+        try:
+            return parse(text)
+        except ValueError as error:
+            raise argparse.ArgumentTypeError(str(error)) from None
+
+    return read
+
+
+bits, schedule = _read_by(NetworkBits.parse), _read_by(schedules.parse)
+
+
 def constant_rate(text: str) -> Schedule:
     """One η throughout."""
     return ((0, positive_float(text)),)
@@ -84,18 +99,3 @@ def text(words: str) -> str:
     if not words or "\0" in words:
         raise argparse.ArgumentTypeError(f"a name or path is wanted, received {words!r}")
     return words
-
-
-def parse_values(args: argparse.Namespace) -> None:
-    """Turns the texts of a pattern and of a schedule into values, before anything else is looked at.
-
-    Raises:
-        UserError: If one is malformed.
-    """
-    try:
-        if args.bits is not None:
-            args.bits = NetworkBits.parse(args.bits)
-        if isinstance(args.schedule, str):
-            args.schedule = schedules.parse(args.schedule)
-    except ValueError as error:
-        raise UserError(str(error)) from None

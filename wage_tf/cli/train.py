@@ -8,7 +8,7 @@ import sys
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
-from wage_tf.cli import exits, parsers, startup
+from wage_tf.cli import exits, startup
 from wage_tf.cli.training_arguments import parser
 
 if TYPE_CHECKING:
@@ -35,7 +35,6 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 
 def _run(args: argparse.Namespace, signals: Signals) -> int:
-    parsers.parse_values(args)
     with startup.importing_tensorflow(args.verbose):
         from wage_tf.cli import training
     if args.evaluate is not None:

@@ -59,6 +59,7 @@ def _add_network(result: argparse.ArgumentParser) -> None:
     widths = network.add_mutually_exclusive_group()
     widths.add_argument(
         "--bits",
+        type=parsers.bits,
         metavar="W,A,G,E",
         help="widths of weights, activations, gradients, errors: 1 to 16 for W, 2 to 16 for the others, f for float32 "
         "(default 2,8,8,8)",
@@ -141,6 +142,7 @@ def _add_schedule(result: argparse.ArgumentParser) -> None:
     )
     rate.add_argument(
         "--schedule",
+        type=parsers.schedule,
         metavar="ETA@EPOCH,...",
         help='eta and the epoch it starts from, such as "8@0,1@200,0.125@250"',
     )

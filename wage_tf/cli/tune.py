@@ -23,6 +23,7 @@ from wage_tf.cli.parsers import (
     percentage,
     positive_float,
     positive_int,
+    schedule,
     text,
     width_multiplier,
 )
@@ -79,11 +80,18 @@ def parser() -> argparse.ArgumentParser:
     space.add_argument(
         "--per-layer", default="", metavar="OPERAND,...", help="weights, activations, errors: may differ between layers"
     )
-    space.add_argument(
+    rate = space.add_mutually_exclusive_group()
+    rate.add_argument(
         "--learning-rates",
         default="",
         metavar="ETA,...",
         help="eta at kG = 8, a dimension of its own; it is scaled by 2^(kG-8) (default: the recipe's)",
+    )
+    rate.add_argument(
+        "--schedule",
+        type=schedule,
+        metavar="ETA@EPOCH,...",
+        help='etas of a trial at kG = 8, such as "8@0,1@7" for 10 epochs; a full training keeps the recipe\'s',
     )
     search = result.add_argument_group("search")
     search.add_argument("--oracle", default="grid", help="grid (default), random, bayesian or hyperband")

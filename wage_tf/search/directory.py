@@ -21,7 +21,7 @@ from wage_tf.errors import UserError
 from wage_tf.runs import documents
 from wage_tf.runs.config import Data, RunConfig, resolve
 from wage_tf.runs.directory import make_empty
-from wage_tf.runs.documents import Count, Document, Natural, PositiveFloat, Rate, Text, WidthMultiplier, Words
+from wage_tf.runs.documents import Count, Document, Etas, Natural, PositiveFloat, Rate, Text, WidthMultiplier, Words
 from wage_tf.search import oracles
 from wage_tf.search.records import TrialNumber, TrialRecord
 
@@ -45,7 +45,8 @@ class SearchConfig(Document):
         width: Multiplier of the hidden layers' units.
         widths: Candidate widths of each operand.
         per_layer: Operands that may differ from layer to layer.
-        learning_rates: Candidates of η at k_G = 8; empty for the recipe's schedule.
+        learning_rates: Candidates of η at k_G = 8; empty for the schedule's.
+        schedule: That of the trials at k_G = 8; None for the recipe's.
         engine: What computes the steps; see `RunConfig`.
         oracle: A name in `oracles.ORACLES`.
         max_trials: Most trials; None for the oracle's own number.
@@ -86,6 +87,7 @@ class SearchConfig(Document):
     max_error: PositiveFloat | None
     keep: Literal["front", "all"]
     histogram_freq: Natural
+    schedule: Etas | None = None
 
     def continuing(self, earlier: SearchConfig, model: bool, epochs: bool) -> SearchConfig:
         """Returns the configuration that goes on with an earlier search: its recipe is that search's, not today's.

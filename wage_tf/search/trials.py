@@ -124,8 +124,10 @@ class Study:
         )
 
     def schedule_of(self, pattern: Pattern) -> Schedule:
-        """The recipe's schedule at the pattern's k_G, its first η replaced by the pattern's where it has one."""
+        """The trials' schedule at the pattern's k_G, its first η replaced by the pattern's where it has one."""
         recipe = self.config.recipe
+        if self.config.schedule is not None:
+            recipe = dataclasses.replace(recipe, schedule=self.config.schedule)
         schedule = recipe.schedule_for(pattern.bits)
         if pattern.learning_rate is None:
             return schedule
