@@ -39,7 +39,7 @@ def assert_trains_alike(model, images, labels, steps, batch):
         part = slice(step * batch, (step + 1) * batch)
         model.train_on_batch(images[part], np.eye(10, dtype=np.float32)[labels[part]])
         outputs = integer.forward(graph, images[part])
-        gradients, errors = integer.backward(graph, outputs, images[part], labels[part])
+        gradients, errors = integer.backward(graph, outputs, labels[part])
         assert max(exactness.forward_bounds(graph, outputs).values()) < EXACT_SUMS
         assert max(exactness.error_bounds(graph, outputs, errors).values()) < EXACT_SUMS
         assert max(exactness.gradient_bounds(graph, outputs, errors).values()) < EXACT_SUMS
@@ -127,7 +127,7 @@ def test_gradients_equal_keras():
     model = build("lenet5", "2-8-8-8", (16, 16, 1), 0.25)
     images, labels = random_images((16, 16, 1), 8), np.arange(8)
     graph = integer.freeze(model)
-    gradients, errors = integer.backward(graph, integer.forward(graph, images), images, labels)
+    gradients, errors = integer.backward(graph, integer.forward(graph, images), labels)
     with tf.GradientTape() as tape:
         loss = model.loss(np.eye(10, dtype=np.float32)[labels], model(images))
     expected = tape.gradient(loss, [model.get_layer(name).kernel for name in graph.kernels])
@@ -170,13 +170,13 @@ def test_targets_are_the_labels_one_hot():
     graph, images, labels = integer.freeze(model), random_images((5, 5, 1), 4), np.array([3, 0, 9, 3])
     outputs = integer.forward(graph, images)
     last = graph.nodes[-1].name
-    expected, _ = integer.backward(graph, outputs, images, labels)
-    _, errors = integer.backward(graph, outputs, images, integer.Tensor(np.full((4, 10), 3), 30))
+    expected, _ = integer.backward(graph, outputs, labels)
+    _, errors = integer.backward(graph, outputs, integer.Tensor(np.full((4, 10), 3), 30))
     assert errors[last].fraction == 30
     assert (errors[last].codes == (outputs[last].codes.astype(int) << (30 - graph.output.fraction)) - 3).all()
     for fraction in (0, 5, 20):
         targets = integer.Tensor(np.eye(10, dtype=int)[labels] << fraction, fraction)
-        found, _ = integer.backward(graph, outputs, images, targets)
+        found, _ = integer.backward(graph, outputs, targets)
         for name, gradient in expected.items():
             shift = found[name].fraction - gradient.fraction
             assert (found[name].codes == gradient.codes << shift).all()
@@ -201,4 +201,4 @@ def test_float_errors_are_refused_in_training():
     graph = integer.freeze(models.build("mlp", "2-8-f-f", (5, 5, 1), 10, width=0.05))
     images = np.zeros((2, 5, 5, 1), np.uint8)
     with pytest.raises(UserError, match=r"fc1: .*k_G = f.*fc1: .*k_E = f"):
-        integer.backward(graph, integer.forward(graph, images), images, np.zeros(2, np.int64))
+        integer.backward(graph, integer.forward(graph, images), np.zeros(2, np.int64))

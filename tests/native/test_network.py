@@ -37,7 +37,7 @@ def assert_steps_equal(graph, batch, steps, *options, count=None):
         images = random_images(graph.input_shape, count, seed=step)
         labels = (np.arange(count) + step) % classes
         outputs = integer.forward(graph, images)
-        gradients, errors = integer.backward(graph, outputs, images, labels)
+        gradients, errors = integer.backward(graph, outputs, labels)
         graph = integer.update(graph, gradients, LOG2_ETA, SEED, step)
         fewer = images[: max(1, count - 1)]
         inferred = integer.infer(graph, fewer)

@@ -189,7 +189,7 @@ class Comparison:
     ) -> tuple[dict[str, Tensor], set[str]]:
         """Compares forward and backward pass; returns the integers' gradients and the names of those that differ."""
         outputs = engine.forward(self.graph, images)
-        gradients, errors = engine.backward(self.graph, outputs, images, as_tensor(targets))
+        gradients, errors = engine.backward(self.graph, outputs, as_tensor(targets))
         bounds = gradient_bounds(self.graph, outputs, errors)
         expected = pass_of(self._calls, images, targets, self._variables(gradients))
         forward_equal = self._compare_forward(outputs, expected.outputs)

@@ -1,7 +1,7 @@
 """Forward, backward and update of an integer graph: a training step without a floating-point number.
 
 outputs = forward(graph, images)              # the output of every node, by name
-gradients, errors = backward(graph, outputs, images, labels)
+gradients, errors = backward(graph, outputs, labels)
 graph = update(graph, gradients, log2_eta=3, seed=0, step=0)
 """
 
@@ -50,14 +50,13 @@ def infer(graph: Graph, images: np.ndarray, batch: int = 256) -> np.ndarray:
 
 
 def backward(
-    graph: Graph, outputs: dict[str, Tensor], images: np.ndarray, labels: np.ndarray | Tensor
+    graph: Graph, outputs: dict[str, Tensor], labels: np.ndarray | Tensor
 ) -> tuple[dict[str, Tensor], dict[str, Tensor]]:
     """Errors and gradients of the sum of squared errors ½·Σ(y − t)².
 
     Args:
         graph: The network.
         outputs: What `forward` returned.
-        images: The images that went in.
         labels: Class numbers, integers [batch], for one-hot targets t; or t themselves, a Tensor of the scores' shape.
 
     Returns:
@@ -123,8 +122,8 @@ def update(
 def train_step(
     graph: Graph, images: np.ndarray, labels: np.ndarray | Tensor, log2_eta: int, seed: int, step: int
 ) -> Graph:
-    """Forward, backward and update on one batch; arguments as in `backward` and `update`."""
-    gradients, _ = backward(graph, forward(graph, images), images, labels)
+    """Forward, backward and update on one batch; arguments as in `forward`, `backward` and `update`."""
+    gradients, _ = backward(graph, forward(graph, images), labels)
     return update(graph, gradients, log2_eta, seed, step)
 
 
