@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import json
+import re
 import shutil
+import sys
 
 import numpy as np
 import pytest
@@ -15,6 +17,7 @@ from wage_tf import recipes, schedules
 from wage_tf.cli import train, tune
 from wage_tf.errors import UserError
 from wage_tf.search.directory import SearchDirectory
+from wage_tf.search.progress import WIPE
 
 pytestmark = pytest.mark.slow
 
@@ -126,6 +129,19 @@ def test_a_found_pattern_trains_in_full(found, tmp_path):
     bits = json.loads((tmp_path / "other" / "config.json").read_text())["bits"]
     weights = [bits[block].split("-")[0] for block in ("fc1", "fc2", "fc3")]
     assert ".".join(weights) == other["pattern"].split("-")[0]
+
+
+def test_a_terminal_shows_a_bar_and_keeps_the_same_lines(tmp_path, capsys, monkeypatch):
+    assert search(tmp_path / "plain", "--weights", "2,8", "--executions", "2") == 0
+    plain = capsys.readouterr().out
+    monkeypatch.setattr(sys.stdout, "isatty", lambda: True)
+    assert search(tmp_path / "shown", "--weights", "2,8", "--executions", "2") == 0
+    shown = capsys.readouterr().out
+    assert "\u2501" not in plain
+    assert "\u2501" in shown
+    lines = [line.rpartition(WIPE)[2] for line in shown.split("\n")]
+    times = re.compile(r"[0-9.]+ s|about.*|plain|shown")
+    assert [times.sub("", line) for line in lines] == [times.sub("", line) for line in plain.split("\n")]
 
 
 def test_a_schedule_is_that_of_the_trials_and_not_of_the_full_training(tmp_path):

@@ -166,6 +166,7 @@ def _run(args: argparse.Namespace, program: str, argv: Sequence[str], signals: S
         from wage_tf import datasets, files
         from wage_tf.search import oracles, processes, secret, session
         from wage_tf.search.directory import SearchDirectory
+        from wage_tf.search.progress import WIPE, TrialProgress
         from wage_tf.search.trials import Study
     role, address, port = processes.role()
     shared = secret.new() if role == "alone" else secret.from_environment()
@@ -176,9 +177,10 @@ def _run(args: argparse.Namespace, program: str, argv: Sequence[str], signals: S
     goes_on = directory.holds_a_search() and (args.resume or role == "worker")
     if goes_on:
         config = config.continuing(directory.read_config(), args.model is not None, args.epochs is not None)
-    study = Study(config, dataset)
+    shows_bar = sys.stdout.isatty() and role == "alone" and not args.workers
+    study = Study(config, dataset, [TrialProgress()] if shows_bar else [])
     oracles.check_space(config, study.candidates)
-    print_line = functools.partial(print, flush=True)
+    print_line = functools.partial(print, *[WIPE] if shows_bar else [], sep="", flush=True)
     if role == "worker":
         session.run_worker(study, directory, print_line, report_error, address, port, shared)
         return 0

@@ -7,6 +7,7 @@ import functools
 import statistics
 import time
 import warnings
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -49,16 +50,18 @@ class Study:
     Args:
         config: The search.
         dataset: Its data, all training images.
+        callbacks: Further callbacks of every training.
 
     Raises:
         UserError: If the network cannot be built on these images, or no candidate keeps `max_cost`.
     """
 
-    def __init__(self, config: SearchConfig, dataset: Dataset):
+    def __init__(self, config: SearchConfig, dataset: Dataset, callbacks: Sequence[keras.callbacks.Callback] = ()):
         if models.reconstructs(config.model):
             raise UserError(f"--model {config.model}: a search compares how networks classify, and it has no classes")
         self.config = config
         self.dataset = dataset
+        self.callbacks = callbacks
         split = dataset.split_validation(config.validation)
         if config.limit is not None:
             split = dataclasses.replace(split, train=split.train.head(min(config.limit, split.train_size)))
@@ -259,7 +262,7 @@ def _train(
     steps = study.split.steps_per_epoch(config.batch_size)
     recorder = _Recorder(RunDirectory(folder), steps, state=state)
     probe = study.split.probe_batch(min(config.batch_size, _PROBE), config.augmentation)
-    callbacks = [StopOnNonFinite(), StopOnClipping(*probe), StopOnStandstill(study.chance, epochs)]
+    callbacks = [StopOnNonFinite(), StopOnClipping(*probe), StopOnStandstill(study.chance, epochs), *study.callbacks]
     if config.histogram_freq and execution == 0:
         logs = directory.tensorboard / f"trial_{trial_id}" / "quantized"
         callbacks.append(QuantizationHistograms(logs, *probe, config.histogram_freq))

@@ -1,0 +1,26 @@
+"""A bar for the trial under way, at a terminal."""
+
+from __future__ import annotations
+
+import keras
+
+WIPE = "\r\x1b[K"
+"""Takes the bar off the terminal's line, before another is written there."""
+
+
+class TrialProgress(keras.callbacks.Callback):
+    """Keras' bar over all steps of a training, with the training error in percent."""
+
+    def on_train_begin(self, logs: dict | None = None) -> None:
+        self._bar: keras.utils.Progbar | None = None
+        print(end=WIPE)
+
+    def on_epoch_begin(self, epoch: int, logs: dict | None = None) -> None:
+        if self._bar is None:
+            steps = (self.params["epochs"] - epoch) * self.params["steps"]
+            self._bar = keras.utils.Progbar(steps, stateful_metrics=("error",))
+            self._done = 0
+
+    def on_train_batch_end(self, batch: int, logs: dict | None = None) -> None:
+        self._done += 1
+        self._bar.update(self._done, [("error", logs["error"])], finalize=False)
