@@ -24,9 +24,12 @@ from wage_tf.runs.config import Data, resolve
 SHAPES = {
     "ds_cnn": (49, 10, 1),
     "lenet5": (28, 28, 1),
+    "mlp_100_50": (28, 28, 1),
+    "mlp_200_100_50": (28, 28, 1),
     "mobilenet": (96, 96, 3),
     "resnet20": (32, 32, 3),
     "vgg7": (32, 32, 3),
+    "vgg8b": (28, 28, 1),
 }
 _PATTERNS = {"integers": "2-8-8-8", "floats": "f-f-f-f"}
 
@@ -41,10 +44,10 @@ def batch_of(model: str, batch_size: int) -> tuple[np.ndarray, np.ndarray]:
 
 
 def compiled(
-    model: str, bits: str, width_multiplier: float, batch_size: int, devices: Devices | None = None
+    model: str, bits: NetworkBits | str, width_multiplier: float, batch_size: int, devices: Devices | None = None
 ) -> tuple[keras.Model, np.ndarray, np.ndarray]:
     """Builds a network as train.py does, with a batch of random images and one-hot targets."""
-    name = "mnist" if model == "lenet5" else "cifar10"
+    name = "mnist" if SHAPES[model] == SHAPES["lenet5"] else "cifar10"
     images, labels = batch_of(model, batch_size)
     data = datasets.Dataset.from_arrays(name, images, labels)
     settings = {"model": model, "bits": NetworkBits.parse(bits), "width": width_multiplier, "batch_size": batch_size}
