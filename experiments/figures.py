@@ -241,9 +241,9 @@ def _log_scale(axes: Axes) -> None:
 
 def _published_ends(axes: Axes, experiment: Experiment, drawn: set[str]) -> None:
     """A grey line at each published error of a variant that is drawn, with its name on it, side by side."""
-    published = [
+    published = {
         (entry.errors[name], entry.label) for entry in experiment.published for name in drawn & entry.errors.keys()
-    ]
+    }
     for place, (error, label) in enumerate(sorted(published, reverse=True)):
         axes.axhline(error, color="#9A9A9A", linewidth=1, linestyle=(0, (4, 3)), zorder=1)
         axes.text(

@@ -190,6 +190,15 @@ def test_every_experiment_has_its_place_on_the_page():
     assert sorted(re.findall(r"\{\{experiment (\w+)\}\}", frame)) == spec.names()
 
 
+def test_an_error_published_for_two_variants_is_one_line(sweep, tmp_path):
+    same = spec.Published(label="paper", source="table 2", errors={"two": 6.34, "four": 6.34})
+    curves = sweep.model_copy(update={"figure": "curves", "published": (same,)})
+    for variant in ("two", "four"):
+        write(tmp_path, curves, variant)
+    left, _ = figures.curves(curves, outcomes(curves, tmp_path)).axes
+    assert [text.get_text() for text in left.texts] == ["paper 6.34"]
+
+
 def test_curves_are_the_records(tmp_path):
     assert not figures.has(TINY, outcomes(TINY, tmp_path))
     write(tmp_path, TINY, "plain", errors=[50.0, 30.0, 20.0])
