@@ -41,7 +41,6 @@ from wage_tf.runs.directory import RunDirectory, summarize, versions
 
 def pack(args: argparse.Namespace) -> int:
     """Writes a pack as the arguments say."""
-    parsers.parse_values(args)
     config, dataset, _ = configuration_of(args)
     _check_fits(dataset)
     data = _data(dataset)

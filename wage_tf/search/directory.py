@@ -74,6 +74,7 @@ class SearchConfig(Document):
     widths: dict[str, tuple[Words, ...]]
     per_layer: tuple[Words, ...]
     learning_rates: tuple[Rate, ...]
+    schedule: Etas | None
     engine: Literal["keras", "integer"]
     oracle: Literal[oracles.NAMES]  # type: ignore[valid-type]
     max_trials: Count | None
@@ -87,7 +88,6 @@ class SearchConfig(Document):
     max_error: PositiveFloat | None
     keep: Literal["front", "all"]
     histogram_freq: Natural
-    schedule: Etas | None = None
 
     def continuing(self, earlier: SearchConfig, model: bool, epochs: bool) -> SearchConfig:
         """Returns the configuration that goes on with an earlier search: its recipe is that search's, not today's.
