@@ -250,7 +250,6 @@ class TestMistakes:
             (["load", "{tmp}", "--run-dir", "{tmp}/run"], "holds no pack"),
             (["pack", "--limit", "64", "--out", "{pack}"], "is not an empty directory"),
             (["pack", "--limit", "64", "--data", "{pack}", "--out", "{tmp}/new"], "holds other images"),
-            (["pack", "--bits", "2,8,8", "--out", "{tmp}/new"], "2,8,8"),
         ],
     )
     def test_wrong_arguments_here(self, args, message, coloured_pack, tmp_path, capsys):

@@ -20,8 +20,8 @@ CONFIG = configuration()
 SEARCH = SearchConfig(
     dataset="digits", data_dir=None, image_size=None, limit=None, validation=9, data=CONFIG.data, engine="keras",
     recipe=recipes.get("digits"), model="mlp", width=1.0, widths={"weights": ("2", "8")}, per_layer=(),
-    learning_rates=(8.0,), schedule=((0, 8.0),), oracle="grid", max_trials=None, epochs=1, executions=1, seed=0, cost="energy",
-    cost_of="inference", cost_weight=1.0, max_cost=None, max_error=None, keep="front", histogram_freq=0,
+    learning_rates=(8.0,), schedule=((0, 8.0),), oracle="grid", max_trials=None, epochs=1, executions=1, seed=0,
+    cost="energy", cost_of="inference", cost_weight=1.0, max_cost=None, max_error=None, keep="front", histogram_freq=0,
 )  # fmt: skip
 RESULTS = Results(
     test_error=1.5, best_test_error=1.5, best_epoch=1, train_error=2.5, epochs=1, seed=0, bits=BITS, model="mlp",
