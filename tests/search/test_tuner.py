@@ -15,9 +15,9 @@ from tensorboard.backend.event_processing.event_accumulator import EventAccumula
 from support.searches import assert_hparams_view_is_complete, read_csv, search
 from wage_tf import recipes, schedules
 from wage_tf.cli import train, tune
+from wage_tf.cli.progress import WIPE
 from wage_tf.errors import UserError
 from wage_tf.search.directory import SearchDirectory
-from wage_tf.search.progress import WIPE
 
 pytestmark = pytest.mark.slow
 

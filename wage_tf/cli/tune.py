@@ -164,9 +164,9 @@ def _run(args: argparse.Namespace, program: str, argv: Sequence[str], signals: S
     os.environ.setdefault("GRPC_VERBOSITY", "NONE")
     with startup.importing_tensorflow(args.verbose):
         from wage_tf import datasets, files
+        from wage_tf.cli.progress import WIPE, TrialProgress
         from wage_tf.search import oracles, processes, secret, session
         from wage_tf.search.directory import SearchDirectory
-        from wage_tf.search.progress import WIPE, TrialProgress
         from wage_tf.search.trials import Study
     role, address, port = processes.role()
     shared = secret.new() if role == "alone" else secret.from_environment()

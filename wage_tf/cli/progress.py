@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import keras
 
 WIPE = "\r\x1b[K"
@@ -12,7 +14,7 @@ class TrialProgress(keras.callbacks.Callback):
     """Keras' bar over all steps of a training, with the training error in percent."""
 
     def on_train_begin(self, logs: dict | None = None) -> None:
-        self._bar: keras.utils.Progbar | None = None
+        self._bar: Any = None
         print(end=WIPE)
 
     def on_epoch_begin(self, epoch: int, logs: dict | None = None) -> None:
@@ -21,6 +23,6 @@ class TrialProgress(keras.callbacks.Callback):
             self._bar = keras.utils.Progbar(steps, stateful_metrics=("error",))
             self._done = 0
 
-    def on_train_batch_end(self, batch: int, logs: dict | None = None) -> None:
+    def on_train_batch_end(self, batch: int, logs: dict[str, float]) -> None:
         self._done += 1
         self._bar.update(self._done, [("error", logs["error"])], finalize=False)
