@@ -257,3 +257,11 @@ class TestMistakes:
         error = capsys.readouterr().err
         assert message in error
         assert error.count("\n") == 1
+
+    def test_a_wrong_pattern_here(self, tmp_path, capsys):
+        with pytest.raises(SystemExit) as stop:
+            pjrt.main(["pack", "--bits", "2,8,8", "--out", str(tmp_path / "new")])
+        assert stop.value.code == 2
+        error = capsys.readouterr().err
+        assert "2,8,8" in error
+        assert error.count("\n") == 1
