@@ -172,7 +172,7 @@ def _has_wide_samples(image: Image.Image) -> bool:
 
 
 def _parallel(function: Callable[[Any], Any], items: Sequence[Any]) -> list[Any]:
-    with ThreadPoolExecutor(os.cpu_count()) as pool:
+    with ThreadPoolExecutor(machine.cpus()) as pool:
         return list(pool.map(function, items))
 
 
