@@ -16,7 +16,7 @@ _SEPARATE_BARS = 15
 class QuantizationHistograms(keras.callbacks.Callback):
     """Writes histograms of W, A, E, G (stored, quantized, raw) and their scalars every `freq` epochs.
 
-    They are measured on a fixed batch outside the training step (`probe.Probe`), so the step costs nothing more.
+    They are measured on a fixed batch outside the training step, so the step costs nothing more.
     Bins fall on the integer grid: a ternary weight shows three bars.
 
     Args:

@@ -51,7 +51,7 @@ def write_c(
         Bytes of packed and stored weights in the source.
 
     Raises:
-        UserError: If the graph has no such form (`stages.stages`, `c_backward.tail`), `path` is a file, one of the
+        UserError: If the graph has no such form, `path` is a file, one of the
             files a folder, or the prefix no name in C.
     """
     check_prefix(prefix)

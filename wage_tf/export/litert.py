@@ -63,7 +63,7 @@ def write_litert(path: str | os.PathLike, graph: Graph, card: Card) -> int:
         Its size in bytes.
 
     Raises:
-        UserError: If the graph has no such form (`stages.stages`), has widths above 8 bits or sums whose rounding
+        UserError: If the graph has no such form, has widths above 8 bits or sums whose rounding
             cannot be done exactly; or if `ai-edge-litert` is missing.
     """
     return files.write_all({Path(path): to_bytes(stages(graph), card)})

@@ -59,7 +59,7 @@ def write_litert_micro(path: str | os.PathLike, graph: Graph, card: Card) -> int
         Its size in bytes.
 
     Raises:
-        UserError: If the graph has no such form (`stages.stages`), has widths above 8 bits, changes the pixels before
+        UserError: If the graph has no such form, has widths above 8 bits, changes the pixels before
             their table, or has sums that take too many windows; or if `ai-edge-litert` is missing.
     """
     return files.write_all({Path(path): to_bytes(fused(stages(graph)), card)})

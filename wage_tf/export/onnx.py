@@ -51,7 +51,7 @@ def write_onnx(path: str | os.PathLike, graph: Graph, card: Card) -> int:
         Its size in bytes.
 
     Raises:
-        UserError: If the graph has no such form (`stages.stages`), widths above 8 bits or a product of
+        UserError: If the graph has no such form, widths above 8 bits or a product of
             sums beyond 2^24; or if `onnx` is missing.
     """
     return files.write_all({Path(path): to_bytes(stages(graph), card)})
