@@ -142,6 +142,54 @@ def test_callbacks_change_the_rate_and_stop():
     assert_same_weights(model, expected)
 
 
+def test_weights_that_a_callback_sets_are_those_that_go_on():
+    """It turns their signs at the end of an epoch, which the next one and the end see."""
+
+    class Turn(keras.callbacks.Callback):
+        def on_epoch_end(self, epoch, logs):
+            self.model.set_weights([-weight for weight in self.model.get_weights()])
+
+    model, expected = build(rate=8.0), build(rate=8.0)
+    options = {"epochs": 3, "validation_data": batches(40), "callbacks": [Turn()], "verbose": 0}
+    history = integer.fit(model, batches(40), **options).history
+    assert history == expected.fit(batches(40), **options).history
+    assert_same_weights(model, expected)
+
+
+def test_the_best_weights_are_restored_at_the_end():
+    model, expected = build(rate=8.0), build(rate=8.0)
+    for train, network in ((integer.fit, model), (keras.Model.fit, expected)):
+        best = keras.callbacks.EarlyStopping("loss", mode="max", patience=2, restore_best_weights=True)
+        history = train(network, batches(40), epochs=5, callbacks=[best], verbose=0).history
+        assert len(history["loss"]) - 1 > best.best_epoch
+    assert_same_weights(model, expected)
+
+
+def test_weights_set_between_two_evaluations_count():
+    model, expected = build(), build()
+    turned = [-weight for weight in model.get_weights()]
+    expected.set_weights(turned)
+    with integer.attached(model):
+        model.fit(batches(40), verbose=0)
+        integer.sync(model)
+        trained = model.evaluate(batches(40), verbose=0)
+        model.set_weights(turned)
+        again = model.evaluate(batches(40), verbose=0)
+    assert trained != again
+    assert again == expected.evaluate(batches(40), verbose=0)
+    assert_same_weights(model, expected)
+
+
+@pytest.mark.parametrize("count", [70, 100])
+def test_several_steps_an_execution_are_several_steps(count):
+    model, expected = build(), build()
+    for network in (model, expected):
+        network.compile(network.optimizer, network.loss, metrics=[ErrorRate()], steps_per_execution=3)
+    history = integer.fit(model, batches(count), verbose=0, validation_data=batches(40)).history
+    assert history == expected.fit(batches(count), verbose=0, validation_data=batches(40)).history
+    assert_same_weights(model, expected)
+
+
 def test_an_error_in_fit_leaves_the_last_step_in_the_model():
     model, expected = build(), build()
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import itertools
 from collections.abc import Callable, Iterator
 
 import keras
@@ -27,7 +28,8 @@ class Trainer:
     """Trains a compiled Keras model on integer codes; `sync` writes the result back.
 
     IntegerSGD's learning rate or schedule, seed and step count are the model's; so are the weights, as they are when
-    the first batch comes. A batch is trained as `wage_tf.integer.train_step` would.
+    the first batch comes, and the first after `sync`: others may set them in between. A batch is trained as
+    `wage_tf.integer.train_step` would.
 
     Args:
         model: A model that `wage_tf.integer.freeze` takes, compiled with IntegerSGD and SumSquaredError.
@@ -44,8 +46,9 @@ class Trainer:
         self._threads = threads
         self._network: Network | None = None
         self._inference: Network | None = None
-        self._rate = tf.function(lambda: tf.convert_to_tensor(self._optimizer.learning_rate))
         self._changed = False
+        self._rate = tf.function(lambda: tf.convert_to_tensor(self._optimizer.learning_rate))
+        self._ahead = False  # The network has weights that the model has not.
         Network(freeze(model), 1, training=True, threads=1)
 
     def train_on_batch(self, images: np.ndarray, labels: np.ndarray) -> dict[str, float]:
@@ -80,11 +83,16 @@ class Trainer:
             int(self._optimizer.iterations.numpy()),
             self._optimizer.random_width,
         )
-        self._changed = True
+        self._ahead = self._changed = True
         return codes * 2.0**-network.program.scores.fraction
 
     def scores(self, images: np.ndarray) -> np.ndarray:
         """Scores of one batch with the weights as they are now, float64 [batch, classes]."""
+        self._changed = True
+        return self.scores_again(images)
+
+    def scores_again(self, images: np.ndarray) -> np.ndarray:
+        """As `scores`, where no one but this trainer has changed the weights since the last call."""
         size = _count(images)
         if self._inference is None or size > self._inference.batch:
             self._inference = Network(self.graph(), max(size, _EVALUATION_BATCH), threads=self._threads)
@@ -95,19 +103,21 @@ class Trainer:
 
     def graph(self) -> Graph:
         """The integer graph with the weights as they are now."""
-        return freeze(self.model) if self._network is None else self._network.graph()
+        return self._network.graph() if self._network and self._ahead else freeze(self.model)
 
     def sync(self) -> None:
-        """Writes the stored weights into the Keras model."""
-        if self._network is None:
-            return
-        assign(self.model, self._network.graph())
+        """Writes the stored weights into the Keras model, if a step has changed them since."""
+        if self._network and self._ahead:
+            assign(self.model, self._network.graph())
+        self._ahead = False
 
     def _trained(self, images: np.ndarray) -> Network:
-        """The network, made anew where a batch is larger than those before."""
+        """The network with the weights as they are now, made anew where a batch is larger than those before."""
         size = _count(images)
         if self._network is None or size > self._network.batch:
             self._network = Network(self.graph(), max(size, 1), training=True, threads=self._threads)
+        elif not self._ahead:
+            self._network.load(self.graph())
         return self._network
 
 
@@ -117,7 +127,8 @@ def attached(model: keras.Model, threads: int | None = None) -> Iterator[keras.c
 
     Batches are uint8 images with one-hot targets or class numbers. Metrics, callbacks, validation, History and
     stopping are Keras' own. The model's weights are up to date after each epoch, where the callback that this yields
-    comes first, at the end, and after `sync(model)`; the optimizer's step count always is.
+    comes first, at the end, and after `sync(model)`; the optimizer's step count always is. What sets the weights then,
+    such as a callback that restores the best, is heeded.
 
     Args:
         model: See `Trainer`.
@@ -131,7 +142,7 @@ def attached(model: keras.Model, threads: int | None = None) -> Iterator[keras.c
     """
     trainer = Trainer(model, threads)
     before = model.train_function, model.test_function
-    model.train_function, model.test_function = _TrainFunction(trainer), _test_function(trainer)
+    model.train_function, model.test_function = _TrainFunction(trainer), _TestFunction(trainer)
     try:
         yield keras.callbacks.LambdaCallback(on_epoch_end=lambda epoch, logs: trainer.sync())
     finally:
@@ -182,25 +193,32 @@ def fit(
 
 
 class _TrainFunction:
-    """What Keras calls for one training step, with an iterator of batches."""
+    """What Keras calls for `steps_per_execution` training steps, with an iterator of batches."""
 
     def __init__(self, trainer: Trainer):
         self.trainer = trainer
         self._record = _recorder(trainer.model, count_steps=True)
 
     def __call__(self, iterator: Iterator) -> dict[str, tf.Tensor]:
-        images, targets = _batch(iterator)
-        return self._record(targets, self.trainer.step(images, _labels(targets)))
+        for images, targets in _batches(iterator, self.trainer.model.steps_per_execution):
+            logs = self._record(targets, self.trainer.step(images, _labels(targets)))
+        return logs
 
 
-def _test_function(trainer: Trainer) -> Callable:
-    record = _recorder(trainer.model, count_steps=False)
+class _TestFunction:
+    """What Keras calls to test on `steps_per_execution` batches, with an iterator of its own for each evaluation."""
 
-    def test(iterator: Iterator) -> dict[str, tf.Tensor]:
-        images, targets = _batch(iterator)
-        return record(targets, trainer.scores(images))
+    def __init__(self, trainer: Trainer):
+        self._trainer = trainer
+        self._record = _recorder(trainer.model, count_steps=False)
+        self._iterator: Iterator | None = None
 
-    return test
+    def __call__(self, iterator: Iterator) -> dict[str, tf.Tensor]:
+        for images, targets in _batches(iterator, self._trainer.model.steps_per_execution):
+            again = iterator is self._iterator
+            scores = self._trainer.scores_again(images) if again else self._trainer.scores(images)
+            logs, self._iterator = self._record(targets, scores), iterator
+        return logs
 
 
 def _recorder(model: keras.Model, count_steps: bool) -> Callable:
@@ -224,12 +242,16 @@ def _recorder(model: keras.Model, count_steps: bool) -> Callable:
     return record
 
 
-def _batch(iterator: Iterator) -> tuple[np.ndarray, np.ndarray]:
-    batch = next(iterator)
-    if not isinstance(batch, tuple) or len(batch) != 2:
+def _batches(iterator: Iterator, count: int) -> list[tuple[np.ndarray, np.ndarray]]:
+    """The next batches, at most so many.
+
+    Raises:
+        StopIteration: If there is none, as Keras expects it.
+    """
+    batches = list(itertools.islice(iterator, count)) or [next(iterator)]
+    if not all(isinstance(batch, tuple) and len(batch) == 2 for batch in batches):
         raise UserError("integer training: batches are pairs of images and targets, without sample weights")
-    images, targets = (part.numpy() for part in batch)
-    return np.ascontiguousarray(images), targets
+    return [(np.ascontiguousarray(images.numpy()), targets.numpy()) for images, targets in batches]
 
 
 def _labels(targets: np.ndarray) -> np.ndarray:
