@@ -251,3 +251,9 @@ class Around(keras.Model):
 def compiled(model):
     model.compile(optimizers.IntegerSGD(8.0, 8, seed=3), losses.SumSquaredError())
     return model
+
+
+@pytest.mark.parametrize("freq", [0, -1, 1.5, True])
+def test_a_frequency_is_a_number_of_epochs(freq, tmp_path):
+    with pytest.raises(ValueError, match=r"freq: epochs .*, an integer from 1 on; received"):
+        callbacks.QuantizationHistograms(tmp_path, np.zeros((1, 4)), np.zeros((1, 2)), freq=freq)

@@ -68,9 +68,15 @@ def test_labels_are_their_one_hot_targets(labels, mode):
     assert_equal(SumSquaredError(reduction="none")(labels, Y), 0.5 * np.sum((Y - T) ** 2, axis=1))
 
 
-@pytest.mark.parametrize("labels", [np.array([0, 3]), np.array([-1, 1])])
+@pytest.mark.parametrize("labels", [np.array([0, 3]), np.array([-1, 1]), np.array([0.2, 1.0])])
 def test_a_label_that_is_no_class_gives_nan(labels):
     assert np.isnan(float(SumSquaredError()(labels, Y)))
+
+
+@pytest.mark.parametrize("shape", [(3,), (3, 1)])
+def test_a_single_output_has_values_and_no_classes(shape):
+    values, y = np.array([0.25, -3.0, 7.0], np.float32), np.array([[0.0], [-3.0], [5.0]], np.float32)
+    assert float(SumSquaredError()(values.reshape(shape), y)) == 0.5 * (0.25**2 + 2**2)
 
 
 def test_labels_of_every_position():

@@ -388,6 +388,47 @@ def test_mapping_without_a_kernel_is_refused():
         optimizer.build([variable])
 
 
+@pytest.mark.parametrize(("key", "name"), [("sequential_4/first", "first"), ("first", "first")])
+def test_mapping_finds_a_kernel_whose_model_has_lost_its_name(key, name):
+    optimizer = IntegerSGD(1.0, {key: 4, "other/second": 8, "notfirst": 2}, seed=3)
+    optimizer.build([kernel([0.0], "2-8-4-8", name=name)])
+    assert optimizer.bits == {"first": 4}
+
+
+def test_mapping_that_has_two_widths_for_a_kernel_is_refused():
+    with pytest.raises(ValueError, match="no width for the kernel 'first'"):
+        IntegerSGD(1.0, {"a/first": 4, "b/first": 8}, seed=3).build([kernel([0.0], name="first")])
+
+
+def layers_of_two_widths():
+    first, second = QDense(16, bits="2-8-4-8"), QDense(4, bits="2-8-12-8")
+    model = keras.Sequential([keras.Input((12,)), first, QActivation("2-8-4-8"), second, QError("2-8-8-8")])
+    model.compile(IntegerSGD(8.0, gradient_bits(model), seed=2), SumSquaredError())
+    return model
+
+
+@pytest.mark.parametrize("trained", [0, 2])
+def test_a_sequential_of_two_gradient_widths_is_saved_and_goes_on(trained, tmp_path):
+    keras.utils.set_random_seed(5)
+    model = layers_of_two_widths()
+    train(model, trained)
+    model.save(tmp_path / "model.keras")
+    loaded = keras.saving.load_model(tmp_path / "model.keras")
+    for found, expected in zip(train(loaded), train(model), strict=True):
+        assert_same_bits(found, expected)
+
+
+def test_a_kernel_that_it_was_not_built_with_is_refused():
+    """And not given to Adam, which would take it off its grid."""
+    known, unknown = kernel([0.0], name="known"), kernel([0.0], name="unknown")
+    optimizer = IntegerSGD(1.0, 8, seed=3)
+    optimizer.build([known])
+    g = np.ones(1, np.float32)
+    with pytest.raises(ValueError, match=r"built without the quantized kernel 'unknown'.*: compile the model again"):
+        optimizer.apply([g, g], [known, unknown])
+    assert known.numpy() == 0
+
+
 def test_mapping_ignores_other_variables():
     bias = keras.Variable(np.zeros(2, np.float32), name="bias")
     optimizer = IntegerSGD(1.0, {"other/kernel": 8}, seed=3)

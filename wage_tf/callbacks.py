@@ -31,7 +31,7 @@ class QuantizationHistograms(keras.callbacks.Callback):
         self.log_dir = str(log_dir)
         self.images = images
         self.targets = targets
-        self.freq = freq
+        self.freq = _check_freq(freq)
         self._probe: Probe | None = None
         self._writer: tf.summary.SummaryWriter | None = None
 
@@ -50,6 +50,12 @@ class QuantizationHistograms(keras.callbacks.Callback):
             for name, value in measurement.scalars.items():
                 tf.summary.scalar(name, value)
         self._writer.flush()
+
+
+def _check_freq(freq: int) -> int:
+    if isinstance(freq, bool) or not isinstance(freq, (int, np.integer)) or freq < 1:
+        raise ValueError(f"freq: epochs from one writing to the next, an integer from 1 on; received {freq!r}")
+    return int(freq)
 
 
 def _write_histogram(name: str, histogram: Histogram) -> None:

@@ -13,7 +13,8 @@ class SumSquaredError(keras.losses.Loss):
     """½·Σ(y − t)², summed over outputs and batch, not averaged (paper, section 4.1).
 
     The error it sends back is y − t. Targets t are one-hot, of the outputs' shape, or integer labels, which have one
-    number where the outputs have one for each class: both give the same loss. A label that is no class gives NaN.
+    number where the outputs have one for each class: both give the same loss. A label that is no class gives NaN. A
+    single output has no classes: targets [batch] are then its values.
 
     Args:
         reduction: "sum" as in the paper, or another of Keras' reductions over the batch.
@@ -31,7 +32,8 @@ class SumSquaredError(keras.losses.Loss):
         y_true = keras.ops.convert_to_tensor(y_true)
         y_pred = keras.ops.convert_to_tensor(y_pred)
         if are_labels("SumSquaredError", y_true, y_pred):
-            y_true = _one_hot(y_true, y_pred)
+            is_regression = y_pred.shape[-1] == 1
+            y_true = keras.ops.reshape(y_true, keras.ops.shape(y_pred)) if is_regression else _one_hot(y_true, y_pred)
         difference = keras.ops.cast(y_pred, "float32") - keras.ops.cast(y_true, "float32")
         return 0.5 * keras.ops.sum(keras.ops.square(difference), axis=-1)
 
@@ -67,8 +69,9 @@ def labels_of(y_true: tf.Tensor, y_pred: tf.Tensor) -> tf.Tensor:
 
 def _one_hot(y_true: tf.Tensor, y_pred: tf.Tensor) -> tf.Tensor:
     labels, classes = labels_of(y_true, y_pred), y_pred.shape[-1]
-    is_class = keras.ops.expand_dims(keras.ops.logical_and(labels >= 0, labels < classes), -1)
-    return keras.ops.where(is_class, keras.ops.one_hot(labels, classes), float("nan"))
+    is_whole = keras.ops.reshape(y_true, keras.ops.shape(labels)) == keras.ops.cast(labels, y_true.dtype)
+    is_class = keras.ops.logical_and(is_whole, keras.ops.logical_and(labels >= 0, labels < classes))
+    return keras.ops.where(keras.ops.expand_dims(is_class, -1), keras.ops.one_hot(labels, classes), float("nan"))
 
 
 NAMED: dict[str, Callable[[], keras.losses.Loss]] = {

@@ -35,7 +35,8 @@ class IntegerSGD(keras.optimizers.Optimizer):
             The first rate that is not one, or too small to move weights by the size of their gradients, gets a warning,
             here or where a callback sets it. With k_G = f it is the learning rate of plain SGD.
         bits: k_G of every quantized kernel: a width, None or "f" for float32, or a pattern whose G is taken; or a
-            mapping from the variables' paths to widths, for layers that differ.
+            mapping from the variables' paths to widths, for layers that differ. Where no path is the variable's, the
+            one that ends like it counts: a Sequential that is loaded has lost its name from them.
         seed: Integer; None draws one from Python's generator (`keras.utils.set_random_seed`).
         random_width: Bits of the random integers of the stochastic rounding; 16 in the paper.
         float_optimizer: Optimizer, or its name, of the variables that are not quantized, with a rate and a
@@ -99,6 +100,8 @@ class IntegerSGD(keras.optimizers.Optimizer):
         kernels = [variables[index] for index in self._positions]
         others = [variable for variable in variables if not hasattr(variable, "bits")]
         self._gradient_bits = [self._bits_of(kernel) for kernel in kernels]
+        if isinstance(self.bits, dict):
+            self.bits = {kernel.path: bits for kernel, bits in zip(kernels, self._gradient_bits, strict=True)}
         if any(bits is not None for bits in self._gradient_bits) and (self.weight_decay or self.use_ema):
             raise ValueError(
                 "weight_decay, use_ema: they would take stored integer weights off the update's grid; "
@@ -189,6 +192,11 @@ class IntegerSGD(keras.optimizers.Optimizer):
         parts: tuple[list, list] = ([], [])
         for variable, value in zip(variables, values, strict=True):
             is_kernel = self._var_key(variable) in self._trainable_variables_indices
+            if hasattr(variable, "bits") and not is_kernel:
+                raise ValueError(
+                    f"IntegerSGD: built without the quantized kernel {variable.path!r}, as after unfreezing a layer "
+                    "or loading a .h5 file: compile the model again"
+                )
             parts[0 if is_kernel else 1].append(value)
         return parts
 
@@ -200,9 +208,12 @@ class IntegerSGD(keras.optimizers.Optimizer):
                     stacklevel=2,
                 )
             return self.bits
-        if kernel.path not in self.bits:
+        found = [path for path in self.bits if path == kernel.path] or [
+            path for path in self.bits if f"/{path}".endswith(f"/{kernel.path}") or kernel.path.endswith(f"/{path}")
+        ]
+        if len(found) != 1:
             raise ValueError(f"bits: no width for the kernel {kernel.path!r}; received {sorted(self.bits)}")
-        return self.bits[kernel.path]
+        return self.bits[found[0]]
 
 
 def gradient_bits(model: keras.Model) -> int | dict[str, int | None] | None:

@@ -103,6 +103,21 @@ class TestRunDirectory:
         assert train.main(["--evaluate", str(finished), "--data-dir", "elsewhere"]) == 0
         assert asked == [("digits", "elsewhere", 320, None)]
 
+    def test_another_data_set_can_be_evaluated(self, finished, tmp_path, capsys):
+        folder = image_folder(tmp_path / "images", [str(digit) for digit in range(10)], (28, 28), "L")
+        (folder / "test").symlink_to(folder / "train")
+        assert train.main(["--evaluate", str(finished), "--dataset", str(folder)]) == 0
+        assert f"% on 20 images of {folder}" in capsys.readouterr().out
+
+    @pytest.mark.parametrize(
+        ("classes", "size", "message"),
+        [("ab", (28, 28), "classes a, b, the network has 0, 1, 2, ..."), ("ab", (9, 9), "images of (9, 9, 1)")],
+    )
+    def test_data_of_another_kind_is_not_evaluated(self, finished, classes, size, message, tmp_path, capsys):
+        folder = image_folder(tmp_path / "images", classes, size, mode="L")
+        assert train.main(["--evaluate", str(finished), "--dataset", str(folder)]) == 2
+        assert message in capsys.readouterr().err
+
     def test_warnings_are_shown_as_before_afterwards(self, finished):
         before = warnings.showwarning
         assert train.main(["--evaluate", str(finished)]) == 0
@@ -259,6 +274,13 @@ class TestBadInput:
         assert message in error
         assert error.count("\n") == 1
         assert list(tmp_path.iterdir()) == []
+
+    @pytest.mark.parametrize("more", [["--bits", "8,8,8,8"], ["--epochs", "3"], ["--resume"], ["--from", "m.keras"]])
+    def test_what_does_not_go_with_evaluate(self, more, capsys):
+        with pytest.raises(SystemExit) as stop:
+            train.main(["--evaluate", "runs/some", *more])
+        assert stop.value.code == 2
+        assert f"{more[0]} does not go with --evaluate" in capsys.readouterr().err
 
     @pytest.mark.parametrize(
         ("flag", "value"),

@@ -84,6 +84,17 @@ def test_gradient_past_32_bits(name):
 
 
 @pytest.mark.parametrize("name", tables())
+def test_gradient_of_a_dense_layer_past_32_bits(name):
+    """A batch is one row of positions there."""
+    case = Case(200_000, (1, 1), 1, 3, Window((1, 1), (1, 1), "valid"))
+    x = np.full((200_000, 1, 1, 1), 127, np.int8)
+    e = np.full((200_000, 1, 1, 3), -127, np.int8)
+    sums, largest = layer(case, name, threads=2, wide_gradient=True).gradient(x, e)
+    assert (sums == -200_000 * 127**2).all()
+    assert largest == 200_000 * 127**2
+
+
+@pytest.mark.parametrize("name", tables())
 @hypothesis.given(
     case=cases(),
     threads=threads,

@@ -224,6 +224,75 @@ def test_errors_that_meet_and_pass_62_bits_change_nothing():
     assert_same_parameters(network.graph(), graph)
 
 
+def branches_of_sums(bits, pool):
+    """Two branches that quantize the sums of a product, each with a Q_E of its own: where their errors meet is none."""
+    keras.utils.set_random_seed(1)
+    image = keras.Input((4, 4, 3), dtype="uint8")
+    x = layers.QConv2D(16, 3, padding="same", bits=bits, name="stem")(layers.QRescaling(1 / 128, -1.0)(image))
+    if pool:
+        x = keras.layers.MaxPooling2D(3, 1)(x)
+    other = layers.QActivation(bits, activation=None)(x)
+    x = layers.QActivation(bits, activation=None)(x)
+    for _ in range(2):
+        x = layers.QActivation(bits, activation=None)(layers.QConv2D(16, 3, padding="same", bits=bits)(x))
+    x = keras.layers.Flatten()(keras.layers.Concatenate()([x, other]))
+    return integer.freeze(keras.Model(image, layers.QError(bits)(layers.QDense(4, bits=bits)(x))))
+
+
+@pytest.mark.parametrize("pool", [False, True])
+def test_errors_that_meet_and_are_not_rounded(pool):
+    (network,) = assert_steps_equal(branches_of_sums("2-8-8-8", pool), 3, 2, {"threads": 2})
+    assert network.program.wide
+
+
+@pytest.mark.parametrize("pool", [False, True])
+def test_errors_that_meet_and_pass_16_bits_change_nothing(pool):
+    graph = branches_of_sums("2-8-8-16", pool)
+    network = Network(graph, 3, training=True, threads=2)
+    with pytest.raises(UserError, match="errors that meet pass 16-bit codes: put a QError behind"):
+        network.train_step(random_images((4, 4, 3), 3), np.arange(3), LOG2_ETA, SEED, 0)
+    assert_same_parameters(network.graph(), graph)
+
+
+def test_stored_weights_of_a_wider_type_are_trained():
+    graph = frozen("lenet5", "2-8-8-8", (16, 16, 1), 0.1)
+    wider = {
+        name: dataclasses.replace(kernel, accumulators=kernel.accumulators.astype(np.int32))
+        for name, kernel in graph.parameters.items()
+    }
+    assert_steps_equal(graph.with_parameters(wider), 3, 2)
+
+
+def test_a_network_of_images_is_not_trained_on_classes():
+    keras.utils.set_random_seed(0)
+    image = keras.Input((4, 4, 1), dtype="uint8")
+    scores = layers.QError()(layers.QConv2D(3, 1)(layers.QRescaling(1 / 128, -1.0)(image)))
+    network = Network(integer.freeze(keras.Model(image, scores)), 2, training=True)
+    with pytest.raises(UserError, match=r"labels: class numbers, for scores \[batch, classes\]; received \(4, 4, 3\)"):
+        network.train_step(random_images((4, 4, 1), 2), np.array([0, 11]), LOG2_ETA, SEED, 0)
+
+
+@pytest.mark.parametrize("width", [0, 25])
+def test_a_width_of_random_numbers_out_of_range_is_refused(width):
+    network = Network(frozen("lenet5", "2-8-8-8", (16, 16, 1), 0.1), 2, training=True)
+    with pytest.raises(UserError, match=f"random_width: an integer from 1 to 24; received {width}"):
+        network.train_step(random_images((16, 16, 1), 2), np.arange(2), LOG2_ETA, SEED, 0, width)
+
+
+def test_a_network_without_trained_layers_stays_as_it_is():
+    graph = frozen("lenet5", "2-8-8-8", (16, 16, 1), 0.1)
+    nodes = [
+        dataclasses.replace(n, kernel=dataclasses.replace(n.kernel, variable=None)) if hasattr(n, "kernel") else n
+        for n in graph.nodes
+    ]
+    graph = dataclasses.replace(graph, nodes=tuple(nodes))
+    network = Network(graph, 3, training=True)
+    images = random_images((16, 16, 1), 3)
+    scores = network.train_step(images, np.arange(3), LOG2_ETA, SEED, 0)
+    assert np.array_equal(scores, integer.infer(graph, images))
+    assert_same_parameters(network.graph(), graph)
+
+
 @pytest.mark.slow
 @given(data=st.data(), seed=st.integers(0, 100))
 @settings(

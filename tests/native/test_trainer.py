@@ -284,6 +284,22 @@ def test_a_rate_that_is_no_power_of_two_changes_nothing():
     assert int(model.optimizer.iterations) == 0
 
 
+@pytest.mark.parametrize("numbers", [[1, 1, 1, 1], [0, 1, 2, 9]])
+def test_class_numbers_in_a_column_are_class_numbers(numbers):
+    images, labels = random_images(SHAPE, 4), np.array(numbers)
+    model, expected = build(), build()
+    history = integer.fit(model, (images, labels[:, None]), verbose=0).history
+    assert history == integer.fit(expected, (images, labels), verbose=0).history
+    assert_same_weights(model, expected)
+
+
+def test_a_model_of_one_output_is_refused():
+    model = models.build("mlp", "2-8-8-8", (5, 5, 1), 1, width=0.05)
+    model.compile(IntegerSGD(8.0), wage_tf.losses.SumSquaredError())
+    with pytest.raises(UserError, match="on classes; received a model of one output"):
+        integer.fit(model, (random_images((5, 5, 1), 4), np.zeros(4, np.int64)), verbose=0)
+
+
 def test_targets_that_are_not_one_hot_are_refused():
     targets = np.full((4, 10), 0.1, np.float32)
     with pytest.raises(UserError, match="targets: one-hot"):

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import keras
 
 from wage_tf import datasets, recipes
@@ -23,6 +25,24 @@ def load(path: str) -> tuple[RunConfig | None, keras.Model]:
         return None, load_model(path)
     run = RunDirectory(path)
     return run.read_config(), run.load_model()
+
+
+def check_fits(dataset: Dataset, config: RunConfig | None, model: keras.Model) -> None:
+    """Checks that a model takes the images of another data set than that of its run, and has its classes.
+
+    Raises:
+        UserError: Says what differs.
+    """
+    shape = model.input_shape[1:]
+    if dataset.input_shape != shape:
+        raise UserError(f"{dataset.name}: images of {dataset.input_shape}, the network takes {shape} (--image-size)")
+    classes = labels_of(config)
+    if classes and tuple(dataset.class_names) != classes:
+        raise UserError(f"{dataset.name}: classes {_few(dataset.class_names)}, the network has {_few(classes)}")
+
+
+def _few(names: Sequence[str]) -> str:
+    return ", ".join([*names[:3], "..."] if len(names) > 3 else names)
 
 
 def labels_of(config: RunConfig | None) -> tuple[str, ...]:

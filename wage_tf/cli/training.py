@@ -161,16 +161,20 @@ def fit(
         print(training.finish(run, config, model, recorder))
 
 
-def evaluate(path: str, data_dir: str | None = None) -> None:
-    """Prints the test error of a finished run's model; `data_dir` takes the place of the run's own."""
-    config, model = sources.load(path)
-    config, dataset = sources.data_of(config, None, data_dir, None)
+def evaluate(args: argparse.Namespace) -> None:
+    """Prints the test error of a finished run's model, on the run's own data unless another is named."""
+    run, model = sources.load(args.evaluate)
+    named, dataset = sources.data_of(run, args.dataset, args.data_dir, args.image_size)
+    config = named if run is None else run
+    if args.dataset is not None:
+        sources.check_fits(dataset, run, model)
+        dataset = training.data_for(config, dataset)
     if not dataset.test_size:
-        raise UserError(f"{config.dataset} has no test images to evaluate on")
+        raise UserError(f"{named.dataset} has no test images to evaluate on")
     model.compile(loss=losses.NAMED[config.loss](), metrics=[training.metric_of(config)])
     batches = training.data_for(config, dataset).test_batches(config.batch_size, config.augmentation)
     error = model.evaluate(batches, verbose=0, return_dict=True)["error"]
-    print(f"test error {error:.2f}% on {dataset.test_size} images of {config.dataset}")
+    print(f"test error {error:.2f}% on {dataset.test_size} images of {named.dataset}")
 
 
 def default_run_directory(config: RunConfig) -> Path:

@@ -191,6 +191,7 @@ def _add_run(result: argparse.ArgumentParser) -> None:
         "--evaluate",
         type=parsers.text,
         metavar="RUN_DIR",
-        help="only print the test error of a finished run's model; --data-dir names another place of its data",
+        help="only print the test error of a finished run's model, on its own test images or those of --dataset; "
+        "--data-dir names another place of them",
     )
     parsers.add_verbose(run)

@@ -8,12 +8,12 @@ from wage_tf.errors import UserError
 from wage_tf.integer.arithmetic import largest_code
 from wage_tf.integer.graph import Graph
 from wage_tf.integer.nodes import Bias, Kernel
+from wage_tf.integer.tensors import LARGEST_SUM
 from wage_tf.native.lowering import lower
 from wage_tf.native.planning import needing_errors
 from wage_tf.native.program import Node, Program, Tensor
 
 _INT32 = _INT32_GRADIENTS = 2**31
-_INT62 = 2**62
 
 
 def proven_program(graph: Graph, batch: int, training: bool) -> Program:
@@ -40,7 +40,7 @@ def prove(program: Program, batch: int, training: bool) -> str | None:
         batch: The most images at once.
         training: Whether there is a backward pass.
     """
-    widest, sums = (largest_code(16), _INT62) if program.wide else (largest_code(8), _INT32)
+    widest, sums = (largest_code(16), LARGEST_SUM) if program.wide else (largest_code(8), _INT32)
     for node in program.nodes:
         limits = [node.layer.get("limit", 0), node.layer.get("w_limit", 0), node.error_limit if training else 0]
         if max(limits) > widest or any(not t.sums and t.largest > widest for t in node.outputs):
@@ -51,24 +51,33 @@ def prove(program: Program, batch: int, training: bool) -> str | None:
 
 
 def _prove_errors(program: Program, batch: int, widest: int, sums: int) -> str | None:
+    """The bound of errors that meet without a Q_E is known in a step alone: from there to the next Q_E bounds are
+    multiples of it, and the runtime holds it to the `error_most` that the nodes on the way take."""
     needed = needing_errors(program)
     bounds: dict[Tensor, int] = {program.scores: program.scores.largest + 2**program.scores.fraction}
+    meeting: dict[Tensor, Node] = {}
     for node in reversed(program.nodes):
         if node.outputs[0] not in needed:
             continue
-        arriving = bounds[node.outputs[0]]
-        if max(bounds[t] for t in node.outputs) >= sums:
-            return f"{_name(node)}: errors"
-        if len(node.outputs) > 1 and not node.error_limit and not program.wide:
-            return f"{_name(node)}: errors that meet and are not rounded"
-        leaving = node.error_limit or arriving
-        if node.kind == "LINEAR":
-            if leaving > widest:
+        most = widest if node.kind == "LINEAR" and not node.error_limit else sums - 1
+        for tensor in node.outputs:
+            if tensor in meeting:
+                meeting[tensor].error_most = min(meeting[tensor].error_most, most // bounds[tensor])
+            elif bounds[tensor] > most:
                 return f"{_name(node)}: errors"
+        met = None if node.error_limit else meeting.get(node.outputs[0])
+        leaving = node.error_limit or bounds[node.outputs[0]]
+        if len(node.outputs) > 1 and not node.error_limit:
+            if not program.wide:
+                return f"{_name(node)}: errors that meet and are not rounded"
+            met, leaving = node, 1
+        if node.kind == "LINEAR":
+            if met:
+                met, leaving = None, widest
             layer = node.layer
             positions = (layer["out_h"] // layer["pool_h"]) * (layer["out_w"] // layer["pool_w"])
             gradient = batch * positions * node.inputs[0].largest * leaving
-            if gradient >= _INT62:
+            if gradient >= LARGEST_SUM:
                 return f"{_name(node)}: gradients"
             layer["wide_gradient"] = int(program.wide or gradient >= _INT32_GRADIENTS)
             taps = layer["window_h"] * layer["window_w"]
@@ -77,6 +86,8 @@ def _prove_errors(program: Program, batch: int, widest: int, sums: int) -> str |
             pairs = (("window_h", "stride_h"), ("window_w", "stride_w"))
             leaving *= math.prod(-(-node.layer[size] // node.layer[stride]) for size, stride in pairs)
         bounds |= dict.fromkeys(node.inputs, leaving)
+        if met:
+            meeting |= dict.fromkeys(node.inputs, met)
     return None
 
 

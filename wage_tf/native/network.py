@@ -8,11 +8,16 @@ from wage_tf import machine, native
 from wage_tf.errors import UserError
 from wage_tf.integer.arithmetic import LARGEST_LOG2_ETA
 from wage_tf.integer.graph import Graph, float_operands
+from wage_tf.integer.nodes import Bias
 from wage_tf.native import arguments, bounds
 from wage_tf.native.program import Node, Tensor
 from wage_tf.native.structures import Structures, with_numbers
 
 _LARGEST_BATCH = 2**20
+_REASONS = {
+    "WAGE_RANGE": "errors that meet differ too much in size: their sum passes 62 bits",
+    "WAGE_SIZE": "errors that meet pass 16-bit codes: put a QError behind the layer that has several readers",
+}
 
 
 class Network:
@@ -97,7 +102,10 @@ class Network:
             UserError: If an argument is wrong, before anything is changed.
         """
         images = arguments.images(images, self._graph.input_shape, self.batch)
+        if len(self._graph.output.shape) != 1:
+            raise UserError(f"labels: class numbers, for scores [batch, classes]; received {self._graph.output.shape}")
         labels = arguments.labels(labels, len(images), self.program.scores.size)
+        arguments.count("random_width", random_width, 24)
         if not -62 <= log2_eta <= LARGEST_LOG2_ETA:
             raise UserError(f"learning rate: 2^-62 to 2^{LARGEST_LOG2_ETA}; received 2^{log2_eta}")
         state = self._state
@@ -111,8 +119,9 @@ class Network:
             self._ffi.from_buffer("int32_t[]", labels),
             len(images),
         )
-        if status != self._lib.WAGE_OK:
-            raise UserError("native engine: errors that meet differ too much in size: their sum passes 62 bits")
+        for name, reason in _REASONS.items():
+            if status == getattr(self._lib, name):
+                raise UserError(f"native engine: {reason}")
         return self.scores(len(images))
 
     def scores(self, count: int) -> np.ndarray:
@@ -123,8 +132,9 @@ class Network:
         """The graph with the weights as they are now."""
         found = {}
         for name, (parameter, (codes, stored)) in self._parameters.items():
+            own = parameter.codes if isinstance(parameter, Bias) else parameter.accumulators
             codes = None if codes is None else codes.astype(parameter.codes.dtype)
-            found[name] = with_numbers(parameter, codes, None if stored is None else stored.copy())
+            found[name] = with_numbers(parameter, codes, None if stored is None else stored.astype(own.dtype))
         return self._graph.with_parameters(found)
 
     @property

@@ -7,6 +7,7 @@ import dataclasses
 import numpy as np
 
 from wage_tf.integer.nodes import Bias, Kernel
+from wage_tf.integer.tensors import LARGEST_SUM
 from wage_tf.native.arena import Buffer
 
 Shape = tuple[int, int, int]
@@ -75,6 +76,7 @@ class Node:
     Attributes:
         kind: "LINEAR", "ADD", ...
         names: The graph's nodes whose work it does, in order.
+        error_most: Bound on the sum of errors of a FORK that the nodes before it hold, for the runtime to keep.
         inputs: Tensors.
         outputs: Tensors.
         layer: Fields of `wage_layer` that are not 0, batch and e_zero apart.
@@ -93,6 +95,7 @@ class Node:
     bias_shift: int = 0
     error_limit: int = 0
     error_fraction: int = 0
+    error_most: int = LARGEST_SUM - 1
     table: np.ndarray | None = None
     errors: Tensor | None = None
     gradient: Buffer | None = None

@@ -137,6 +137,7 @@ class Structures:
         for i, shift in enumerate(node.shifts):
             row.shifts[i] = shift
         row.bias_shift, row.error_limit, row.error_fraction = node.bias_shift, node.error_limit, node.error_fraction
+        row.error_most = node.error_most
         if node.table is not None:
             row.table = self._keep(self.ffi.new("int16_t[]", node.table.tolist()))
         if node.errors is not None:

@@ -125,10 +125,10 @@ class Trainer:
 def attached(model: keras.Model, threads: int | None = None) -> Iterator[keras.callbacks.Callback]:
     """Lets Keras' `fit` and `evaluate` of a model train and test by the native engine, while the context lasts.
 
-    Batches are uint8 images with one-hot targets or class numbers. Metrics, callbacks, validation, History and
-    stopping are Keras' own. The model's weights are up to date after each epoch, where the callback that this yields
-    comes first, at the end, and after `sync(model)`; the optimizer's step count always is. What sets the weights then,
-    such as a callback that restores the best, is heeded.
+    Batches are uint8 images with one-hot targets or class numbers, [batch] or [batch, 1]. Metrics, callbacks,
+    validation, History and stopping are Keras' own. The model's weights are up to date after each epoch, where the
+    callback that this yields comes first, at the end, and after `sync(model)`; the optimizer's step count always is.
+    What sets the weights then, such as a callback that restores the best, is heeded.
 
     Args:
         model: See `Trainer`.
@@ -201,7 +201,8 @@ class _TrainFunction:
 
     def __call__(self, iterator: Iterator) -> dict[str, tf.Tensor]:
         for images, targets in _batches(iterator, self.trainer.model.steps_per_execution):
-            logs = self._record(targets, self.trainer.step(images, _labels(targets)))
+            labels = _labels(targets, self.trainer.model.output_shape[-1])
+            logs = self._record(targets, self.trainer.step(images, labels))
         return logs
 
 
@@ -254,10 +255,12 @@ def _batches(iterator: Iterator, count: int) -> list[tuple[np.ndarray, np.ndarra
     return [(np.ascontiguousarray(images.numpy()), targets.numpy()) for images, targets in batches]
 
 
-def _labels(targets: np.ndarray) -> np.ndarray:
-    """Class numbers from one-hot targets; class numbers are returned as they are."""
-    if targets.ndim < 2:
-        return targets
+def _labels(targets: np.ndarray, classes: int) -> np.ndarray:
+    """Class numbers from one-hot targets, or as they are, [batch] or [batch, 1]."""
+    if classes == 1:
+        raise UserError("integer training: on classes; received a model of one output, which has none")
+    if targets.ndim < 2 or targets.shape[1:] == (1,):
+        return targets.reshape(-1)
     labels = targets.argmax(axis=-1)
     if targets.ndim != 2 or not np.array_equal(targets, np.arange(targets.shape[1]) == labels[:, None]):
         raise UserError(f"targets: one-hot, [batch, classes], or class numbers [batch]; received shape {targets.shape}")
@@ -273,6 +276,7 @@ def _check_compiled(model: keras.Model) -> None:
     for name in _NOT_INTEGERS:
         if getattr(optimizer, name) is not None:
             raise UserError(f"integer training: IntegerSGD without {name}; received {getattr(optimizer, name)!r}")
+    optimizer.build(model.trainable_variables)
     if optimizer.bits != gradient_bits(model):
         raise UserError(
             f"integer training: IntegerSGD's bits are those of the layers, {gradient_bits(model)}; "

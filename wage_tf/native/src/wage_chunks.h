@@ -30,7 +30,7 @@ typedef struct wage_chunks {
 
 static wage_chunks wage_chunks_of(const wage_layer *layer, int32_t count, const wage_image *x, const wage_image *e) {
     wage_chunks chunks;
-    const int single = layer->out_h == 1 && layer->out_w == 1 && layer->window_h == 1 && layer->window_w == 1;
+    const int single = wage_is_dense(layer);
     chunks.images_all = single ? 1 : count;
     chunks.width = single ? count : layer->out_w;
     chunks.x_pixel = single && x ? x->image : (ptrdiff_t)layer->channels;

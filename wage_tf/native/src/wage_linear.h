@@ -44,12 +44,20 @@ static const uint8_t *wage_columns_at(wage_columns *columns, const uint8_t *pack
     return packed + wage_columns_size(count, runs, run_bytes);
 }
 
+/* Whether all positions of a batch are one row. */
+static int wage_is_dense(const wage_layer *layer) {
+    return layer->out_h == 1 && layer->out_w == 1 && layer->window_h == 1 && layer->window_w == 1;
+}
+
+enum { LONGEST_ROW = 65536 /* positions whose products, (127 + 128) * 127 each, an int32 sums */ };
+
 static int wage_linear_takes(const wage_layer *layer) {
+    const int32_t row = wage_is_dense(layer) ? layer->batch : layer->out_w;
     const int plain = layer->pool_h == 1 && layer->pool_w == 1;
     const int halved = layer->pool_h == 2 && layer->pool_w == 2;
     return layer->groups == 1 && layer->dilation_h == 1 && layer->dilation_w == 1 && (plain || halved) &&
            layer->shift >= 0 && layer->shift <= SWEEP_LARGEST_SHIFT && layer->pad_top < layer->window_h &&
-           layer->pad_left < layer->window_w;
+           layer->pad_left < layer->window_w && (!layer->wide_gradient || row <= LONGEST_ROW);
 }
 
 static size_t wage_linear_packed_size(const wage_layer *layer) {

@@ -153,6 +153,7 @@ static int32_t first_meeting(const wage_net *net) {
 static void backward(wage_run *run) {
     const wage_net *net = run->net;
     const int32_t last = net->node_count - 1, meeting = first_meeting(net);
+    if (net->tensors[net->scores].error == WAGE_NONE) return; /* nothing is trained */
     net->kernels->nodes->loss(run);
     wage_wait(run->team);
     for (int32_t i = last; i >= 0; --i) {

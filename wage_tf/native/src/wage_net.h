@@ -48,6 +48,7 @@ typedef struct wage_node {
     int32_t bias_shift;        /* left shift of the bias */
     int32_t error_limit;       /* Q_E on the output's error (WAGE_FORK: on the sum): its largest code; 0: none */
     int32_t error_fraction;    /* fraction bits that an error gains on its way through the node, Q_E's apart */
+    int64_t error_most;        /* WAGE_FORK without Q_E: the largest sum of errors that the nodes before it take */
     wage_layer layer;
     const wage_kernels *kernels;
     const int16_t *table; /* 256 codes */
@@ -98,7 +99,8 @@ enum wage_status {
     WAGE_OK = 0,
     WAGE_COUNT = 1, /* no image, or more than the batch */
     WAGE_LABEL = 2, /* a label that is no class */
-    WAGE_RANGE = 3  /* errors that meet differ so much in size that their sum passes 62 bits */
+    WAGE_RANGE = 3, /* errors that meet differ so much in size that their sum passes 62 bits */
+    WAGE_SIZE = 4   /* errors that meet without a Q_E pass error_most */
 };
 
 /* Packs codes for the kernels: once, and after codes were changed by others than wage_train_step. */
