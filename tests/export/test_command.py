@@ -183,6 +183,14 @@ def test_a_device_that_cannot_is_one_line(run, tmp_path, capsys, arguments, word
     assert not (tmp_path / "none").exists()
 
 
+@pytest.mark.parametrize("flag", ["--ram", "--flash"])
+def test_no_bytes_are_not_a_limit(flag, capsys):
+    with pytest.raises(SystemExit) as stop:
+        main(["net.wage", "--to", "c", flag, "0"])
+    assert stop.value.code == 2
+    assert f"{flag}: an integer from 1" in capsys.readouterr().err
+
+
 def test_every_form_is_made_from_a_packed_file_without_tensorflow(run, tmp_path):
     """And is the very file that another process makes of the run."""
     pytest.importorskip("ai_edge_litert")

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from wage_tf.cli import exits, startup
-from wage_tf.cli.parsers import OneLineParser, add_verbose, text
+from wage_tf.cli.parsers import OneLineParser, add_verbose, positive_int, text
 from wage_tf.errors import UserError
 
 if TYPE_CHECKING:
@@ -48,8 +48,8 @@ def main(argv: Sequence[str] | None = None) -> int:
     device.add_argument("--train", action="store_true", help="the network goes on learning there")
     device.add_argument("--batch-size", type=int, default=1, metavar="N", help="the most images of a step (default: 1)")
     device.add_argument("--train-from", metavar="LAYER", help="the first layer that learns (default: all do)")
-    device.add_argument("--ram", type=int, metavar="BYTES", help="refuse what needs more, the stack included")
-    device.add_argument("--flash", type=int, metavar="BYTES", help="refuse what needs more")
+    device.add_argument("--ram", type=positive_int, metavar="BYTES", help="refuse what needs more, the stack included")
+    device.add_argument("--flash", type=positive_int, metavar="BYTES", help="refuse what needs more")
     device.add_argument(
         "--prefix", default="wage", metavar="NAME", help="what all names begin with (default: wage); one a network"
     )
