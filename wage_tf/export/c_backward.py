@@ -198,7 +198,7 @@ class _Builder:
             (after,) = self._readers[after.name]
             if not isinstance(after, _VIEWS):
                 raise Refusal(node.name, "an error that is quantized before the end")
-        return self._made(node.name, node.error_width, self._last_stage())
+        return self._made(node, self._last_stage())
 
     def _errors_of(self, node: Activation) -> Errors:
         """Those of an activation's output."""
@@ -208,14 +208,15 @@ class _Builder:
         stage = self._products.get(maker.name, self._stages.get(node.name))
         if stage is None:
             raise Refusal(node.name, "an activation of a concatenation")
-        return self._made(node.name, node.error_width, stage)
+        return self._made(node, stage)
 
-    def _made(self, name: str, width: int, stage: Stage) -> Errors:
-        if name not in self._errors:
-            if largest_code(width) > _CODE:
-                raise Refusal(name, "errors of more than 8 bits")
-            self._errors[name] = Errors(stage, largest_code(width), [])
-        return self._errors[name]
+    def _made(self, node: Activation | Error, stage: Stage) -> Errors:
+        if node.name not in self._errors:
+            limit = largest_code(node.error_width)
+            if limit > _CODE:
+                raise Refusal(node.name, "errors of more than 8 bits")
+            self._errors[node.name] = Errors(stage, limit, isinstance(node, Activation), [])
+        return self._errors[node.name]
 
     def _loss(self) -> Errors:
         return next(errors for errors in self._errors.values() if errors.stage is self._last_stage())

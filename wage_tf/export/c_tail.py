@@ -77,11 +77,13 @@ class Errors:
     Attributes:
         stage: The stage that makes the output.
         limit: The largest code.
+        is_mask_first: Whether Q_A's mask comes before Q_E; after it where a QError behind an activation is what rounds.
         sources: The readers that say what they are; none: the loss. A list that grows while the tail is made.
     """
 
     stage: Stage
     limit: int
+    is_mask_first: bool
     sources: list[tuple[Layer, View]]
 
     @property

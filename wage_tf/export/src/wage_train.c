@@ -53,7 +53,8 @@ static int8_t rounded(sum_type error, int32_t shift, int32_t limit)
     return (int8_t)(error < 0 ? -(int32_t)size : (int32_t)size);
 }
 
-/* Q_E of the scores' error y - t, then the gate of the last layer's output. Returns the errors' fraction bits. */
+/* Q_E of the scores' error y - t and the gate of the last layer's output, whose mask of Q_A comes before Q_E or after it.
+ * Returns the errors' fraction bits. */
 static int32_t start_errors(wage_network *network, const int32_t *scores, const uint8_t *labels, int32_t count)
 {
     const wage_errors *last = &wage_errors_of[0];
@@ -65,10 +66,11 @@ static int32_t start_errors(wage_network *network, const int32_t *scores, const 
         for (i = 0; i < count * WAGE_OUTPUTS; i++) {
             const int is_label = i % WAGE_OUTPUTS == labels[i / WAGE_OUTPUTS];
             const sum_type error = (sum_type)scores[i] - (is_label ? (sum_type)1 << WAGE_FRACTION_BITS : 0);
+            const int is_clipped = (gates[i] & WAGE_CLIPPED) != 0;
             if (pass == 0)
-                largest = larger(largest, error);
+                largest = WAGE_MASK_FIRST && is_clipped ? largest : larger(largest, error);
             else
-                errors[i] = gates[i] == WAGE_OPEN ? rounded(error, shift, last->limit) : 0;
+                errors[i] = (gates[i] & WAGE_OPEN) && !is_clipped ? rounded(error, shift, last->limit) : 0;
         }
         shift = error_shift(largest, last->limit);
     }

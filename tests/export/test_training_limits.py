@@ -1,0 +1,54 @@
+"""Generated C that trains what networks of `models` do not come to: scores that clip."""
+
+import shutil
+
+import numpy as np
+import pytest
+
+from support.device import SANITIZED, assert_trains_alike, exported
+from wage_tf.integer import IMAGES, Graph, nodes
+from wage_tf.integer.arithmetic import quantize
+
+pytestmark = pytest.mark.skipif(shutil.which("gcc") is None, reason="needs gcc")
+
+TABLE = np.clip(np.arange(256) - 128, -127, 127).astype(np.int8)
+
+
+def kernel(place, shape, alpha=0):
+    """Random ternary weights; `place` is that among the trained layers."""
+    stored = np.random.default_rng(place).integers(-64, 65, shape).astype(np.int8)
+    return nodes.Kernel(quantize(stored, 7, 2), 2, alpha, 8, stored, 7, 64, place)
+
+
+def dense(place, x, inputs, units, alpha=0):
+    return nodes.Dense(f"dense_{place}", (x,), kernel(place, (inputs, units), alpha), None)
+
+
+def graph(*after):
+    """A hidden layer of 20 units, `hidden`, and what comes after it."""
+    hidden = nodes.Activation("hidden", ("dense_0",), True, 8, 8)
+    return Graph((16,), (nodes.Rescale("pixels", (IMAGES,), TABLE, 8), dense(0, "pixels", 16, 20), hidden, *after))
+
+
+@pytest.mark.parametrize("batch", [1, 4])
+@pytest.mark.parametrize(
+    "ends",
+    [
+        [nodes.Activation("scores", ("dense_1",), False, 8, 3)],
+        [nodes.Activation("scores", ("dense_1",), True, 8, 3)],
+        [nodes.Activation("scores", ("dense_1",), False, 8, None), nodes.Error("error", ("scores",), 3)],
+    ],
+    ids=["mask first", "mask first, ReLU last", "mask last"],
+)
+def test_scores_that_clip(tmp_path, ends, batch):
+    """The order of Q_A's mask and Q_E decides whose errors make up the maximum."""
+    net = graph(dense(1, "hidden", 20, 4, alpha=-1), *ends)
+    assert_trains_alike(exported(tmp_path, net, batch, None, 3), net, 12, batch, None, 3, all_change=False)
+
+
+def test_scores_that_are_pooled(tmp_path):
+    conv = nodes.Conv2D("conv", ("pixels",), kernel(0, (1, 1, 2, 3)), None, (1, 1), "same", (1, 1), 1)
+    pool = nodes.MaxPool2D("pool", ("conv",), (2, 2), (2, 2), "valid")
+    ends = nodes.Flatten("flat", ("pool",)), nodes.Error("error", ("flat",), 8)
+    net = Graph((2, 2, 2), (nodes.Rescale("pixels", (IMAGES,), TABLE, 8), conv, pool, *ends))
+    assert_trains_alike(exported(tmp_path, net, 4, None, 3, flags=SANITIZED), net, 12, 4, None, 3)
