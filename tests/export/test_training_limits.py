@@ -1,11 +1,13 @@
-"""Generated C that trains what networks of `models` do not come to: scores that clip."""
+"""Generated C that trains what networks of `models` do not come to: scores that clip, many fraction bits."""
 
 import shutil
 
 import numpy as np
 import pytest
 
-from support.device import SANITIZED, assert_trains_alike, exported
+from support.device import CARD, SANITIZED, assert_trains_alike, exported
+from wage_tf.errors import UserError
+from wage_tf.export import Training, write_c
 from wage_tf.integer import IMAGES, Graph, nodes
 from wage_tf.integer.arithmetic import quantize
 
@@ -30,6 +32,10 @@ def graph(*after):
     return Graph((16,), (nodes.Rescale("pixels", (IMAGES,), TABLE, 8), dense(0, "pixels", 16, 20), hidden, *after))
 
 
+def scores_of(classes, alpha=0):
+    return graph(dense(1, "hidden", 20, classes, alpha), nodes.Error("error", ("dense_1",), 8))
+
+
 @pytest.mark.parametrize("batch", [1, 4])
 @pytest.mark.parametrize(
     "ends",
@@ -52,3 +58,16 @@ def test_scores_that_are_pooled(tmp_path):
     ends = nodes.Flatten("flat", ("pool",)), nodes.Error("error", ("flat",), 8)
     net = Graph((2, 2, 2), (nodes.Rescale("pixels", (IMAGES,), TABLE, 8), conv, pool, *ends))
     assert_trains_alike(exported(tmp_path, net, 4, None, 3, flags=SANITIZED), net, 12, 4, None, 3)
+
+
+@pytest.mark.parametrize("fraction", [30, 31, 61])
+def test_scores_of_many_fraction_bits(tmp_path, fraction):
+    """From 31 on the target 1 is beyond 32 bits."""
+    net = scores_of(4, alpha=fraction - 8)
+    assert net.output.fraction == fraction
+    assert_trains_alike(exported(tmp_path, net, 4, None, 3, flags=SANITIZED), net, 12, 4, None, 3)
+
+
+def test_a_loss_that_can_pass_62_bits_is_refused(tmp_path):
+    with pytest.raises(UserError, match="device training: dense_1: errors can pass 62 bits"):
+        write_c(tmp_path / "net", scores_of(4, alpha=54), CARD, Training())

@@ -4,7 +4,7 @@
  *
  * There is no buffer for the sums of errors: they are made twice, once for their maximum, which decides the shift, and once
  * to be rounded. Sums are taken CHUNK at a time on the stack. Errors that meet are brought to the finest of their fractions;
- * where they can pass 32 bits by that, sums of errors are numbers of 64.
+ * where they can pass 32 bits by that, or those of the scores can, sums of errors are numbers of 64.
  */
 #include "wage_train.h"
 
