@@ -1,4 +1,4 @@
-"""Generated C that trains what networks of `models` do not come to: scores that clip, many fraction bits."""
+"""Generated C that trains what networks of `models` do not come to: clipped scores, many classes, fine units."""
 
 import shutil
 
@@ -36,6 +36,7 @@ def scores_of(classes, alpha=0):
     return graph(dense(1, "hidden", 20, classes, alpha), nodes.Error("error", ("dense_1",), 8))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("batch", [1, 4])
 @pytest.mark.parametrize(
     "ends",
@@ -60,6 +61,7 @@ def test_scores_that_are_pooled(tmp_path):
     assert_trains_alike(exported(tmp_path, net, 4, None, 3, flags=SANITIZED), net, 12, 4, None, 3)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("fraction", [30, 31, 61])
 def test_scores_of_many_fraction_bits(tmp_path, fraction):
     """From 31 on the target 1 is beyond 32 bits."""
@@ -71,3 +73,10 @@ def test_scores_of_many_fraction_bits(tmp_path, fraction):
 def test_a_loss_that_can_pass_62_bits_is_refused(tmp_path):
     with pytest.raises(UserError, match="device training: dense_1: errors can pass 62 bits"):
         write_c(tmp_path / "net", scores_of(4, alpha=54), CARD, Training())
+
+
+def test_as_many_classes_as_a_label_can_name(tmp_path):
+    net = scores_of(256)
+    assert_trains_alike(exported(tmp_path, net, 4, None, 3), net, 12, 4, None, 3)
+    with pytest.raises(UserError, match="device training: a label is a byte, for up to 256 classes; received 257"):
+        write_c(tmp_path / "net", scores_of(257), CARD, Training())

@@ -35,6 +35,7 @@ from wage_tf.integer.tensors import Shape
 from wage_tf.native.geometry import image_shape
 
 _CODE = 127
+_CLASSES = 256
 _PLACES = 64
 _VIEWS = (Flatten, Reshape)
 _ONE_BY_ONE = (MaxPool2D, Relu, *_VIEWS)
@@ -72,6 +73,8 @@ def _is_trainable(graph: Graph, network: Stages, name: str) -> bool:
 
 
 def _tail(graph: Graph, network: Stages, training: Training) -> Tail:
+    if network.outputs > _CLASSES:
+        raise UserError(f"device training: a label is a byte, for up to {_CLASSES} classes; received {network.outputs}")
     frozen = frozen_before(graph, training.train_from)
     found = _Builder(frozen, network).tail()
     floats = float_operands(frozen)

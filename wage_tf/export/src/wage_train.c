@@ -211,9 +211,11 @@ int wage_network_train_step(wage_network *network, const uint8_t *images, const 
     int32_t fractions[WAGE_ERRORS], i;
     if (count < 1 || count > WAGE_BATCH)
         return WAGE_COUNT;
-    for (i = 0; i < count; i++)
-        if (labels[i] >= WAGE_OUTPUTS)
+    for (i = 0; i < count; i++) {
+        const int32_t label = labels[i]; /* compilers object to asking a byte whether it is 256 */
+        if (label >= WAGE_OUTPUTS)
             return WAGE_LABEL;
+    }
     fractions[0] = start_errors(network, wage_forward(network, images, count, 1), labels, count);
     for (i = 0; i < WAGE_SCHEDULE; i++) {
         const int32_t place = wage_schedule[i];
