@@ -1,4 +1,5 @@
-"""Generated C that trains what networks of `models` do not come to: clipped scores, many classes, fine units."""
+"""Generated C that trains what networks of `models` do not come to: clipped scores, many classes, fine units,
+weights that begin at 0."""
 
 import shutil
 
@@ -16,14 +17,14 @@ pytestmark = pytest.mark.skipif(shutil.which("gcc") is None, reason="needs gcc")
 TABLE = np.clip(np.arange(256) - 128, -127, 127).astype(np.int8)
 
 
-def kernel(place, shape, alpha=0):
+def kernel(place, shape, alpha=0, largest=64):
     """Random ternary weights; `place` is that among the trained layers."""
-    stored = np.random.default_rng(place).integers(-64, 65, shape).astype(np.int8)
+    stored = np.random.default_rng(place).integers(-largest, largest + 1, shape).astype(np.int8)
     return nodes.Kernel(quantize(stored, 7, 2), 2, alpha, 8, stored, 7, 64, place)
 
 
-def dense(place, x, inputs, units, alpha=0):
-    return nodes.Dense(f"dense_{place}", (x,), kernel(place, (inputs, units), alpha), None)
+def dense(place, x, inputs, units, alpha=0, largest=64):
+    return nodes.Dense(f"dense_{place}", (x,), kernel(place, (inputs, units), alpha, largest), None)
 
 
 def graph(*after):
@@ -80,3 +81,26 @@ def test_as_many_classes_as_a_label_can_name(tmp_path):
     assert_trains_alike(exported(tmp_path, net, 4, None, 3), net, 12, 4, None, 3)
     with pytest.raises(UserError, match="device training: a label is a byte, for up to 256 classes; received 257"):
         write_c(tmp_path / "net", scores_of(257), CARD, Training())
+
+
+def zero_branch(alpha=0):
+    """A sum of a branch whose weights are 0 and a shortcut."""
+    branches = dense(1, "hidden", 20, 16, largest=0), dense(2, "hidden", 20, 16, alpha)
+    total = nodes.Add("sum", ("dense_1", "dense_2"))
+    rounding = nodes.Activation("rounding", ("sum",), True, 8, 8)
+    return graph(*branches, total, rounding, dense(3, "rounding", 16, 4), nodes.Error("error", ("dense_3",), 8))
+
+
+def test_weights_that_begin_at_0_grow(tmp_path):
+    """Sums of theirs are kept in the type that they come to need."""
+    net = zero_branch()
+    assert_trains_alike(exported(tmp_path, net, 4, None, 4, flags=SANITIZED), net, 60, 4, None, 4)
+
+
+def test_bounds_of_what_does_not_learn_are_those_of_its_weights(tmp_path):
+    """The branch, in the finer units of the sum."""
+    net = zero_branch(alpha=22)
+    for training in (None, Training(train_from="dense_2")):
+        write_c(tmp_path / "net", net, CARD, training)
+    with pytest.raises(UserError, match="export: the sums of sum can pass 32 bits"):
+        write_c(tmp_path / "learns", net, CARD, Training(train_from="dense_1"))

@@ -216,3 +216,11 @@ def frozen_before(graph: Graph, layer: str | None) -> Graph:
         if name.rpartition("/")[0] in before
     }
     return graph.with_parameters(frozen)
+
+
+def learning_layers(graph: Graph, training: Training | None) -> set[str]:
+    """Names of the layers whose weights change on a device; `training`: how, None for inference alone."""
+    if training is None:
+        return set()
+    kernels = frozen_before(graph, training.train_from).kernels
+    return {name for name, kernel in kernels.items() if kernel.variable is not None}
