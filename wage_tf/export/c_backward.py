@@ -35,6 +35,7 @@ from wage_tf.integer.tensors import Shape
 from wage_tf.native.geometry import image_shape
 
 _CODE = 127
+_CLASSES = 256
 _PLACES = 64
 _VIEWS = (Flatten, Reshape)
 _ONE_BY_ONE = (MaxPool2D, Relu, *_VIEWS)
@@ -72,6 +73,8 @@ def _is_trainable(graph: Graph, network: Stages, name: str) -> bool:
 
 
 def _tail(graph: Graph, network: Stages, training: Training) -> Tail:
+    if network.outputs > _CLASSES:
+        raise UserError(f"device training: a label is a byte, for up to {_CLASSES} classes; received {network.outputs}")
     frozen = frozen_before(graph, training.train_from)
     found = _Builder(frozen, network).tail()
     floats = float_operands(frozen)
@@ -198,7 +201,7 @@ class _Builder:
             (after,) = self._readers[after.name]
             if not isinstance(after, _VIEWS):
                 raise Refusal(node.name, "an error that is quantized before the end")
-        return self._made(node.name, node.error_width, self._last_stage())
+        return self._made(node, self._last_stage())
 
     def _errors_of(self, node: Activation) -> Errors:
         """Those of an activation's output."""
@@ -208,14 +211,15 @@ class _Builder:
         stage = self._products.get(maker.name, self._stages.get(node.name))
         if stage is None:
             raise Refusal(node.name, "an activation of a concatenation")
-        return self._made(node.name, node.error_width, stage)
+        return self._made(node, stage)
 
-    def _made(self, name: str, width: int, stage: Stage) -> Errors:
-        if name not in self._errors:
-            if largest_code(width) > _CODE:
-                raise Refusal(name, "errors of more than 8 bits")
-            self._errors[name] = Errors(stage, largest_code(width), [])
-        return self._errors[name]
+    def _made(self, node: Activation | Error, stage: Stage) -> Errors:
+        if node.name not in self._errors:
+            limit = largest_code(node.error_width)
+            if limit > _CODE:
+                raise Refusal(node.name, "errors of more than 8 bits")
+            self._errors[node.name] = Errors(stage, limit, isinstance(node, Activation), [])
+        return self._errors[node.name]
 
     def _loss(self) -> Errors:
         return next(errors for errors in self._errors.values() if errors.stage is self._last_stage())

@@ -38,20 +38,26 @@ def check_bounds(tail: Tail, batch: int) -> bool:
 
 
 def _largest_errors(tail: Tail) -> int:
-    """A bound on all sums of errors, those that meet aligned."""
+    """A bound on the scores' errors and on all sums of errors, those that meet aligned."""
     largest = 0
     ranges: dict[Errors, dict[Errors, Range]] = {}  # of fractions, by what they are relative to
     for errors in tail.errors:
         readers = [layer for layer, _ in errors.sources]
         known = {start: found for start, found in ranges.items() if all(layer.errors in found for layer in readers)}
-        bound = min(_bound(readers, found) for found in known.values()) if readers else 0
+        bound = min(_bound(readers, found) for found in known.values()) if readers else _loss_bound(errors)
         if bound >= LARGEST_SUM:
-            raise UserError(f"device training: {errors.stage.name}: errors that meet can pass 62 bits")
+            raise UserError(f"device training: {errors.stage.name}: errors can pass 62 bits")
         largest = max(largest, bound)
         for found in known.values() if readers else ():
             found[errors] = _fractions(errors, readers, found)
         ranges[errors] = {errors: (0, 0)}
     return largest
+
+
+def _loss_bound(errors: Errors) -> int:
+    """A bound on the scores' errors y - t, where t is 0 or 1 in the scores' units."""
+    scores = errors.stage.signal
+    return scores.largest + (1 << scores.fraction)
 
 
 def _bound(readers: list[Layer], ranges: dict[Errors, Range]) -> int:

@@ -9,7 +9,7 @@ from wage_tf.errors import UserError
 from wage_tf.export.c_backward import tail
 from wage_tf.export.c_kinds import KINDS, is_in_fours, packed_weights
 from wage_tf.export.c_memory import Memory, memory
-from wage_tf.export.c_tail import Layer, Tail, Training, frozen_before
+from wage_tf.export.c_tail import Layer, Tail, Training, frozen_before, learning_layers
 from wage_tf.export.stages import Stage, Stages, fused, stages
 from wage_tf.integer.graph import Graph
 
@@ -39,7 +39,7 @@ class Layout:
         Raises:
             UserError: If a node is of a kind that C does not have, or a layer cannot be trained; the message names it.
         """
-        network = fused(stages(graph))
+        network = fused(stages(graph, learning_layers(graph, training)))
         for stage in network.stages:
             if type(stage.node) not in KINDS:
                 raise UserError(f"C export: {stage.node.name}: {type(stage.node).__name__} has no such form")

@@ -77,11 +77,13 @@ class Errors:
     Attributes:
         stage: The stage that makes the output.
         limit: The largest code.
+        is_mask_first: Whether Q_A's mask comes before Q_E; after it where a QError behind an activation is what rounds.
         sources: The readers that say what they are; none: the loss. A list that grows while the tail is made.
     """
 
     stage: Stage
     limit: int
+    is_mask_first: bool
     sources: list[tuple[Layer, View]]
 
     @property
@@ -214,3 +216,11 @@ def frozen_before(graph: Graph, layer: str | None) -> Graph:
         if name.rpartition("/")[0] in before
     }
     return graph.with_parameters(frozen)
+
+
+def learning_layers(graph: Graph, training: Training | None) -> set[str]:
+    """Names of the layers whose weights change on a device; `training`: how, None for inference alone."""
+    if training is None:
+        return set()
+    kernels = frozen_before(graph, training.train_from).kernels
+    return {name for name, kernel in kernels.items() if kernel.variable is not None}

@@ -46,6 +46,7 @@ SIZES = Template("""\
 #define WAGE_ERRORS $errors
 #define WAGE_SCHEDULE $schedule
 #define WAGE_WIDE $wide /* sums of errors can pass 32 bits */
+#define WAGE_MASK_FIRST $mask_first /* Q_A's mask of the scores' errors comes before Q_E, not after it */
 #define WAGE_STORED $stored /* trained weights, a byte each */
 #define WAGE_BIASES $biases /* trained biases, four bytes each */
 #define WAGE_BLOCK_BYTES (WAGE_STORED + 4 * WAGE_BIASES + $overhead)
@@ -187,6 +188,7 @@ def parts(layout: Layout, source: Source) -> dict[str, str]:
         errors=len(tail.errors),
         schedule=len(schedule),
         wide=int(tail.is_wide),
+        mask_first=int(tail.errors[0].is_mask_first),
         stored=kernels.size,
         biases=biases.size,
         overhead=c_block.OVERHEAD,

@@ -14,6 +14,7 @@ from __future__ import annotations
 import collections
 import dataclasses
 import math
+from collections.abc import Collection
 from typing import Any
 
 import numpy as np
@@ -68,7 +69,7 @@ class Stage:
         sources: What is known of them.
         rounding: What follows the node's sums.
         sums: What is known of the sums, before they are rounded.
-        signal: What is known of the output. Bounds are those of the actual weights.
+        signal: What is known of the output. Bounds are those of the actual weights, where these do not change.
         pool: Size of the windows, side by side, of whose sums only the largest is kept; see `fused`.
     """
 
@@ -120,8 +121,12 @@ class Stages:
         return [stage for stage in self.stages if isinstance(stage.node, Product)]
 
 
-def stages(graph: Graph) -> Stages:
+def stages(graph: Graph, learning: Collection[str] = ()) -> Stages:
     """Brings a graph into stages.
+
+    Args:
+        graph: The network.
+        learning: Names of the products whose weights will change, so that only their width bounds them.
 
     Raises:
         UserError: If sums can pass 32 bits, where the message names the node, or if there is no kernel.
@@ -134,7 +139,7 @@ def stages(graph: Graph) -> Stages:
         if node.name in absorbed:
             continue
         sources = tuple(signals[name] for name in node.inputs)
-        sums = signal = tight_signal(node, sources)
+        sums = signal = node.signal(*sources) if node.name in learning else tight_signal(node, sources)
         if sums.largest > _INT32:
             raise UserError(f"export: the sums of {node.name} can pass 32 bits")
         last, rounding = node, Rounding()

@@ -4,7 +4,7 @@
  *
  * There is no buffer for the sums of errors: they are made twice, once for their maximum, which decides the shift, and once
  * to be rounded. Sums are taken CHUNK at a time on the stack. Errors that meet are brought to the finest of their fractions;
- * where they can pass 32 bits by that, sums of errors are numbers of 64.
+ * where they can pass 32 bits by that, or those of the scores can, sums of errors are numbers of 64.
  */
 #include "wage_train.h"
 
@@ -53,7 +53,8 @@ static int8_t rounded(sum_type error, int32_t shift, int32_t limit)
     return (int8_t)(error < 0 ? -(int32_t)size : (int32_t)size);
 }
 
-/* Q_E of the scores' error y - t, then the gate of the last layer's output. Returns the errors' fraction bits. */
+/* Q_E of the scores' error y - t and the gate of the last layer's output, whose mask of Q_A comes before Q_E or after it.
+ * Returns the errors' fraction bits. */
 static int32_t start_errors(wage_network *network, const int32_t *scores, const uint8_t *labels, int32_t count)
 {
     const wage_errors *last = &wage_errors_of[0];
@@ -65,10 +66,11 @@ static int32_t start_errors(wage_network *network, const int32_t *scores, const 
         for (i = 0; i < count * WAGE_OUTPUTS; i++) {
             const int is_label = i % WAGE_OUTPUTS == labels[i / WAGE_OUTPUTS];
             const sum_type error = (sum_type)scores[i] - (is_label ? (sum_type)1 << WAGE_FRACTION_BITS : 0);
+            const int is_clipped = (gates[i] & WAGE_CLIPPED) != 0;
             if (pass == 0)
-                largest = larger(largest, error);
+                largest = WAGE_MASK_FIRST && is_clipped ? largest : larger(largest, error);
             else
-                errors[i] = gates[i] == WAGE_OPEN ? rounded(error, shift, last->limit) : 0;
+                errors[i] = (gates[i] & WAGE_OPEN) && !is_clipped ? rounded(error, shift, last->limit) : 0;
         }
         shift = error_shift(largest, last->limit);
     }
@@ -209,9 +211,11 @@ int wage_network_train_step(wage_network *network, const uint8_t *images, const 
     int32_t fractions[WAGE_ERRORS], i;
     if (count < 1 || count > WAGE_BATCH)
         return WAGE_COUNT;
-    for (i = 0; i < count; i++)
-        if (labels[i] >= WAGE_OUTPUTS)
+    for (i = 0; i < count; i++) {
+        const int32_t label = labels[i]; /* compilers object to asking a byte whether it is 256 */
+        if (label >= WAGE_OUTPUTS)
             return WAGE_LABEL;
+    }
     fractions[0] = start_errors(network, wage_forward(network, images, count, 1), labels, count);
     for (i = 0; i < WAGE_SCHEDULE; i++) {
         const int32_t place = wage_schedule[i];
