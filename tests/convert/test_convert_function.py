@@ -87,6 +87,59 @@ def test_a_chain_is_proven_in_integers_and_goes_on_training_there():
         np.testing.assert_array_equal(layer.kernel.numpy() * 128, accumulators)
 
 
+def open_ended(build):
+    image = keras.Input((8, 8, 3), dtype="uint8")
+    h = keras.layers.Conv2D(6, 3, activation="relu")(keras.layers.Rescaling(1 / 255)(image))
+    model = randomized(keras.Model(image, build(h), name="net"))
+    model.set_weights([4 * each for each in model.get_weights()])
+    return model
+
+
+@pytest.mark.parametrize(
+    "build",
+    [
+        lambda h: keras.layers.Dense(3, activation="relu")(keras.layers.Flatten()(h)),
+        lambda h: keras.layers.GlobalAveragePooling2D()(keras.layers.Conv2D(3, 3, activation="relu6")(h)),
+        lambda h: keras.layers.Add()([keras.layers.Conv2D(6, 1, activation="relu")(h), keras.layers.Conv2D(6, 1)(h)]),
+    ],
+)
+def test_scores_keep_their_scale_where_no_kernel_ends_the_model(build):
+    """A ReLU behind the last kernel is not rounded: no kernel follows that could scale its values back."""
+    model = open_ended(build)
+    images = pixels(model)
+    wanted = np.asarray(model(images))
+    assert wanted.max() > 2
+    converted = wage_tf.quantize_model(model, "8-8-8-8", images=images)
+    np.testing.assert_allclose(converted(images), wanted, rtol=0, atol=0.03 * np.abs(wanted).max())
+
+
+def test_a_relu_at_the_end_trains_in_integers():
+    model = open_ended(lambda h: keras.layers.Dense(4, activation="relu")(keras.layers.Flatten()(h)))
+    images = pixels(model)
+    converted = wage_tf.quantize_model(model, "2-8-8-8", images=images)
+    assert [type(layer) for layer in converted.layers[-2:]] == [keras.layers.ReLU, QError]
+    converted.compile(IntegerSGD(1.0, bits=8, seed=0), SumSquaredError())
+    report = wage_tf.verify(converted, images, np.arange(16) % 4)
+    assert "EQUAL" in str(report)
+
+
+def test_activations_that_meet_the_pixels_are_not_clipped():
+    """Both have one exponent then: QRescaling takes it up."""
+    image = keras.Input((8, 8, 3))
+    p = keras.layers.Rescaling(1 / 255)(image)
+    h = keras.layers.Conv2D(8, 3, padding="same", activation="relu")(p)
+    model = randomized(
+        keras.Model(image, keras.layers.Dense(4)(keras.layers.Flatten()(keras.layers.Concatenate()([p, h]))))
+    )
+    images = pixels(model)
+    wanted = np.asarray(model(images))
+    assert np.asarray(keras.Model(image, h)(images)).max() > 2
+    for bits, tolerance in (("8-8-8-8", 0.05), ("16-16-16-16", 0.001)):
+        converted = wage_tf.quantize_model(model, bits, images=images)
+        assert converted.get_layer("rescale").scale < 1 / 256
+        np.testing.assert_allclose(converted(images), wanted, rtol=0, atol=tolerance * np.abs(wanted).max())
+
+
 def test_fresh_weights_are_wages_and_have_no_bias():
     model = network("residual")
     converted = wage_tf.quantize_model(model, "2-8-8-8", weights="fresh")

@@ -65,6 +65,11 @@ def unequal_branches(x):
     return layers.Conv2D(3, 1)(layers.Add(name="sum")([x, layers.BatchNormalization()(x)]))
 
 
+def summed_pixels(x):
+    x = layers.Rescaling(1 / 255)(x)
+    return layers.Conv2D(3, 1)(layers.Add(name="sum")([x, layers.Conv2D(3, 1)(x)]))
+
+
 def normalized_end(x):
     return layers.BatchNormalization(name="bn")(layers.ReLU()(layers.Conv2D(3, 1)(x)))
 
@@ -98,7 +103,8 @@ def negative_gamma(x):
         (around_normalization, "layer conv: is used twice, or batch normalization goes around it"),
         (softmax_inside, "layer conv2d.*: softmax or sigmoid stands before it; keep these for the end"),
         (preactivation, "layer second: what is before this ReLU.*; put a convolution in between, or .*weights='fresh'"),
-        (unequal_branches, "layer sum: a batch normalization before it cannot be folded; put .*weights='fresh'"),
+        (unequal_branches, "layer sum: its branches differ by a batch normalization or .*; put .*weights='fresh'"),
+        (summed_pixels, "layer sum: its branches differ by .*the scaling of the pixels.*; put a convolution or Dense"),
         (normalized_end, "layer bn: a batch normalization or rescaling at the end cannot be folded"),
         (negative_gamma, "layer pool: the batch normalization before it has a gamma that is not positive"),
     ],
@@ -164,6 +170,33 @@ def test_a_last_bias_that_a_quantized_layer_cannot_have():
     with pytest.raises(UserError, match=r"layer fc: its bias goes beyond ±8, .*; scale the targets down, or convert"):
         wage_tf.quantize_model(model)
     wage_tf.quantize_model(model, "f-f-f-f")
+
+
+@pytest.mark.parametrize(
+    "end",
+    [
+        lambda x: layers.GlobalAveragePooling2D()(x),
+        lambda x: layers.Flatten()(layers.ReLU()(x)),
+        lambda x: layers.Add()([x, layers.Conv2D(4, 1)(x)]),
+    ],
+)
+def test_no_layer_behind_the_last_product_hides_such_a_bias(end):
+    model = functional(
+        lambda x: end(layers.Conv2D(4, 1, bias_initializer=keras.initializers.Constant(20.0), name="c")(x))
+    )
+    with pytest.raises(UserError, match="layer c: its bias goes beyond ±8"):
+        wage_tf.quantize_model(model)
+
+
+def test_scores_that_a_kernel_reads_too():
+    def build(x):
+        x = layers.Conv2D(4, 1, activation="relu", bias_initializer=keras.initializers.Constant(5.0))(x)
+        return layers.Add(name="sum")([x, layers.Conv2D(4, 1, kernel_initializer="zeros")(x)])
+
+    model = functional(build)
+    with pytest.raises(UserError, match=r"layer sum: its scores would be 2\^-\d times .*; end the model in a Dense or"):
+        wage_tf.quantize_model(model, "8-8-8-8", images=pixels(model))
+    wage_tf.quantize_model(model, "8-8-8-8", weights="fresh")
 
 
 def test_arguments():

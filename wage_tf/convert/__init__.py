@@ -66,14 +66,15 @@ def quantize_model(
     if not fold:
         network = floating.with_batch_normalization(network)
     if weights == "fresh":
-        network = folding.with_quantized_inputs(folding.without_affines(network))
+        network = folding.with_scores_as_they_are(folding.without_affines(network))
+        network = folding.with_quantized_inputs(network)
         return building.build(network, widths_of(network, bits), None, model.name)
     network = folding.fold(network)
     if not use_bias:
         network = folding.without_biases(network)
     if not fold:
         network = floating.with_biases(network)
-    network = folding.with_quantized_inputs(network)
+    network = folding.with_quantized_inputs(folding.with_scores_as_they_are(network))
     widths = widths_of(network, bits)
     calibration = _calibration(network, images, low, high)
     samples = building.activations(network, scaling.float_weights(network), calibration)

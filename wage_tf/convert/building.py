@@ -14,7 +14,7 @@ from wage_tf import layers
 from wage_tf.bits import BitWidths
 from wage_tf.convert import floating
 from wage_tf.convert.folding import in_order
-from wage_tf.convert.scaling import FLOAT, StoredWeights, Weights
+from wage_tf.convert.scaling import FLOAT, PixelScale, StoredWeights, Weights
 from wage_tf.convert.steps import Activation, Passing, Pixels, Product, Step, cannot
 from wage_tf.layers import FloatBias, QActivation, QError, QRescaling
 
@@ -36,10 +36,8 @@ def build(output: Step, widths: Mapping[Step, BitWidths], weights: Weights | Non
         UserError: If a layer has no quantized one.
     """
     image, tensors = _tensors(output, widths, weights)
-    scores = tensors[output]
-    if not isinstance(output, Activation):
-        scores = QError(widths[output], name=_unique("scores_error", {step.name for step in tensors}), **_DTYPE)(scores)
-    model = keras.Model(image, scores, name=name)
+    error = QError(widths[output], name=_unique("scores_error", {step.name for step in tensors}), **_DTYPE)
+    model = keras.Model(image, error(tensors[output]), name=name)
     _set_weights(model, weights or {})
     return model
 
@@ -69,7 +67,8 @@ def activations(output: Step, weights: Weights, images: np.ndarray) -> dict[Step
 
 def _set_weights(model: keras.Model, weights: Weights) -> None:
     for step, each in weights.items():
-        model.get_layer(step.name).set_weights(each.arrays)
+        if not isinstance(each, PixelScale):
+            model.get_layer(step.name).set_weights(each.arrays)
 
 
 def _tensors(
@@ -89,7 +88,8 @@ def _tensors(
         inputs = [tensors[each] for each in step.inputs]
         if isinstance(step, Pixels):
             image = keras.Input(step.shape[1:], dtype=step.dtype, name="image")
-            tensors[step] = QRescaling(step.scale, step.offset, widths[step], name=name, **_DTYPE)(image)
+            start: Any = weights[step] if weights else step
+            tensors[step] = QRescaling(start.scale, start.offset, widths[step], name=name, **_DTYPE)(image)
         elif isinstance(step, Product):
             stored = weights[step] if weights else None
             tensors[step] = _kernel_layer(step, widths[step], stored)(*inputs)  # type: ignore[arg-type]
