@@ -12,12 +12,12 @@ import keras
 import numpy as np
 
 from wage_tf.convert import building, floating, folding, scaling
+from wage_tf.convert.loss import loss_for
 from wage_tf.convert.reading import read
 from wage_tf.convert.steps import Affine, Pixels, Step
 from wage_tf.convert.widths import Bits, widths_of
 from wage_tf.datasets import Augmentation, Dataset
 from wage_tf.errors import UserError
-from wage_tf.losses import SumSquaredError
 
 __all__ = ["loss_for", "quantize_for", "quantize_model"]
 
@@ -79,31 +79,6 @@ def quantize_model(
     calibration = _calibration(network, images, low, high)
     samples = building.activations(network, scaling.float_weights(network), calibration)
     return building.build(network, widths, scaling.starting_weights(network, samples, widths), model.name)
-
-
-def loss_for(model: keras.Model) -> keras.losses.Loss:
-    """The loss for the scores of the quantized network, which has no softmax: summed over the batch, as WAGE's are.
-
-    Args:
-        model: The model that is converted, not the quantized one.
-
-    Returns:
-        Cross-entropy from logits where the model ends in softmax or is compiled with a cross-entropy, with integer
-        labels where it is compiled with the sparse one; binary cross-entropy after sigmoid; else ½·Σ(y − t)².
-
-    Raises:
-        UserError: As `quantize_model`.
-    """
-    _, end = read(model)
-    loss = getattr(model, "loss", None)
-    compiled = str(getattr(loss, "name", None) or getattr(loss, "__name__", loss)).lower().replace("_", "")
-    if compiled.startswith("sparsecategorical"):
-        return keras.losses.SparseCategoricalCrossentropy(from_logits=True, reduction="sum")
-    if end == "softmax" or compiled.startswith("categorical"):
-        return keras.losses.CategoricalCrossentropy(from_logits=True, reduction="sum")
-    if end == "sigmoid" or compiled.startswith("binary"):
-        return keras.losses.BinaryCrossentropy(from_logits=True, reduction="sum")
-    return SumSquaredError()
 
 
 def quantize_for(
