@@ -258,6 +258,19 @@ def test_a_model_of_mixed_precision_is_converted_to_float32_simulation():
     assert converted(pixels(model)).dtype == np.float32
 
 
+def test_layers_of_the_model_keep_their_names_and_those_between_take_free_ones():
+    names = ("image", "rescale", "dense", "dense_relu", "scores_error")
+    image = keras.Input((8,), dtype="uint8", name="input")
+    x = keras.layers.Rescaling(1 / 256, name="scores_error_1")(image)
+    for name in names:
+        x = keras.layers.Dense(4, activation="relu", name=name)(x)
+    model = randomized(keras.Model(image, keras.layers.Flatten(name="rescale_1")(keras.layers.Dense(3, name="end")(x))))
+    images = pixels(model)
+    converted = wage_tf.quantize_model(model, "f-f-f-f", images=images)
+    np.testing.assert_allclose(converted(images), model(images), rtol=1e-4, atol=1e-4)
+    assert all(isinstance(converted.get_layer(name), QDense) for name in names)
+
+
 def test_frozen_layers_stay_frozen():
     model = network("cnn")
     model.get_layer("conv").trainable = False

@@ -85,6 +85,7 @@ def negative_gamma(x):
         (lambda x: layers.LeakyReLU(name="leaky")(x), "layer leaky: LeakyReLU has no place in a WAGE network; build"),
         (lambda x: layers.LayerNormalization(name="norm")(x), "layer norm: LayerNormalization has no place"),
         (lambda x: Block(name="own")(x), "layer own: Block has no place in a WAGE network"),
+        (lambda x: keras.ops.reshape(x, (-1, 192)), "layer reshape.*: is an operation; use keras.layers.Reshape"),
         (lambda x: x * 2.0, "layer multiply.*: Multiply has no place"),
         (lambda x: layers.Conv2D(3, 1)(x) + 1.0, "layer add.*: adds a constant or broadcasts; add branches"),
         (lambda x: layers.Dense(3, activation="tanh", name="d")(x), "layer d: activation 'tanh' has no integer form; "),
@@ -207,6 +208,11 @@ def test_arguments():
         wage_tf.quantize_model(model, "2-8-8")
     with pytest.raises(UserError, match=r"images: the model takes \(None, 8, 8, 3\); received \(4, 8, 8\)"):
         wage_tf.quantize_model(model, images=np.zeros((4, 8, 8)))
+    with pytest.raises(UserError, match=r"images: one at least is wanted; received \(0, 8, 8, 3\)"):
+        wage_tf.quantize_model(model, images=np.zeros((0, 8, 8, 3)))
+    for value in (np.nan, np.inf):
+        with pytest.raises(UserError, match="images: has values that are not finite; leave these out"):
+            wage_tf.quantize_model(model, images=np.full((1, 8, 8, 3), value))
     model = functional(lambda x: layers.Conv2D(2, 1)(layers.Rescaling(1 / 255)(x)), (None, None, 3))
     with pytest.raises(UserError, match=r"model: its input is of any size.*; give images"):
         wage_tf.quantize_model(model)

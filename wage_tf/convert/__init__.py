@@ -116,6 +116,10 @@ def _range_of_pixels(network: Step, images: np.ndarray | None) -> tuple[float, f
     pixels = next(step for step in steps if isinstance(step, Pixels))
     if images is not None and not _fits(pixels.shape[1:], images.shape[1:]):
         raise UserError(f"images: the model takes {pixels.shape}; received {images.shape}")
+    if images is not None and not len(images):
+        raise UserError(f"images: one at least is wanted; received {images.shape}")
+    if images is not None and not np.isfinite(images).all():
+        raise UserError("images: has values that are not finite; leave these out")
     if images is not None and pixels.dtype != "uint8":
         low, high = float(np.min(images)), float(np.max(images))
         is_image = low >= 0 and 1 < high <= 255 and np.array_equal(images, np.rint(images))
