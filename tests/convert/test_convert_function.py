@@ -1,5 +1,7 @@
 """The converted network computes what the model computed, up to the rounding of float32 or of its grids."""
 
+import warnings
+
 import keras
 import numpy as np
 import pytest
@@ -228,6 +230,28 @@ def test_pixels_are_rescaled_by_a_power_of_two(rescaling, images, expected):
     assert (rescale.scale, rescale.offset) == expected
     inputs = pixels(model, 4) / 255.0 if images is None else images
     np.testing.assert_allclose(converted(inputs), model(inputs), rtol=1e-3, atol=1e-3)
+
+
+@pytest.mark.parametrize(("bits", "is_narrow"), [("8-8-8-8", True), ("16-16-16-16", False), ("f-f-f-f", False)])
+@pytest.mark.parametrize("weights", ["keep", "fresh"])
+def test_columns_of_which_the_grid_keeps_little_get_a_warning(bits, weights, is_narrow):
+    columns = np.random.default_rng(0).uniform(0, [1600.0, 900.0, 3.0, 1.0], (64, 4))
+    normalization = keras.layers.Normalization(mean=columns.mean(0), variance=columns.var(0))
+    model = keras.Sequential([keras.Input((4,)), normalization, keras.layers.Dense(8, "relu"), keras.layers.Dense(2)])
+    with warnings.catch_warnings(record=True) as seen:
+        warnings.simplefilter("always")
+        wage_tf.quantize_model(model, bits, images=columns, weights=weights)
+    wanted = ["images: 2 of 4 channels, 2 the first, have fewer than 8 codes on the grid that all share; normalize in"]
+    assert [str(each.message)[: len(wanted[0])] for each in seen] == wanted * is_narrow
+
+
+@pytest.mark.parametrize("first", [keras.layers.Rescaling(1 / 16), keras.layers.Normalization(mean=3.0, variance=99.0)])
+def test_blank_borders_get_no_warning(first):
+    images = np.random.default_rng(0).integers(0, 17, (64, 8)) * np.array([0, *[1] * 7])
+    model = keras.Sequential([keras.Input((8,)), first, keras.layers.Dense(2)])
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        wage_tf.quantize_model(model, "8-8-8-8", images=images)
 
 
 def test_inputs_of_unknown_range_get_a_warning():
