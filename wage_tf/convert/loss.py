@@ -10,16 +10,26 @@ import keras
 from wage_tf.convert.reading import read
 from wage_tf.losses import SumSquaredError
 
-_ENTROPIES = {
+_KINDS = {
+    keras.losses.mean_squared_error: SumSquaredError,
     keras.losses.categorical_crossentropy: keras.losses.CategoricalCrossentropy,
     keras.losses.sparse_categorical_crossentropy: keras.losses.SparseCategoricalCrossentropy,
     keras.losses.categorical_focal_crossentropy: keras.losses.CategoricalFocalCrossentropy,
     keras.losses.binary_crossentropy: keras.losses.BinaryCrossentropy,
     keras.losses.binary_focal_crossentropy: keras.losses.BinaryFocalCrossentropy,
 }
-_SQUARES = {keras.losses.mean_squared_error: SumSquaredError}
+_CATEGORICAL = (
+    keras.losses.CategoricalCrossentropy,
+    keras.losses.SparseCategoricalCrossentropy,
+    keras.losses.CategoricalFocalCrossentropy,
+)
 _BINARY = (keras.losses.BinaryCrossentropy, keras.losses.BinaryFocalCrossentropy)
-_AFTER = {"softmax": keras.losses.CategoricalCrossentropy, "sigmoid": keras.losses.BinaryCrossentropy}
+_FITTING = {
+    "softmax": _CATEGORICAL,
+    "sigmoid": (*_BINARY, *_CATEGORICAL),
+    None: (SumSquaredError, *_CATEGORICAL, *_BINARY),
+}
+"""The losses of scores before each activation; the first is that of a model without one of them."""
 
 
 def loss_for(model: keras.Model) -> keras.losses.Loss:
@@ -38,9 +48,8 @@ def loss_for(model: keras.Model) -> keras.losses.Loss:
     """
     _, end = read(model)
     compiled = keras.losses.get(next(iter(keras.tree.flatten(getattr(model, "loss", None))), None))
-    function = getattr(compiled, "fn", compiled)
-    own = {**_ENTROPIES, **_SQUARES}.get(function, type(compiled))
-    kind = own if _fits(own, end) else _AFTER.get(end, SumSquaredError)
+    own = _KINDS.get(getattr(compiled, "fn", compiled), type(compiled))
+    kind = own if own in _FITTING[end] else _FITTING[end][0]
     is_own = kind is own and type(compiled) in (kind, FunctionType, keras.losses.MeanSquaredError)
     if compiled is not None and not is_own:
         name = getattr(compiled, "__name__", type(compiled).__name__)
@@ -49,10 +58,3 @@ def loss_for(model: keras.Model) -> keras.losses.Loss:
         return SumSquaredError()
     settings = compiled.get_config() if type(compiled) is kind else {}
     return kind.from_config({**settings, "from_logits": True, "reduction": "sum"})
-
-
-def _fits(kind: type, end: str | None) -> bool:
-    """Whether a kind of loss is one of scores that are followed by an activation, or by None."""
-    if end == "softmax":
-        return kind in _ENTROPIES.values() and kind not in _BINARY
-    return kind in _ENTROPIES.values() or (end is None and kind is SumSquaredError)
