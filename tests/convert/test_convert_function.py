@@ -115,6 +115,7 @@ def test_scores_keep_their_scale_where_no_kernel_ends_the_model(build):
     np.testing.assert_allclose(converted(images), wanted, rtol=0, atol=0.03 * np.abs(wanted).max())
 
 
+@pytest.mark.slow
 def test_a_relu_at_the_end_trains_in_integers():
     model = open_ended(lambda h: keras.layers.Dense(4, activation="relu")(keras.layers.Flatten()(h)))
     images = pixels(model)
