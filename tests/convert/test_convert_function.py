@@ -1,5 +1,7 @@
 """The converted network computes what the model computed, up to the rounding of float32 or of its grids."""
 
+import warnings
+
 import keras
 import numpy as np
 import pytest
@@ -85,6 +87,60 @@ def test_a_chain_is_proven_in_integers_and_goes_on_training_there():
     kernels = [node.kernel.accumulators for node in trained.nodes if hasattr(node, "kernel")]
     for layer, accumulators in zip((converted.get_layer("conv"), converted.get_layer("fc")), kernels, strict=True):
         np.testing.assert_array_equal(layer.kernel.numpy() * 128, accumulators)
+
+
+def open_ended(build):
+    image = keras.Input((8, 8, 3), dtype="uint8")
+    h = keras.layers.Conv2D(6, 3, activation="relu")(keras.layers.Rescaling(1 / 255)(image))
+    model = randomized(keras.Model(image, build(h), name="net"))
+    model.set_weights([4 * each for each in model.get_weights()])
+    return model
+
+
+@pytest.mark.parametrize(
+    "build",
+    [
+        lambda h: keras.layers.Dense(3, activation="relu")(keras.layers.Flatten()(h)),
+        lambda h: keras.layers.GlobalAveragePooling2D()(keras.layers.Conv2D(3, 3, activation="relu6")(h)),
+        lambda h: keras.layers.Add()([keras.layers.Conv2D(6, 1, activation="relu")(h), keras.layers.Conv2D(6, 1)(h)]),
+    ],
+)
+def test_scores_keep_their_scale_where_no_kernel_ends_the_model(build):
+    """A ReLU behind the last kernel is not rounded: no kernel follows that could scale its values back."""
+    model = open_ended(build)
+    images = pixels(model)
+    wanted = np.asarray(model(images))
+    assert wanted.max() > 2
+    converted = wage_tf.quantize_model(model, "8-8-8-8", images=images)
+    np.testing.assert_allclose(converted(images), wanted, rtol=0, atol=0.03 * np.abs(wanted).max())
+
+
+@pytest.mark.slow
+def test_a_relu_at_the_end_trains_in_integers():
+    model = open_ended(lambda h: keras.layers.Dense(4, activation="relu")(keras.layers.Flatten()(h)))
+    images = pixels(model)
+    converted = wage_tf.quantize_model(model, "2-8-8-8", images=images)
+    assert [type(layer) for layer in converted.layers[-2:]] == [keras.layers.ReLU, QError]
+    converted.compile(IntegerSGD(1.0, bits=8, seed=0), SumSquaredError())
+    report = wage_tf.verify(converted, images, np.arange(16) % 4)
+    assert "EQUAL" in str(report)
+
+
+def test_activations_that_meet_the_pixels_are_not_clipped():
+    """Both have one exponent then: QRescaling takes it up."""
+    image = keras.Input((8, 8, 3))
+    p = keras.layers.Rescaling(1 / 255)(image)
+    h = keras.layers.Conv2D(8, 3, padding="same", activation="relu")(p)
+    model = randomized(
+        keras.Model(image, keras.layers.Dense(4)(keras.layers.Flatten()(keras.layers.Concatenate()([p, h]))))
+    )
+    images = pixels(model)
+    wanted = np.asarray(model(images))
+    assert np.asarray(keras.Model(image, h)(images)).max() > 2
+    for bits, tolerance in (("8-8-8-8", 0.05), ("16-16-16-16", 0.001)):
+        converted = wage_tf.quantize_model(model, bits, images=images)
+        assert converted.get_layer("rescale").scale < 1 / 256
+        np.testing.assert_allclose(converted(images), wanted, rtol=0, atol=tolerance * np.abs(wanted).max())
 
 
 def test_fresh_weights_are_wages_and_have_no_bias():
@@ -177,6 +233,28 @@ def test_pixels_are_rescaled_by_a_power_of_two(rescaling, images, expected):
     np.testing.assert_allclose(converted(inputs), model(inputs), rtol=1e-3, atol=1e-3)
 
 
+@pytest.mark.parametrize(("bits", "is_narrow"), [("8-8-8-8", True), ("16-16-16-16", False), ("f-f-f-f", False)])
+@pytest.mark.parametrize("weights", ["keep", "fresh"])
+def test_columns_of_which_the_grid_keeps_little_get_a_warning(bits, weights, is_narrow):
+    columns = np.random.default_rng(0).uniform(0, [1600.0, 900.0, 3.0, 1.0], (64, 4))
+    normalization = keras.layers.Normalization(mean=columns.mean(0), variance=columns.var(0))
+    model = keras.Sequential([keras.Input((4,)), normalization, keras.layers.Dense(8, "relu"), keras.layers.Dense(2)])
+    with warnings.catch_warnings(record=True) as seen:
+        warnings.simplefilter("always")
+        wage_tf.quantize_model(model, bits, images=columns, weights=weights)
+    wanted = ["images: 2 of 4 channels, 2 the first, have fewer than 8 codes on the grid that all share; normalize in"]
+    assert [str(each.message)[: len(wanted[0])] for each in seen] == wanted * is_narrow
+
+
+@pytest.mark.parametrize("first", [keras.layers.Rescaling(1 / 16), keras.layers.Normalization(mean=3.0, variance=99.0)])
+def test_blank_borders_get_no_warning(first):
+    images = np.random.default_rng(0).integers(0, 17, (64, 8)) * np.array([0, *[1] * 7])
+    model = keras.Sequential([keras.Input((8,)), first, keras.layers.Dense(2)])
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        wage_tf.quantize_model(model, "8-8-8-8", images=images)
+
+
 def test_inputs_of_unknown_range_get_a_warning():
     model = keras.Sequential([keras.Input((8,)), keras.layers.Dense(2)])
     with pytest.warns(UserWarning, match="taken for raw pixels, 0 to 255; give some inputs"):
@@ -203,6 +281,19 @@ def test_a_model_of_mixed_precision_is_converted_to_float32_simulation():
         keras.config.set_dtype_policy("float32")
     assert {layer.compute_dtype for layer in converted.layers[1:]} == {"float32"}
     assert converted(pixels(model)).dtype == np.float32
+
+
+def test_layers_of_the_model_keep_their_names_and_those_between_take_free_ones():
+    names = ("image", "rescale", "dense", "dense_relu", "scores_error")
+    image = keras.Input((8,), dtype="uint8", name="input")
+    x = keras.layers.Rescaling(1 / 256, name="scores_error_1")(image)
+    for name in names:
+        x = keras.layers.Dense(4, activation="relu", name=name)(x)
+    model = randomized(keras.Model(image, keras.layers.Flatten(name="rescale_1")(keras.layers.Dense(3, name="end")(x))))
+    images = pixels(model)
+    converted = wage_tf.quantize_model(model, "f-f-f-f", images=images)
+    np.testing.assert_allclose(converted(images), model(images), rtol=1e-4, atol=1e-4)
+    assert all(isinstance(converted.get_layer(name), QDense) for name in names)
 
 
 def test_frozen_layers_stay_frozen():

@@ -65,6 +65,11 @@ def unequal_branches(x):
     return layers.Conv2D(3, 1)(layers.Add(name="sum")([x, layers.BatchNormalization()(x)]))
 
 
+def summed_pixels(x):
+    x = layers.Rescaling(1 / 255)(x)
+    return layers.Conv2D(3, 1)(layers.Add(name="sum")([x, layers.Conv2D(3, 1)(x)]))
+
+
 def normalized_end(x):
     return layers.BatchNormalization(name="bn")(layers.ReLU()(layers.Conv2D(3, 1)(x)))
 
@@ -80,6 +85,7 @@ def negative_gamma(x):
         (lambda x: layers.LeakyReLU(name="leaky")(x), "layer leaky: LeakyReLU has no place in a WAGE network; build"),
         (lambda x: layers.LayerNormalization(name="norm")(x), "layer norm: LayerNormalization has no place"),
         (lambda x: Block(name="own")(x), "layer own: Block has no place in a WAGE network"),
+        (lambda x: keras.ops.reshape(x, (-1, 192)), "layer reshape.*: is an operation; use keras.layers.Reshape"),
         (lambda x: x * 2.0, "layer multiply.*: Multiply has no place"),
         (lambda x: layers.Conv2D(3, 1)(x) + 1.0, "layer add.*: adds a constant or broadcasts; add branches"),
         (lambda x: layers.Dense(3, activation="tanh", name="d")(x), "layer d: activation 'tanh' has no integer form; "),
@@ -98,7 +104,8 @@ def negative_gamma(x):
         (around_normalization, "layer conv: is used twice, or batch normalization goes around it"),
         (softmax_inside, "layer conv2d.*: softmax or sigmoid stands before it; keep these for the end"),
         (preactivation, "layer second: what is before this ReLU.*; put a convolution in between, or .*weights='fresh'"),
-        (unequal_branches, "layer sum: a batch normalization before it cannot be folded; put .*weights='fresh'"),
+        (unequal_branches, "layer sum: its branches differ by a batch normalization or .*; put .*weights='fresh'"),
+        (summed_pixels, "layer sum: its branches differ by .*the scaling of the pixels.*; put a convolution or Dense"),
         (normalized_end, "layer bn: a batch normalization or rescaling at the end cannot be folded"),
         (negative_gamma, "layer pool: the batch normalization before it has a gamma that is not positive"),
     ],
@@ -166,6 +173,33 @@ def test_a_last_bias_that_a_quantized_layer_cannot_have():
     wage_tf.quantize_model(model, "f-f-f-f")
 
 
+@pytest.mark.parametrize(
+    "end",
+    [
+        lambda x: layers.GlobalAveragePooling2D()(x),
+        lambda x: layers.Flatten()(layers.ReLU()(x)),
+        lambda x: layers.Add()([x, layers.Conv2D(4, 1)(x)]),
+    ],
+)
+def test_no_layer_behind_the_last_product_hides_such_a_bias(end):
+    model = functional(
+        lambda x: end(layers.Conv2D(4, 1, bias_initializer=keras.initializers.Constant(20.0), name="c")(x))
+    )
+    with pytest.raises(UserError, match="layer c: its bias goes beyond ±8"):
+        wage_tf.quantize_model(model)
+
+
+def test_scores_that_a_kernel_reads_too():
+    def build(x):
+        x = layers.Conv2D(4, 1, activation="relu", bias_initializer=keras.initializers.Constant(5.0))(x)
+        return layers.Add(name="sum")([x, layers.Conv2D(4, 1, kernel_initializer="zeros")(x)])
+
+    model = functional(build)
+    with pytest.raises(UserError, match=r"layer sum: its scores would be 2\^-\d times .*; end the model in a Dense or"):
+        wage_tf.quantize_model(model, "8-8-8-8", images=pixels(model))
+    wage_tf.quantize_model(model, "8-8-8-8", weights="fresh")
+
+
 def test_arguments():
     model = network("cnn")
     with pytest.raises(ValueError, match="weights: 'keep' or 'fresh'; received None"):
@@ -174,6 +208,11 @@ def test_arguments():
         wage_tf.quantize_model(model, "2-8-8")
     with pytest.raises(UserError, match=r"images: the model takes \(None, 8, 8, 3\); received \(4, 8, 8\)"):
         wage_tf.quantize_model(model, images=np.zeros((4, 8, 8)))
+    with pytest.raises(UserError, match=r"images: one at least is wanted; received \(0, 8, 8, 3\)"):
+        wage_tf.quantize_model(model, images=np.zeros((0, 8, 8, 3)))
+    for value in (np.nan, np.inf):
+        with pytest.raises(UserError, match="images: has values that are not finite; leave these out"):
+            wage_tf.quantize_model(model, images=np.full((1, 8, 8, 3), value))
     model = functional(lambda x: layers.Conv2D(2, 1)(layers.Rescaling(1 / 255)(x)), (None, None, 3))
     with pytest.raises(UserError, match=r"model: its input is of any size.*; give images"):
         wage_tf.quantize_model(model)

@@ -1,6 +1,7 @@
 """A network that was trained in float32 goes on as integers: the way from a Keras user's model to a WAGE run."""
 
 import functools
+import warnings
 
 import keras
 import numpy as np
@@ -119,32 +120,79 @@ def test_a_step_of_training_keeps_stored_weights_on_their_grid(bits):
         assert all((kernel * 128 == np.round(kernel * 128)).all() for kernel in after)
 
 
+def classifier(activation, loss):
+    model = keras.Sequential([keras.Input((3,)), layers.Dense(2, activation=activation)])
+    model.compile(loss=loss)
+    return model
+
+
+class OwnLoss(keras.losses.Loss):
+    def call(self, y_true, y_pred):
+        return y_pred
+
+
+class OwnEntropy(SPARSE):
+    pass
+
+
 @pytest.mark.parametrize(
     ("activation", "loss", "expected"),
     [
         ("softmax", None, keras.losses.CategoricalCrossentropy),
         ("softmax", "categorical_crossentropy", keras.losses.CategoricalCrossentropy),
         ("softmax", "sparse_categorical_crossentropy", SPARSE),
-        (
-            None,
-            keras.losses.SparseCategoricalCrossentropy(from_logits=True),
-            keras.losses.SparseCategoricalCrossentropy,
-        ),
+        ("softmax", ["sparse_categorical_crossentropy"], SPARSE),
+        ("softmax", SPARSE(name="xent"), SPARSE),
+        (None, SPARSE(from_logits=True), SPARSE),
         (None, keras.losses.categorical_crossentropy, keras.losses.CategoricalCrossentropy),
         ("sigmoid", None, keras.losses.BinaryCrossentropy),
+        ("sigmoid", SPARSE(), SPARSE),
         (None, "binary_crossentropy", keras.losses.BinaryCrossentropy),
         (None, "mse", SumSquaredError),
+        (None, keras.losses.MeanSquaredError(), SumSquaredError),
+        (None, SumSquaredError(), SumSquaredError),
         (None, None, SumSquaredError),
     ],
 )
 def test_the_loss_takes_over_what_is_taken_off_the_end(activation, loss, expected):
-    model = keras.Sequential([keras.Input((3,)), layers.Dense(2, activation=activation)])
-    if loss is not None:
-        model.compile(loss=loss)
-    found = convert.loss_for(model)
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        found = convert.loss_for(classifier(activation, loss))
     assert type(found) is expected
     assert found.reduction == "sum"
     assert expected is SumSquaredError or found.from_logits
+
+
+@pytest.mark.parametrize(
+    ("loss", "settings"),
+    [
+        (keras.losses.CategoricalCrossentropy(label_smoothing=0.1), {"label_smoothing": 0.1}),
+        (SPARSE(ignore_class=1), {"ignore_class": 1}),
+        (keras.losses.CategoricalFocalCrossentropy(alpha=0.5, gamma=3.0), {"alpha": 0.5, "gamma": 3.0}),
+    ],
+)
+def test_the_settings_of_an_entropy_are_kept(loss, settings):
+    found = convert.loss_for(classifier("softmax", loss))
+    assert type(found) is type(loss)
+    assert found.get_config().items() >= {**settings, "from_logits": True, "reduction": "sum"}.items()
+
+
+@pytest.mark.parametrize(
+    ("activation", "loss", "expected"),
+    [
+        ("softmax", "mse", keras.losses.CategoricalCrossentropy),
+        ("softmax", "binary_crossentropy", keras.losses.CategoricalCrossentropy),
+        ("softmax", OwnEntropy(), SPARSE),
+        ("sigmoid", OwnLoss(), keras.losses.BinaryCrossentropy),
+        (None, "mae", SumSquaredError),
+    ],
+)
+def test_a_loss_that_is_not_taken_over_gets_a_warning(activation, loss, expected):
+    with pytest.warns(
+        UserWarning, match=f"loss: the model's .* is not taken over; {expected.__name__} stands in"
+    ) as seen:
+        assert type(convert.loss_for(classifier(activation, loss))) is expected
+    assert len(seen) == 1
 
 
 def test_the_loss_of_the_converted_network_is_the_models():

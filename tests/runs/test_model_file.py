@@ -78,6 +78,12 @@ def test_a_file_that_is_not_there_is_not_called_damaged(tmp_path):
         load_model(tmp_path / "net.keras")
 
 
+def test_a_file_in_the_older_form_is_not_called_damaged(tmp_path):
+    keras.Sequential([keras.Input((2,)), keras.layers.Dense(1)]).save(tmp_path / "net.h5")
+    with pytest.raises(UserError, match=r"net\.h5 is not a \.keras file: read it with keras\.models\.load_model"):
+        load_model(tmp_path / "net.h5")
+
+
 def test_a_configuration_of_many_megabytes_is_refused_before_it_is_read(restored, monkeypatch):
     folder, _ = restored
     with zipfile.ZipFile(folder / "model.keras", "w", zipfile.ZIP_DEFLATED) as archive:

@@ -2,27 +2,19 @@
 
 from __future__ import annotations
 
-import dataclasses
-import math
-import warnings
-from collections.abc import Sequence
 from typing import Any
 
 import keras
 import numpy as np
 
-from wage_tf.convert import building, floating, folding, scaling
+from wage_tf.convert import building, floating, folding, pixels, scaling
+from wage_tf.convert.loss import loss_for
 from wage_tf.convert.reading import read
-from wage_tf.convert.steps import Affine, Pixels, Step
 from wage_tf.convert.widths import Bits, widths_of
 from wage_tf.datasets import Augmentation, Dataset
 from wage_tf.errors import UserError
-from wage_tf.losses import SumSquaredError
 
 __all__ = ["loss_for", "quantize_for", "quantize_model"]
-
-_CALIBRATION_IMAGES = 256
-_UNSEEN_IMAGES = 64
 
 
 def quantize_model(
@@ -61,48 +53,26 @@ def quantize_model(
         raise ValueError(f"weights: 'keep' or 'fresh'; received {weights!r}")
     network, _ = read(model)
     images = None if images is None else np.asarray(images)
-    low, high = _range_of_pixels(network, images)
-    network = _with_rescaling(network, low, high, centred=weights == "fresh")
+    low, high = pixels.range_of(network, images)
+    network = pixels.with_rescaling(network, low, high, centred=weights == "fresh")
+    if images is not None:
+        pixels.check_channels(network, bits, images)
     if not fold:
         network = floating.with_batch_normalization(network)
     if weights == "fresh":
-        network = folding.with_quantized_inputs(folding.without_affines(network))
+        network = folding.with_scores_as_they_are(folding.without_affines(network))
+        network = folding.with_quantized_inputs(network)
         return building.build(network, widths_of(network, bits), None, model.name)
     network = folding.fold(network)
     if not use_bias:
         network = folding.without_biases(network)
     if not fold:
         network = floating.with_biases(network)
-    network = folding.with_quantized_inputs(network)
+    network = folding.with_quantized_inputs(folding.with_scores_as_they_are(network))
     widths = widths_of(network, bits)
-    calibration = _calibration(network, images, low, high)
-    samples = building.activations(network, scaling.float_weights(network), calibration)
+    measured = pixels.calibration(network, images, low, high)
+    samples = building.activations(network, scaling.float_weights(network), measured)
     return building.build(network, widths, scaling.starting_weights(network, samples, widths), model.name)
-
-
-def loss_for(model: keras.Model) -> keras.losses.Loss:
-    """The loss for the scores of the quantized network, which has no softmax: summed over the batch, as WAGE's are.
-
-    Args:
-        model: The model that is converted, not the quantized one.
-
-    Returns:
-        Cross-entropy from logits where the model ends in softmax or is compiled with a cross-entropy, with integer
-        labels where it is compiled with the sparse one; binary cross-entropy after sigmoid; else ½·Σ(y − t)².
-
-    Raises:
-        UserError: As `quantize_model`.
-    """
-    _, end = read(model)
-    loss = getattr(model, "loss", None)
-    compiled = str(getattr(loss, "name", None) or getattr(loss, "__name__", loss)).lower().replace("_", "")
-    if compiled.startswith("sparsecategorical"):
-        return keras.losses.SparseCategoricalCrossentropy(from_logits=True, reduction="sum")
-    if end == "softmax" or compiled.startswith("categorical"):
-        return keras.losses.CategoricalCrossentropy(from_logits=True, reduction="sum")
-    if end == "sigmoid" or compiled.startswith("binary"):
-        return keras.losses.BinaryCrossentropy(from_logits=True, reduction="sum")
-    return SumSquaredError()
 
 
 def quantize_for(
@@ -124,7 +94,7 @@ def quantize_for(
     Raises:
         UserError: As `quantize_model`, and if the model does not take the data's images or give a score for each class.
     """
-    images, _ = dataset.probe_batch(_CALIBRATION_IMAGES, augmentation)
+    images, _ = dataset.probe_batch(pixels.CALIBRATION_IMAGES, augmentation)
     converted = quantize_model(model, bits, images=images, **options)
     if converted.output_shape[1:] != (dataset.num_classes,):
         raise UserError(
@@ -132,62 +102,3 @@ def quantize_for(
             f"{dataset.num_classes} classes; give a model of as many outputs"
         )
     return converted
-
-
-def _range_of_pixels(network: Step, images: np.ndarray | None) -> tuple[float, float]:
-    """The lowest and the highest pixel; whole numbers up to 255 are those of an image, whatever their maximum is."""
-    steps = folding.in_order(network)
-    pixels = next(step for step in steps if isinstance(step, Pixels))
-    if images is not None and not _fits(pixels.shape[1:], images.shape[1:]):
-        raise UserError(f"images: the model takes {pixels.shape}; received {images.shape}")
-    if images is not None and pixels.dtype != "uint8":
-        low, high = float(np.min(images)), float(np.max(images))
-        is_image = low >= 0 and 1 < high <= 255 and np.array_equal(images, np.rint(images))
-        return (0.0, 255.0) if is_image else (low, high)
-    if pixels.dtype != "uint8" and not any(isinstance(each, Affine) and each.inputs[0] is pixels for each in steps):
-        warnings.warn(
-            "images: without a Rescaling in the model its inputs are taken for raw pixels, 0 to 255; give some inputs",
-            stacklevel=3,
-        )
-    return 0.0, 255.0
-
-
-def _with_rescaling(network: Step, low: float, high: float, centred: bool) -> Step:
-    """The network whose pixels are brought to [−1, 1) by a power of two.
-
-    To [0, 1) where they are not negative and what follows does not move them; `centred` moves those of colour images
-    anyway, as WAGE's recipes do.
-    """
-    reach = max(abs(low), abs(high)) or 1.0
-    power = 2.0 ** math.ceil(math.log2(reach))
-
-    def change(step: Step, inputs: tuple[Step, ...]) -> Step:
-        if not isinstance(step, Pixels):
-            return dataclasses.replace(step, inputs=inputs)
-        moves = (centred and step.channels > 1) or _moves(network, step)
-        if low >= 0 and moves:
-            return dataclasses.replace(step, scale=2 / power, offset=-1.0)
-        return dataclasses.replace(step, scale=1 / power)
-
-    return folding.rebuilt(network, change)
-
-
-def _moves(network: Step, step: Step) -> bool:
-    """Whether maps with a shift follow the pixels."""
-    after = [each for each in folding.in_order(network) if isinstance(each, Affine) and each.inputs[0] is step]
-    return any(each.map.shift.any() or _moves(network, each) for each in after)
-
-
-def _calibration(network: Step, images: np.ndarray | None, low: float, high: float) -> np.ndarray:
-    """The images on which activations are measured."""
-    if images is not None:
-        return images[:_CALIBRATION_IMAGES]
-    pixels = next(step for step in folding.in_order(network) if isinstance(step, Pixels))
-    if None in pixels.shape[1:]:
-        raise UserError(f"model: its input is of any size, {pixels.shape[1:]}; give images")
-    return np.random.default_rng(0).uniform(low, high, (_UNSEEN_IMAGES, *pixels.shape[1:])).astype(pixels.dtype)
-
-
-def _fits(shape: Sequence[int | None], sizes: Sequence[int]) -> bool:
-    """Whether sizes are those of a shape, in which None is any."""
-    return len(shape) == len(sizes) and all(a in (None, b) for a, b in zip(shape, sizes, strict=True))

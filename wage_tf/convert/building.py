@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import collections
 import itertools
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from typing import Any
 
 import keras
@@ -14,7 +14,7 @@ from wage_tf import layers
 from wage_tf.bits import BitWidths
 from wage_tf.convert import floating
 from wage_tf.convert.folding import in_order
-from wage_tf.convert.scaling import FLOAT, StoredWeights, Weights
+from wage_tf.convert.scaling import FLOAT, PixelScale, StoredWeights, Weights
 from wage_tf.convert.steps import Activation, Passing, Pixels, Product, Step, cannot
 from wage_tf.layers import FloatBias, QActivation, QError, QRescaling
 
@@ -35,12 +35,11 @@ def build(output: Step, widths: Mapping[Step, BitWidths], weights: Weights | Non
     Raises:
         UserError: If a layer has no quantized one.
     """
-    image, tensors = _tensors(output, widths, weights)
-    scores = tensors[output]
-    if not isinstance(output, Activation):
-        scores = QError(widths[output], name=_unique("scores_error", {step.name for step in tensors}), **_DTYPE)(scores)
-    model = keras.Model(image, scores, name=name)
-    _set_weights(model, weights or {})
+    names = _names(output)
+    image, tensors = _tensors(output, names, widths, weights)
+    error = QError(widths[output], name=_unique("scores_error", names.values()), **_DTYPE)
+    model = keras.Model(image, error(tensors[output]), name=name)
+    _set_weights(model, names, weights or {})
     return model
 
 
@@ -53,9 +52,10 @@ def activations(output: Step, weights: Weights, images: np.ndarray) -> dict[Step
         images: Pixels.
     """
     found = [step for step in in_order(output) if isinstance(step, Activation)]
-    image, tensors = _tensors(output, dict.fromkeys(in_order(output), FLOAT), weights)
+    names = _names(output)
+    image, tensors = _tensors(output, names, dict.fromkeys(in_order(output), FLOAT), weights)
     model = keras.Model(image, [tensors[output], *(tensors[step] for step in found)])
-    _set_weights(model, weights)
+    _set_weights(model, names, weights)
     generator = np.random.default_rng(0)
     samples = collections.defaultdict(list)
     for start in range(0, len(images), _BATCH):
@@ -67,29 +67,37 @@ def activations(output: Step, weights: Weights, images: np.ndarray) -> dict[Step
     return {step: np.concatenate(parts) for step, parts in samples.items()}
 
 
-def _set_weights(model: keras.Model, weights: Weights) -> None:
-    for step, each in weights.items():
-        model.get_layer(step.name).set_weights(each.arrays)
-
-
-def _tensors(
-    output: Step, widths: Mapping[Step, BitWidths], weights: Weights | None
-) -> tuple[keras.KerasTensor, dict[Step, keras.KerasTensor]]:
-    """The Keras tensor of the image and of every step's output."""
-    tensors: dict[Step, keras.KerasTensor] = {}
-    names: set[str] = set()
-    image = None
-    for step in in_order(output):
-        if step.has_weights and step.name in names:
+def _names(output: Step) -> dict[Step, str]:
+    """Of every step's layer: one with weights keeps the model's own, the others take what these leave free."""
+    names: dict[Step, str] = {}
+    for step in sorted(in_order(output), key=lambda step: not step.has_weights):
+        if step.has_weights and step.name in names.values():
             raise cannot(
                 step.name, "is used twice, or batch normalization goes around it", "give each use its own layer"
             )
-        name = _unique(step.name, names)
-        names.add(name)
+        names[step] = _unique(step.name, names.values())
+    return names
+
+
+def _set_weights(model: keras.Model, names: Mapping[Step, str], weights: Weights) -> None:
+    for step, each in weights.items():
+        if not isinstance(each, PixelScale):
+            model.get_layer(names[step]).set_weights(each.arrays)
+
+
+def _tensors(
+    output: Step, names: Mapping[Step, str], widths: Mapping[Step, BitWidths], weights: Weights | None
+) -> tuple[keras.KerasTensor, dict[Step, keras.KerasTensor]]:
+    """The Keras tensor of the image and of every step's output."""
+    tensors: dict[Step, keras.KerasTensor] = {}
+    image = None
+    for step in in_order(output):
+        name = names[step]
         inputs = [tensors[each] for each in step.inputs]
         if isinstance(step, Pixels):
-            image = keras.Input(step.shape[1:], dtype=step.dtype, name="image")
-            tensors[step] = QRescaling(step.scale, step.offset, widths[step], name=name, **_DTYPE)(image)
+            image = keras.Input(step.shape[1:], dtype=step.dtype, name=_unique("image", names.values()))
+            start: Any = weights[step] if weights else step
+            tensors[step] = QRescaling(start.scale, start.offset, widths[step], name=name, **_DTYPE)(image)
         elif isinstance(step, Product):
             stored = weights[step] if weights else None
             tensors[step] = _kernel_layer(step, widths[step], stored)(*inputs)  # type: ignore[arg-type]
@@ -128,7 +136,7 @@ def _normalization_layer(step: floating.FloatBatchNormalization) -> keras.Layer:
     )
 
 
-def _unique(name: str, taken: set[str]) -> str:
+def _unique(name: str, taken: Collection[str]) -> str:
     if name not in taken:
         return name
     return next(each for number in itertools.count(1) if (each := f"{name}_{number}") not in taken)

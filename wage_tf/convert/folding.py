@@ -5,7 +5,9 @@ from __future__ import annotations
 import dataclasses
 from collections.abc import Callable
 
-from wage_tf.convert.steps import FRESH, Activation, Affine, Map, Product, Step, cannot
+import keras
+
+from wage_tf.convert.steps import FRESH, Activation, Affine, Map, Passing, Product, Step, cannot
 
 
 def in_order(output: Step) -> list[Step]:
@@ -52,6 +54,31 @@ def without_affines(output: Step) -> Step:
         output,
         lambda step, inputs: inputs[0] if isinstance(step, Affine) else dataclasses.replace(step, inputs=inputs),
     )
+
+
+def behind_kernels(output: Step) -> set[Step]:
+    """The steps from which no kernel leads to the output: back to the last kernels, these included."""
+    found = {output}
+    pending = [output]
+    while pending:
+        step = pending.pop()
+        before = set() if isinstance(step, Product) else set(step.inputs) - found
+        found |= before
+        pending.extend(before)
+    return found
+
+
+def with_scores_as_they_are(output: Step) -> Step:
+    """The network without a grid behind its last kernels, where nothing could take its scale off the scores again."""
+    last = behind_kernels(output)
+
+    def change(step: Step, inputs: tuple[Step, ...]) -> Step:
+        if not isinstance(step, Activation) or step not in last:
+            return dataclasses.replace(step, inputs=inputs)
+        config = {"max_value": 6.0 if step.function == "relu6" else None}
+        return Passing(name=step.name, inputs=inputs, shape=step.shape, layer_class=keras.layers.ReLU, config=config)
+
+    return rebuilt(output, change)
 
 
 def with_quantized_inputs(output: Step) -> Step:

@@ -221,6 +221,8 @@ def _passing(kind: type[steps.Passing], layer_class: type[keras.Layer] | None = 
     """A layer without weights that stays as it is, or is replaced by one of the same arguments."""
 
     def read_passing(layer: keras.Layer, name: str, inputs: tuple[Step, ...]) -> Step:
+        if not isinstance(layer, keras.Layer):
+            raise cannot(name, "is an operation", f"use keras.layers.{type(layer).__name__}")
         shape = tuple(layer.compute_output_shape(inputs[0].shape))
         return kind(
             name=name, inputs=inputs, shape=shape, layer_class=layer_class or type(layer), config=_config(layer)

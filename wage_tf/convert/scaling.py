@@ -23,7 +23,7 @@ import numpy as np
 from wage_tf import ops
 from wage_tf.bits import BitWidths
 from wage_tf.convert.floating import FloatBatchNormalization, FloatLayer
-from wage_tf.convert.folding import in_order
+from wage_tf.convert.folding import behind_kernels, in_order
 from wage_tf.convert.steps import Activation, Pixels, Product, Step, cannot
 from wage_tf.quantizers import BIAS_LIMIT, quantize_bias
 
@@ -59,8 +59,16 @@ class FloatWeights:
     arrays: list[np.ndarray]
 
 
-Weights = dict[Step, StoredWeights | FloatWeights]
-"""The starting weights of every step that has some."""
+@dataclasses.dataclass(frozen=True)
+class PixelScale:
+    """What brings the pixels to the exponent of the activations that they meet: pixel·scale + offset."""
+
+    scale: float
+    offset: float
+
+
+Weights = dict[Step, StoredWeights | FloatWeights | PixelScale]
+"""What the pixels, kernels and float layers start from."""
 
 
 def best_exponent(tensors: Sequence[np.ndarray], widths: Sequence[int]) -> int:
@@ -116,13 +124,8 @@ def store(kernel: np.ndarray, bias: np.ndarray | None, e_in: int, e_out: int, bi
 
 def float_weights(output: Step) -> Weights:
     """The weights of a folded network as they are."""
-    return {
-        step: store(step.kernel, step.bias, 0, 0, FLOAT)
-        if isinstance(step, Product)
-        else FloatWeights(step.weights(1.0, 1.0))
-        for step in in_order(output)
-        if isinstance(step, Product | FloatLayer)
-    }
+    steps = in_order(output)
+    return _weights(steps, dict.fromkeys(steps, 0), dict.fromkeys(steps, FLOAT))
 
 
 def starting_weights(output: Step, samples: Mapping[Step, np.ndarray], widths: Mapping[Step, BitWidths]) -> Weights:
@@ -134,20 +137,30 @@ def starting_weights(output: Step, samples: Mapping[Step, np.ndarray], widths: M
         widths: Pattern of every step.
 
     Raises:
-        UserError: If weights are not finite, or the last layer's bias goes beyond the largest of a quantized layer, to
-            which those of hidden layers, whose activations end at ±1, are clipped.
+        UserError: If weights are not finite; if a last layer's bias goes beyond the largest of a quantized layer, to
+            which those of hidden layers, whose activations end at ±1, are clipped; or if a kernel reads the scores too.
     """
-    steps = [step for step in in_order(output) if isinstance(step, Product | FloatLayer)]
+    steps, last = in_order(output), behind_kernels(output)
     for step in steps:
-        _check(step, widths[step], is_last=step is output)
+        if isinstance(step, Product | FloatLayer):
+            _check(step, widths[step], is_last=step in last)
     exponents = activation_exponents(output, samples, widths)
+    if exponents[output]:
+        reason = f"its scores would be 2^{exponents[output]} times as large, as the activations are that a kernel reads"
+        raise cannot(output.name, reason, "end the model in a Dense or Conv2D, or convert with weights='fresh'")
+    return _weights(steps, exponents, widths)
+
+
+def _weights(steps: Sequence[Step], exponents: Mapping[Step, int], widths: Mapping[Step, BitWidths]) -> Weights:
     weights: Weights = {}
     for step in steps:
-        e_in, e_out = exponents[step.inputs[0]], exponents[step]
-        if isinstance(step, Product):
-            weights[step] = store(step.kernel, step.bias, e_in, e_out, widths[step])
-        else:
-            weights[step] = FloatWeights(step.weights(2.0**e_in, 2.0**e_out))
+        factor = 2.0 ** exponents[step]
+        if isinstance(step, Pixels):
+            weights[step] = PixelScale(step.scale * factor, step.offset * factor)
+        elif isinstance(step, Product):
+            weights[step] = store(step.kernel, step.bias, exponents[step.inputs[0]], exponents[step], widths[step])
+        elif isinstance(step, FloatLayer):
+            weights[step] = FloatWeights(step.weights(2.0 ** exponents[step.inputs[0]], factor))
     return weights
 
 
@@ -164,15 +177,17 @@ def _check(step: Product | FloatLayer, bits: BitWidths, is_last: bool) -> None:
 def activation_exponents(
     output: Step, samples: Mapping[Step, np.ndarray], widths: Mapping[Step, BitWidths]
 ) -> dict[Step, int]:
-    """The exponent of every tensor: best for the activations among those that must have one; 0 for the pixels."""
+    """The exponent of every tensor: best for the activations among those that must have one; 0 where there are none.
+
+    Pixels fill their grid at 0: what shares their exponent may lower it, not raise it.
+    """
     groups = _groups(output)
     exponents: dict[int, int] = {}
     for group in set(groups.values()):
         members = [step for step, number in groups.items() if number == group]
         grids = [step for step in members if isinstance(step, Activation) and widths[step].a is not None]
-        is_fixed = any(isinstance(step, Pixels) for step in members)
-        tensors = [] if is_fixed else [samples[step] for step in grids]
-        exponents[group] = best_exponent(tensors, [widths[step].a for step in grids][: len(tensors)])
+        best = best_exponent([samples[step] for step in grids], [widths[step].a for step in grids])
+        exponents[group] = min(best, 0) if any(isinstance(step, Pixels) for step in members) else best
     return {step: exponents[group] for step, group in groups.items()}
 
 

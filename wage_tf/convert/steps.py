@@ -273,7 +273,11 @@ class Add(Passing):
 
     def carry(self, maps: Sequence[Map]) -> Map:
         if not all(other.equals(maps[0]) for other in maps[1:]) or maps[0].shift.any():
-            raise cannot(self.name, "a batch normalization before it cannot be folded", FRESH)
+            raise cannot(
+                self.name,
+                "its branches differ by a batch normalization or by the scaling of the pixels, which cannot be folded",
+                "put a convolution or Dense right before the sum, or convert with weights='fresh'",
+            )
         return maps[0]
 
 

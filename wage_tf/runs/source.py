@@ -12,7 +12,7 @@ from wage_tf import convert
 from wage_tf.datasets import Augmentation, Dataset
 from wage_tf.errors import UserError
 from wage_tf.runs.documents import Bits, Document, Text
-from wage_tf.runs.model_file import load_model
+from wage_tf.runs.model_file import compiled_loss, load_model
 
 
 class Source(Document):
@@ -49,9 +49,10 @@ class Source(Document):
 
     @property
     def loss(self) -> str:
-        """The name in `losses.NAMED` of the loss that fits the model's last layer."""
-        fits = convert.loss_for(self.load())
-        is_entropy = isinstance(fits, keras.losses.CategoricalCrossentropy | keras.losses.SparseCategoricalCrossentropy)
+        """The name in `losses.NAMED` of the loss that the model was compiled with or ends in (`convert.loss_for`)."""
+        model = self.load()
+        model.compile(loss=compiled_loss(self.path))
+        is_entropy = isinstance(convert.loss_for(model), _ENTROPIES)
         return "softmax_cross_entropy" if is_entropy else "sum_squared_error"
 
     def converted(self, dataset: Dataset, bits: Bits, augmentation: Augmentation | None) -> keras.Model:
@@ -61,6 +62,13 @@ class Source(Document):
             UserError: If it has a layer that no WAGE network has, or does not fit the data.
         """
         return convert.quantize_for(dataset, self.load(), bits.as_json(), augmentation, weights=self.weights)
+
+
+_ENTROPIES = (
+    keras.losses.CategoricalCrossentropy,
+    keras.losses.SparseCategoricalCrossentropy,
+    keras.losses.CategoricalFocalCrossentropy,
+)
 
 
 def _digest(path: str) -> str:
