@@ -479,6 +479,19 @@ class TestOwnModel:
         assert config["schedule"] == ("1@0" if weights == "keep" else "8@0")
         assert train.main(["--evaluate", str(tmp_path / "run")]) == 0
 
+    def test_images_of_one_channel_may_have_none_in_the_model(self, tmp_path):
+        """TensorFlow's beginner's model."""
+        layers = [keras.Input((28, 28)), keras.layers.Rescaling(1 / 255), keras.layers.Flatten()]
+        layers += [keras.layers.Dense(12, "relu"), keras.layers.Dropout(0.2), keras.layers.Dense(10)]
+        model = keras.Sequential(layers)
+        model.compile("adam", keras.losses.SparseCategoricalCrossentropy(from_logits=True))
+        model.save(tmp_path / "net.keras")
+        run = str(tmp_path / "run")
+        assert train.main(["--from", str(tmp_path / "net.keras"), *TINY[4:], "--run-dir", run, "--epochs", "1"]) == 0
+        config = json.loads((tmp_path / "run" / "config.json").read_text())
+        assert config["loss"] == "softmax_cross_entropy"
+        assert train.main(["--evaluate", run]) == 0
+
     def test_another_model_in_its_place_is_refused(self, own_model, tmp_path, capsys):
         model = tmp_path / "net.keras"
         shutil.copy(own_model, model)

@@ -86,7 +86,7 @@ def quantize_for(
 
     Args:
         dataset: The data.
-        model: See `quantize_model`.
+        model: See `quantize_model`. Images of one channel may have none in its input, (28, 28) for (28, 28, 1).
         bits: See `quantize_model`.
         augmentation: What the training images go through; only its crop counts here.
         **options: `weights`, `use_bias` and `fold` of `quantize_model`.
@@ -95,6 +95,9 @@ def quantize_for(
         UserError: As `quantize_model`, and if the model does not take the data's images or give a score for each class.
     """
     images, _ = dataset.probe_batch(pixels.CALIBRATION_IMAGES, augmentation)
+    if (*model.input_shape[1:], 1) == dataset.input_shape:
+        image = keras.Input(dataset.input_shape, dtype=model.inputs[0].dtype)
+        model = keras.Model(image, model(keras.layers.Reshape(model.input_shape[1:])(image)), name=model.name)
     converted = quantize_model(model, bits, images=images, **options)
     if converted.output_shape[1:] != (dataset.num_classes,):
         raise UserError(
