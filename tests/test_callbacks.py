@@ -14,7 +14,7 @@ import models
 from wage_tf import callbacks, losses, metrics, ops, optimizers, quantizers
 from wage_tf.bits import BitWidths
 from wage_tf.layers import QActivation, QDense, QError, QRescaling
-from wage_tf.probe import Probe
+from wage_tf.probe import Probe, _count_floats
 
 
 @pytest.fixture(scope="module")
@@ -251,6 +251,27 @@ class Around(keras.Model):
 def compiled(model):
     model.compile(optimizers.IntegerSGD(8.0, 8, seed=3), losses.SumSquaredError())
     return model
+
+
+@pytest.mark.parametrize("values", [[1.0, np.inf], [-np.inf, np.nan], [3e38, -3e38, 1.0], [np.nan, 0.25, -0.5]])
+def test_what_is_not_finite_is_not_counted(values):
+    """TensorFlow's histogram ends the process on a range that is infinite."""
+    _, counts, _ = _count_floats(tf.constant(values))
+    assert sum(counts.numpy()) == np.isfinite(values).sum()
+
+
+@pytest.mark.slow
+def test_a_model_that_is_compiled_again_is_measured_as_it_is_now(batch, tmp_path):
+    model = lenet()
+    callback = callbacks.QuantizationHistograms(tmp_path, *batch)
+    options = {"batch_size": 16, "verbose": 0, "shuffle": False, "callbacks": [callback]}
+    model.fit(*batch, **options)
+    model.get_layer("conv1").trainable = False
+    model.compile(optimizers.IntegerSGD(2.0**-6, seed=1), model.loss)
+    model.fit(*batch, epochs=2, initial_epoch=1, **options)
+    tags = read_events(tmp_path).Tensors("G_zeros/fc1")
+    before, after = (float(tf.make_ndarray(event.tensor_proto)) for event in tags)
+    assert before < 0.9 < after
 
 
 @pytest.mark.parametrize("freq", [0, -1, 1.5, True])

@@ -36,8 +36,9 @@ class QuantizationHistograms(keras.callbacks.Callback):
         self._writer: tf.summary.SummaryWriter | None = None
 
     def on_train_begin(self, logs: dict[str, float] | None = None) -> None:
-        if self._probe is None:
+        if self._probe is None or not self._probe.is_of(self.model):
             self._probe = Probe(self.model, self.images, self.targets)
+        if self._writer is None:
             self._writer = tf.summary.create_file_writer(self.log_dir)
 
     def on_epoch_end(self, epoch: int, logs: dict[str, float] | None = None) -> None:

@@ -90,6 +90,11 @@ class Probe:
         if not model.optimizer.built:
             model.optimizer.build(model.trainable_variables)
         self._measure = tf.function(self._run, autograph=False)
+        self._compiled = _compiled(model)
+
+    def is_of(self, model: keras.Model) -> bool:
+        """Whether it measures this model as it is compiled now."""
+        return self._compiled == _compiled(model)
 
     def measure(self) -> Measurement:
         """Runs the batch forward and backward and counts."""
@@ -195,6 +200,10 @@ class _Findings:
             self.add("W", name, ops.quantize(kernel, bits.w), bits.w)
 
 
+def _compiled(model: keras.Model) -> tuple:
+    return model, model.optimizer, model.loss, [variable.path for variable in model.trainable_variables]
+
+
 def _count_codes(x: tf.Tensor, k: int) -> tuple[np.ndarray, tf.Tensor, bool]:
     width = ops.step_size(min(k, _WIDEST_GRID))
     last = round(ops.largest_value(min(k, _WIDEST_GRID)) / width)
@@ -204,7 +213,9 @@ def _count_codes(x: tf.Tensor, k: int) -> tuple[np.ndarray, tf.Tensor, bool]:
 
 
 def _count_floats(x: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor, bool]:
-    limit = tf.maximum(tf.reduce_max(tf.abs(x)), 1e-30)
+    """Of what is finite: TensorFlow crashes on a range that is not."""
+    x = tf.boolean_mask(x, tf.math.is_finite(x))
+    limit = tf.clip_by_value(tf.reduce_max(tf.abs(x)), 1e-30, 1e38)
     counts = tf.histogram_fixed_width(x, tf.stack([-limit, limit]), _FLOAT_BINS)
     half_bin = limit / _FLOAT_BINS
     return tf.linspace(-limit + half_bin, limit - half_bin, _FLOAT_BINS), counts, False

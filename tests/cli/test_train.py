@@ -23,7 +23,7 @@ import models
 import train
 from support.runs import assert_same_run, saved_weights, wait_for
 from wage_tf.cli import training as command
-from wage_tf.cli import training_arguments
+from wage_tf.cli import training_arguments, verify
 from wage_tf.datasets import sources
 from wage_tf.runs import checkpoints
 from wage_tf.runs.guards import StopOnSignal
@@ -109,9 +109,37 @@ class TestRunDirectory:
         assert train.main(["--evaluate", str(finished), "--dataset", str(folder)]) == 0
         assert f"% on 20 images of {folder}" in capsys.readouterr().out
 
+    def test_images_are_cropped_for_evaluation_as_in_training(self, tmp_path, capsys):
+        folder = image_folder(tmp_path / "images", size=(256, 256))
+        (folder / "test").symlink_to(folder / "train")
+        run = str(tmp_path / "run")
+        arguments = ["--dataset", str(folder), "--model", "mlp", "--width", "0.01", "--epochs", "1", "--run-dir", run]
+        assert train.main([*arguments, "--histogram-freq", "0"]) == 0
+        config = json.loads((tmp_path / "run" / "config.json").read_text())
+        assert config["augmentation"]["crop"] == 224
+        (tmp_path / "other").symlink_to(folder)
+        assert train.main(["--evaluate", run, "--dataset", str(tmp_path / "other")]) == 0
+        assert f"on 4 images of {tmp_path / 'other'}" in capsys.readouterr().out
+
+    @pytest.mark.parametrize("name", ["mlp", "autoencoder"])
+    def test_a_model_of_other_scores_is_not_evaluated(self, name, tmp_path, capsys):
+        models.build(name, "2-8-8-8", (28, 28, 1), 3, 0.05).save(tmp_path / "net.keras")
+        assert train.main(["--evaluate", str(tmp_path / "net.keras"), "--dataset", "digits"]) == 2
+        assert "has 10 classes, the network gives scores of" in capsys.readouterr().err
+
+    def test_an_autoencoder_is_verified_on_data_that_is_named(self, tmp_path, capsys):
+        arguments = ["--model", "autoencoder", "--width", "0.1", "--limit", "64", "--epochs", "1"]
+        assert train.main([*arguments, "--histogram-freq", "0", "--run-dir", str(tmp_path / "run")]) == 0
+        assert verify.main([str(tmp_path / "run"), "--dataset", "digits", "--steps", "2", "--images", "20"]) == 0
+        assert "verdict: EQUAL" in capsys.readouterr().out
+
     @pytest.mark.parametrize(
         ("classes", "size", "message"),
-        [("ab", (28, 28), "classes a, b, the network has 0, 1, 2, ..."), ("ab", (9, 9), "images of (9, 9, 1)")],
+        [
+            ("abcdefghij", (28, 28), "classes a, b, c, ..., the network has 0, 1, 2, ..."),
+            ("ab", (9, 9), "images of (9, 9, 1)"),
+            ("ab", (28, 28), "has 2 classes"),
+        ],
     )
     def test_data_of_another_kind_is_not_evaluated(self, finished, classes, size, message, tmp_path, capsys):
         folder = image_folder(tmp_path / "images", classes, size, mode="L")
@@ -530,6 +558,12 @@ class TestGuards:
         error = capsys.readouterr().err
         assert "the training diverged" in error
         assert "layer fc" in error
+
+    def test_errors_that_are_infinite_in_a_histogram_are_no_crash(self, tmp_path, capsys):
+        """Loss and weights are finite after the only step, the test loss is not."""
+        arguments = [*TINY[:4], "--limit", "100", "--batch-size", "100", "--epochs", "1", "--bits", "f,f,f,f"]
+        assert train.main([*arguments, "--learning-rate", "1e6", "--run-dir", str(tmp_path / "run")]) == 1
+        assert "the training diverged: after epoch 1 the test loss is inf" in capsys.readouterr().err
 
     def test_patterns_known_to_be_unstable_are_announced(self, tmp_path, capsys):
         arguments = [*TINY, "--epochs", "1", "--bits", "8,8,8,8", "--run-dir"]

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-
 import keras
 
 from wage_tf import datasets, recipes
@@ -27,36 +25,19 @@ def load(path: str) -> tuple[RunConfig | None, keras.Model]:
     return run.read_config(), run.load_model()
 
 
-def check_fits(dataset: Dataset, config: RunConfig | None, model: keras.Model) -> None:
-    """Checks that a model takes the images of another data set than that of its run, and has its classes.
-
-    Raises:
-        UserError: Says what differs.
-    """
-    shape = model.input_shape[1:]
-    if dataset.input_shape != shape:
-        raise UserError(f"{dataset.name}: images of {dataset.input_shape}, the network takes {shape} (--image-size)")
-    classes = labels_of(config)
-    if classes and tuple(dataset.class_names) != classes:
-        raise UserError(f"{dataset.name}: classes {_few(dataset.class_names)}, the network has {_few(classes)}")
-
-
-def _few(names: Sequence[str]) -> str:
-    return ", ".join([*names[:3], "..."] if len(names) > 3 else names)
-
-
 def labels_of(config: RunConfig | None) -> tuple[str, ...]:
     """Names of the scores of a run's network; none where they are not known or it has no classes."""
     return () if config is None or config.data is None or config.reconstructs else config.data.classes
 
 
 def data_of(
-    config: RunConfig | None, name: str | None, data_dir: str | None, image_size: int | None
+    config: RunConfig | None, model: keras.Model, name: str | None, data_dir: str | None, image_size: int | None
 ) -> tuple[RunConfig, Dataset]:
-    """Returns the data of a run, unless another is named, and how it is trained.
+    """Returns the data of a run, unless another is named, and how it is trained: as in the run, if there is one.
 
     Raises:
-        UserError: If there is neither a run nor a name, or the data is not what the run was trained on.
+        UserError: If there is neither a run nor a name, if the data is not what the run was trained on, or if another's
+            images or number of classes are not the model's.
     """
     if config is not None and name is None:
         directory, size = data_dir or config.data_dir, image_size or config.image_size
@@ -66,5 +47,22 @@ def data_of(
     if name is None:
         raise UserError("a .keras file does not say what it was trained on: give --dataset")
     dataset = datasets.load(name, data_dir, image_size=image_size)
-    recipe = recipes.get(name, dataset.input_shape)
-    return resolve(Data.of(dataset), recipe, dataset=name, data_dir=data_dir, image_size=image_size), dataset
+    place = {"dataset": name, "data_dir": data_dir, "image_size": image_size}
+    if config is None:
+        config = resolve(Data.of(dataset), recipes.get(name, dataset.input_shape), **place)
+    else:
+        config = config.model_copy(update={**place, "limit": None})
+    dataset = training.data_for(config, dataset)
+    _check_fits(dataset, config, model)
+    return config, dataset
+
+
+def _check_fits(dataset: Dataset, config: RunConfig, model: keras.Model) -> None:
+    shape, taken = dataset.input_shape, model.input_shape[1:]
+    if config.augmentation is not None:
+        shape = config.augmentation.output_shape(shape)
+    if shape != taken:
+        raise UserError(f"{dataset.name}: gives images of {shape}, the network takes {taken} (--image-size)")
+    if not config.reconstructs and model.output_shape[1:] != (dataset.num_classes,):
+        scores = model.output_shape[1:]
+        raise UserError(f"{dataset.name}: has {dataset.num_classes} classes, the network gives scores of {scores}")

@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 import contextlib
 import sys
+from collections.abc import Sequence
 from pathlib import Path
 
 import keras
@@ -164,17 +165,20 @@ def fit(
 def evaluate(args: argparse.Namespace) -> None:
     """Prints the test error of a finished run's model, on the run's own data unless another is named."""
     run, model = sources.load(args.evaluate)
-    named, dataset = sources.data_of(run, args.dataset, args.data_dir, args.image_size)
-    config = named if run is None else run
-    if args.dataset is not None:
-        sources.check_fits(dataset, run, model)
-        dataset = training.data_for(config, dataset)
+    config, dataset = sources.data_of(run, model, args.dataset, args.data_dir, args.image_size)
+    classes = sources.labels_of(run)
+    if classes and tuple(dataset.class_names) != classes:
+        raise UserError(f"{dataset.name}: classes {_few(dataset.class_names)}, the network has {_few(classes)}")
     if not dataset.test_size:
-        raise UserError(f"{named.dataset} has no test images to evaluate on")
+        raise UserError(f"{config.dataset} has no test images to evaluate on")
     model.compile(loss=losses.NAMED[config.loss](), metrics=[training.metric_of(config)])
-    batches = training.data_for(config, dataset).test_batches(config.batch_size, config.augmentation)
+    batches = dataset.test_batches(config.batch_size, config.augmentation)
     error = model.evaluate(batches, verbose=0, return_dict=True)["error"]
-    print(f"test error {error:.2f}% on {dataset.test_size} images of {named.dataset}")
+    print(f"test error {error:.2f}% on {dataset.test_size} images of {config.dataset}")
+
+
+def _few(names: Sequence[str]) -> str:
+    return ", ".join([*names[:3], "..."] if len(names) > 3 else names)
 
 
 def default_run_directory(config: RunConfig) -> Path:

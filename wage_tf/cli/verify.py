@@ -67,7 +67,7 @@ def _run(args: argparse.Namespace, signals: Signals) -> int:
         print("verdict: NOT INTEGERS: the operands above are float32, so there is no integer graph")
         return _DIFFERENT
     comparison = Comparison(model)
-    config, dataset = sources.data_of(config, args.dataset, args.data_dir, args.image_size)
+    config, dataset = sources.data_of(config, model, args.dataset, args.data_dir, args.image_size)
     if config.loss != "sum_squared_error":
         comparison.floats.append(f"the loss: {config.loss}")
     if dataset.test_size:

@@ -21,15 +21,18 @@ class Diverged(Failure):
 
 
 class StopOnNonFinite(keras.callbacks.Callback):
-    """Raises `Diverged` when the loss or a weight turns NaN or infinite: the loss every step, weights every epoch."""
+    """Raises `Diverged` when the loss or a weight turns NaN or infinite: the loss of training every step, that of the
+    test images and weights every epoch."""
 
     def on_train_batch_end(self, batch: int, logs: dict[str, float] | None = None) -> None:
         if not np.isfinite(logs["loss"]):
             self._raise(f"the loss is {logs['loss']}")
 
-    def on_epoch_end(self, epoch: int, logs: dict[str, float] | None = None) -> None:
+    def on_epoch_end(self, epoch: int, logs: dict[str, float]) -> None:
         if _non_finite_layers(self.model):
             self._raise(f"after epoch {epoch + 1} there are weights that are NaN or infinite")
+        if not np.isfinite(logs.get("val_loss", 0)):
+            self._raise(f"after epoch {epoch + 1} the test loss is {logs['val_loss']}")
 
     def _raise(self, what: str) -> None:
         layers = _non_finite_layers(self.model)
