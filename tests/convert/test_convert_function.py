@@ -5,6 +5,7 @@ import warnings
 import keras
 import numpy as np
 import pytest
+import tensorflow as tf
 
 import wage_tf
 from support.float_networks import NETWORKS, network, pixels, randomized
@@ -165,6 +166,17 @@ def test_every_product_reads_from_the_grid():
             codes = np.asarray(values) * 128
             np.testing.assert_array_equal(codes, np.round(codes))
             assert np.abs(codes).max() <= 127
+
+
+@pytest.mark.parametrize("targets", [(), (np.zeros(20),), (np.zeros(20), np.ones(20))])
+def test_images_may_be_a_dataset(targets):
+    model = network("normalized")
+    images = pixels(model, 20)
+    dataset = tf.data.Dataset.from_tensor_slices((images, *targets) if targets else images).batch(8)
+    found = wage_tf.quantize_model(model, images=dataset)
+    expected = wage_tf.quantize_model(model, images=images)
+    for weight, wanted in zip(found.get_weights(), expected.get_weights(), strict=True):
+        np.testing.assert_array_equal(weight, wanted)
 
 
 def test_the_caller_keeps_the_model():

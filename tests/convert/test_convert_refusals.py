@@ -1,6 +1,7 @@
 import keras
 import numpy as np
 import pytest
+import tensorflow as tf
 
 import wage_tf
 from support.float_networks import network, pixels, randomized
@@ -208,6 +209,11 @@ def test_arguments():
         wage_tf.quantize_model(model, "2-8-8")
     with pytest.raises(UserError, match=r"images: the model takes \(None, 8, 8, 3\); received \(4, 8, 8\)"):
         wage_tf.quantize_model(model, images=np.zeros((4, 8, 8)))
+    named = tf.data.Dataset.from_tensor_slices({"image": np.zeros((4, 8, 8, 3))}).batch(2)
+    with pytest.raises(UserError, match="images: a dataset of images, with targets or without; received"):
+        wage_tf.quantize_model(model, images=named)
+    with pytest.raises(UserError, match=r"images: one at least is wanted; received \(0, 8, 8, 3\)"):
+        wage_tf.quantize_model(model, images=tf.data.Dataset.from_tensor_slices(np.zeros((0, 8, 8, 3))).batch(2))
     with pytest.raises(UserError, match=r"images: one at least is wanted; received \(0, 8, 8, 3\)"):
         wage_tf.quantize_model(model, images=np.zeros((0, 8, 8, 3)))
     for value in (np.nan, np.inf):

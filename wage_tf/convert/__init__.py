@@ -6,6 +6,7 @@ from typing import Any
 
 import keras
 import numpy as np
+import tensorflow as tf
 
 from wage_tf.convert import building, floating, folding, pixels, scaling
 from wage_tf.convert.loss import loss_for
@@ -21,7 +22,7 @@ def quantize_model(
     model: keras.Model,
     bits: Bits = "2-8-8-8",
     weights: str = "keep",
-    images: np.ndarray | None = None,
+    images: np.ndarray | tf.data.Dataset | None = None,
     use_bias: bool = True,
     fold: bool = True,
 ) -> keras.Model:
@@ -36,7 +37,8 @@ def quantize_model(
         weights: "keep" starts from the model's weights, batch normalization folded into them, scaled by powers of two
             (`convert.scaling`); "fresh" from WAGE's initialization, without bias and, if folded, batch normalization.
         images: Some inputs of the model, at best a few hundred of its training images, from which the ranges of pixels
-            and activations are taken. Without them pixels are 0 to 255, and activations those of uniform noise.
+            and activations are taken; of a `tf.data.Dataset` of batches, with targets or without, the first 256.
+            Without them pixels are 0 to 255, and activations those of uniform noise.
         use_bias: Whether kept weights keep their biases, those of folded batch normalization included.
         fold: Whether batch normalization goes into kernels and biases, which are integers then. False leaves both in as
             float32 layers, BatchNormalization and FloatBias, trained by IntegerSGD's `float_optimizer`; such a network
@@ -52,7 +54,7 @@ def quantize_model(
     if weights not in ("keep", "fresh"):
         raise ValueError(f"weights: 'keep' or 'fresh'; received {weights!r}")
     network, _ = read(model)
-    images = None if images is None else np.asarray(images)
+    images = None if images is None else pixels.array_of(images)
     low, high = pixels.range_of(network, images)
     network = pixels.with_rescaling(network, low, high, centred=weights == "fresh")
     if images is not None:

@@ -8,6 +8,7 @@ import warnings
 from collections.abc import Sequence
 
 import numpy as np
+import tensorflow as tf
 
 from wage_tf import ops
 from wage_tf.convert import folding
@@ -18,6 +19,17 @@ from wage_tf.errors import UserError
 CALIBRATION_IMAGES = 256
 _UNSEEN_IMAGES = 64
 _FEWEST_CODES = 8
+
+
+def array_of(images: np.ndarray | tf.data.Dataset) -> np.ndarray:
+    """The images that are given, or the first ones of a dataset."""
+    if not isinstance(images, tf.data.Dataset):
+        return np.asarray(images)
+    each = images.unbatch().map(lambda image, *targets: image)
+    if not isinstance(each.element_spec, tf.TensorSpec):
+        raise UserError(f"images: a dataset of images, with targets or without; received {images.element_spec}")
+    first = list(each.take(CALIBRATION_IMAGES).as_numpy_iterator())
+    return np.stack(first) if first else np.zeros((0, *each.element_spec.shape))
 
 
 def range_of(network: Step, images: np.ndarray | None) -> tuple[float, float]:
