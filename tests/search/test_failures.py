@@ -14,7 +14,7 @@ from support.searches import TINY, assert_hparams_view_is_complete, read_csv, se
 from wage_tf import datasets
 from wage_tf.cli import startup, tune
 from wage_tf.errors import UserError
-from wage_tf.search import candidates, session, tensorboard, trials
+from wage_tf.search import candidates, report, session, tensorboard, trials
 from wage_tf.search.directory import SearchDirectory
 from wage_tf.search.trials import Study
 
@@ -177,6 +177,14 @@ def test_a_trial_that_was_given_up_is_in_the_table_and_in_tensorboard(tmp_path):
     with pytest.raises(session.NothingTrained, match="1 of them: its worker died 3 times"):
         current.finish("", 0.0)
     assert_hparams_view_is_complete(current.directory.path)
+
+
+def test_a_bar_in_a_reason_does_not_break_the_reports_row(tmp_path):
+    current = opened(tmp_path / "run", "--weights", "2,8")
+    best = recorded(current, "0", {"weights": "2"}, errors=(30.0,))
+    failed = recorded(current, "1", {"weights": "8"}, errors=(), status="failed", reason="a | b")
+    text = report.report(current.study.config, current.study.scoring, [best, failed], [best], best, {}, "", 0.0)
+    assert text.endswith("| 8-8-8-8 | failed | a \\| b |\n")
 
 
 def test_a_search_without_any_trial_says_so(tmp_path):
