@@ -42,8 +42,13 @@ def checked(schedule: Schedule) -> Schedule:
 
 
 def to_text(schedule: Schedule) -> str:
-    """Writes a schedule as `parse` reads it, to twelve digits."""
-    return ",".join(f"{eta:.12g}@{epoch}" for epoch, eta in schedule)
+    """Writes a schedule as `parse` reads it."""
+    return ",".join(f"{rate_text(eta)}@{epoch}" for epoch, eta in schedule)
+
+
+def rate_text(eta: float) -> str:
+    """The shortest text that is read as exactly this η, a whole number without its `.0`."""
+    return repr(float(eta)).removesuffix(".0")
 
 
 def scaled(schedule: Schedule, factor: float) -> Schedule:

@@ -45,6 +45,12 @@ def test_wrong_learning_rates(text):
         candidates.parse_rates(text)
 
 
+@pytest.mark.parametrize("exponent", [-30, -18, -3, 3, 20])
+def test_a_learning_rate_comes_back_from_its_choice_exactly(exponent):
+    space = Candidates(WIDTHS, learning_rates=(2.0**exponent,))
+    assert space.pattern(space.narrowest()).learning_rate == 2.0**exponent
+
+
 def test_a_pattern_of_the_whole_network():
     space = Candidates(WIDTHS)
     pattern = space.pattern({"weights": "4", "activations": "f"})

@@ -14,7 +14,7 @@ from support.searches import TINY, assert_hparams_view_is_complete, read_csv, se
 from wage_tf import datasets
 from wage_tf.cli import startup, tune
 from wage_tf.errors import UserError
-from wage_tf.search import candidates, session, tensorboard, trials
+from wage_tf.search import candidates, report, session, tensorboard, trials
 from wage_tf.search.directory import SearchDirectory
 from wage_tf.search.trials import Study
 
@@ -46,6 +46,13 @@ def test_patterns_that_cannot_train_are_kept_as_failed(tmp_path, capsys):
     assert code == 0
     assert "failed" in capsys.readouterr().out
     assert_hparams_view_is_complete(tmp_path / "run")
+
+
+def test_a_pattern_that_the_engine_does_not_train_is_kept_as_failed(tmp_path):
+    assert search(tmp_path / "run", "--engine", "integer", "--gradients", "8,f") == 0
+    rows = read_csv(tmp_path / "run" / "trials.csv")
+    assert [row["status"] for row in rows] == ["completed", "failed"]
+    assert rows[1]["reason"].startswith("integer training: not all operands are integers")
 
 
 def test_a_loss_that_is_no_number_is_kept_as_failed(tmp_path, capsys):
@@ -82,6 +89,7 @@ def test_what_costs_too_much_is_not_trained(tmp_path):
         (["--per-layer", "layers"], "--per-layer"),
         (["--per-layer", "gradients"], "gradients"),
         (["--learning-rates", "0"], "--learning-rates"),
+        (["--learning-rates", "3,8", "--engine", "integer"], "learning rate 3.0 is not a power of two"),
         (["--max-cost", "0.01"], "cheapest"),
         (["--model", "resnet"], "resnet"),
         (["--oracle", "annealing"], "annealing"),
@@ -109,6 +117,14 @@ def test_wrong_arguments_are_one_line(arguments, capsys):
         tune.main(arguments)
     assert stop.value.code == 2
     assert len(capsys.readouterr().err.strip().splitlines()) == 1
+
+
+def test_a_schedule_that_the_integer_engine_cannot_follow_is_one_line(tmp_path, capsys):
+    arguments = ["--engine", "integer", "--schedule", "8@0,0.3@1", "--run-dir", str(tmp_path / "run")]
+    assert tune.main(arguments) == 2
+    (line,) = capsys.readouterr().err.strip().splitlines()
+    assert "learning rate 0.3 is not a power of two" in line
+    assert not (tmp_path / "run").exists()
 
 
 def test_a_folder_with_other_files_is_left_alone(tmp_path, capsys):
@@ -161,6 +177,14 @@ def test_a_trial_that_was_given_up_is_in_the_table_and_in_tensorboard(tmp_path):
     with pytest.raises(session.NothingTrained, match="1 of them: its worker died 3 times"):
         current.finish("", 0.0)
     assert_hparams_view_is_complete(current.directory.path)
+
+
+def test_a_bar_in_a_reason_does_not_break_the_reports_row(tmp_path):
+    current = opened(tmp_path / "run", "--weights", "2,8")
+    best = recorded(current, "0", {"weights": "2"}, errors=(30.0,))
+    failed = recorded(current, "1", {"weights": "8"}, errors=(), status="failed", reason="a | b")
+    text = report.report(current.study.config, current.study.scoring, [best, failed], [best], best, {}, "", 0.0)
+    assert text.endswith("| 8-8-8-8 | failed | a \\| b |\n")
 
 
 def test_a_search_without_any_trial_says_so(tmp_path):

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import contextlib
+
 import keras
 import numpy as np
 import pytest
@@ -41,6 +43,14 @@ def test_weights_that_do_not_move(model):
 def test_chance_twice_in_a_row_or_at_the_end(model, errors, last):
     with pytest.raises(CannotTrain, match=f"chance.*after epoch {last}"):
         epochs(StopOnStandstill(90.0, 4), model, errors)
+
+
+@pytest.mark.parametrize(("wrong", "stuck"), [(200_000, True), (199_999, False)])
+def test_chance_is_met_to_the_rounding_of_float32_and_not_to_an_image(model, wrong, stuck):
+    """Of three classes the metric gives 66.666664, and chance is 66.66666666666667."""
+    error = np.float32(100 * wrong) / np.float32(300_000)
+    with pytest.raises(CannotTrain, match="chance") if stuck else contextlib.nullcontext():
+        epochs(StopOnStandstill(100.0 * (1.0 - 1 / 3), 1), model, [float(error)])
 
 
 def at_the_clip(target, eta=8.0):

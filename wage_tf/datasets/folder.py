@@ -1,7 +1,8 @@
 """Image folders: `PATH/train/CLASS/IMAGE`, and `PATH/test/CLASS/IMAGE` where there is a test set.
 
 Classes are the sub-folders of `train`, sorted by name. Images are greyscale or RGB, all alike. Hidden files are left
-out; anything else in a class's folder that is not an image is an error, so that no image is lost unnoticed.
+out; anything else in a class's folder that is not an image is an error, and so is an image in none, so that no image
+is lost unnoticed.
 A camera's orientation (EXIF) is applied. Images are ordered so that classes mix evenly: the first or last n of them
 represent all classes.
 """
@@ -73,7 +74,25 @@ def load_folder(path: str | os.PathLike, limit: int | None = None, image_size: i
 
 
 def _folders(path: Path) -> list[str]:
-    return sorted(entry.name for entry in path.iterdir() if entry.is_dir() and not entry.name.startswith("."))
+    """Names of the class folders in `path`, sorted."""
+    names = []
+    for entry in sorted(path.iterdir(), key=lambda entry: entry.name):
+        if entry.name.startswith("."):
+            continue
+        if entry.is_dir():
+            names.append(_in_utf8(entry))
+        elif entry.suffix.lower() in EXTENSIONS:
+            raise UserError(f"{entry} is in no class's folder: move it into {path}/CLASS/, or remove it")
+    return names
+
+
+def _in_utf8(folder: Path) -> str:
+    """The name of a class, which a run's files have to hold."""
+    try:
+        folder.name.encode()
+    except UnicodeEncodeError as error:
+        raise UserError(f"{str(folder)!a} is not named in UTF-8: rename it") from error
+    return folder.name
 
 
 def _image_files(path: Path, class_names: Sequence[str]) -> list[ImageFile]:

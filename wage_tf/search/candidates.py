@@ -12,6 +12,7 @@ from wage_tf.bits import NetworkBits, width_of
 from wage_tf.costs import model_costs
 from wage_tf.errors import UserError
 from wage_tf.layers import QActivation, QRescaling
+from wage_tf.schedules import rate_text
 
 OPERANDS = {"weights": "w", "activations": "a", "gradients": "g", "errors": "e"}
 LEARNING_RATE = "learning_rate"
@@ -124,7 +125,7 @@ class Candidates:
         """Returns the candidates of every dimension: an operand, an operand of a block, the learning rate."""
         found = {name: tuple(self.widths[operand]) for operand in OPERANDS for name in self._names(operand)}
         if self.learning_rates:
-            found[LEARNING_RATE] = tuple(f"{rate:.12g}" for rate in self.learning_rates)
+            found[LEARNING_RATE] = tuple(map(rate_text, self.learning_rates))
         return found
 
     @property

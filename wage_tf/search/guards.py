@@ -15,7 +15,7 @@ _FEWEST_UPDATES = 100
 
 
 class CannotTrain(Exception):
-    """The training stands still; the message says how."""
+    """The training stands still or cannot begin; the message says how."""
 
 
 class StopOnStandstill(keras.callbacks.Callback):
@@ -30,7 +30,7 @@ class StopOnStandstill(keras.callbacks.Callback):
 
     def __init__(self, chance: float, epochs: int):
         super().__init__()
-        self.chance = chance
+        self.chance = chance * (1 - 2.0**-23)  # The error is a mean in float32.
         self.epochs = epochs
         self._weights: list[np.ndarray] = []
         self._at_chance = 0

@@ -93,8 +93,12 @@ def report(
     ]
     if others:
         lines += ["", "## Patterns not trained to the end", "", "| pattern | status | reason |", "| --- | --- | --- |"]
-        lines += [f"| {_title(record)} | {record.status} | {record.reason} |" for record in others]
+        lines += [f"| {_title(record)} | {record.status} | {_cell(record.reason)} |" for record in others]
     return "\n".join(lines) + "\n"
+
+
+def _cell(text: str) -> str:
+    return text.replace("|", r"\|")
 
 
 def _layers(record: TrialRecord) -> list[str]:

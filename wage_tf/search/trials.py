@@ -53,12 +53,16 @@ class Study:
         callbacks: Further callbacks of every training.
 
     Raises:
-        UserError: If the network cannot be built on these images, or no candidate keeps `max_cost`.
+        UserError: If the network cannot be built on these images, the engine cannot train at one of the learning
+            rates, or no candidate keeps `max_cost`.
     """
 
     def __init__(self, config: SearchConfig, dataset: Dataset, callbacks: Sequence[keras.callbacks.Callback] = ()):
         if models.reconstructs(config.model):
             raise UserError(f"--model {config.model}: a search compares how networks classify, and it has no classes")
+        if config.engine == "integer":
+            for rate in (*config.learning_rates, *(rate for _, rate in config.schedule or ())):
+                schedules.log2_of_rate(rate)
         self.config = config
         self.dataset = dataset
         self.callbacks = callbacks
@@ -256,7 +260,10 @@ def _train(
     keras.backend.clear_session(free_memory=False)
     started = time.monotonic()
     config = study.run_config(pattern, epochs, execution)
-    model = training.prepare(config, study.split)
+    try:
+        model = training.prepare(config, study.split)
+    except UserError as error:
+        raise CannotTrain(str(error)) from error
     folder = directory.trial(trial_id) / f"execution_{execution}"
     folder.mkdir(parents=True, exist_ok=True)
     steps = study.split.steps_per_epoch(config.batch_size)
