@@ -292,6 +292,7 @@ class TestBadInput:
             (["--model", "alexnet"], "alexnet needs images of at least"),
             (["--engine", "integer", "--model", "autoencoder"], "trains on classes, and autoencoder has none"),
             (["--engine", "integer", "--bits", "2,8,f,f"], "float32 (k_E = f)"),
+            (["--engine", "integer", "--schedule", "8@0,3@1"], "learning rate 3.0 is not a power of two"),
             (["--evaluate", "nowhere"], "nowhere holds no run"),
         ],
     )

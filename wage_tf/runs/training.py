@@ -21,7 +21,7 @@ from wage_tf.runs.checkpoints import State
 from wage_tf.runs.config import RunConfig
 from wage_tf.runs.directory import Results, RunDirectory, summarize
 from wage_tf.runs.recorder import RunRecorder
-from wage_tf.schedules import Schedule
+from wage_tf.schedules import Schedule, log2_of_rate
 
 TEST_BATCH = 500
 
@@ -71,6 +71,8 @@ def prepare(config: RunConfig, dataset: Dataset, devices: Devices | None = None)
     """
     devices = devices or one_device()
     devices.check_batch_size(config.batch_size)
+    if config.engine == "integer":
+        _check_integer_engine(config, devices)
     keras.utils.set_random_seed(config.seed)
     rate = learning_rate(config.schedule, dataset.steps_per_epoch(config.batch_size))
     with devices.scope():
@@ -82,12 +84,17 @@ def prepare(config: RunConfig, dataset: Dataset, devices: Devices | None = None)
     model = replicate(model, devices)
     model.compile(optimizer, losses.NAMED[config.loss](), metrics=[metric_of(config)])
     if config.engine == "integer":
-        if config.reconstructs:
-            raise UserError(f"--engine integer trains on classes, and {config.model} has none: leave it out")
-        if devices.strategy is not None:
-            raise UserError("--engine integer trains on the CPU of one machine: leave --strategy out")
         Trainer(model)
     return model
+
+
+def _check_integer_engine(config: RunConfig, devices: Devices) -> None:
+    if config.reconstructs:
+        raise UserError(f"--engine integer trains on classes, and {config.model} has none: leave it out")
+    if devices.strategy is not None:
+        raise UserError("--engine integer trains on the CPU of one machine: leave --strategy out")
+    for _, eta in config.schedule:
+        log2_of_rate(eta)
 
 
 def learning_rate(schedule: Schedule, steps_per_epoch: int) -> float | keras.optimizers.schedules.LearningRateSchedule:
