@@ -23,7 +23,7 @@ def of_run(directory: Path, data_dir: str | None = None) -> dict[str, object]:
         their quantizers are given in the units that they have behind them.
     """
     config, trained = sources.load(str(directory))
-    config, dataset = sources.data_of(config, None, data_dir, None)
+    config, dataset = sources.data_of(config, trained, None, data_dir, None)
     model = training.prepare(config, dataset)
     model.set_weights(trained.get_weights())
     batch = dataset.probe_batch(_IMAGES, config.augmentation)

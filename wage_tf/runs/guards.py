@@ -28,11 +28,12 @@ class StopOnNonFinite(keras.callbacks.Callback):
         if not np.isfinite(logs["loss"]):
             self._raise(f"the loss is {logs['loss']}")
 
-    def on_epoch_end(self, epoch: int, logs: dict[str, float]) -> None:
+    def on_epoch_end(self, epoch: int, logs: dict[str, float] | None = None) -> None:
         if _non_finite_layers(self.model):
             self._raise(f"after epoch {epoch + 1} there are weights that are NaN or infinite")
-        if not np.isfinite(logs.get("val_loss", 0)):
-            self._raise(f"after epoch {epoch + 1} the test loss is {logs['val_loss']}")
+        test_loss = (logs or {}).get("val_loss", 0.0)
+        if not np.isfinite(test_loss):
+            self._raise(f"after epoch {epoch + 1} the test loss is {test_loss}")
 
     def _raise(self, what: str) -> None:
         layers = _non_finite_layers(self.model)
