@@ -73,25 +73,15 @@ def test_gradient(name, case, threads, wide):
 
 
 @pytest.mark.parametrize("name", tables())
-def test_gradient_past_32_bits(name):
-    """140,625 positions of 127 · 127 pass 2^31."""
-    case = Case(1, (375, 375), 5, 7, Window((1, 1), (1, 1), "valid"))
-    x = np.full((1, 375, 375, 5), 127, np.int8)
-    e = np.full((1, 375, 375, 7), -127, np.int8)
+@pytest.mark.parametrize(("count", "size"), [(1, (375, 375)), (200_000, (1, 1))])
+def test_gradient_past_32_bits(name, count, size):
+    """140,625 positions of 127 · 127 pass 2^31, also where the batch of a dense layer is one row of them."""
+    case = Case(count, size, 5, 7, Window((1, 1), (1, 1), "valid"))
+    x, e = np.full((count, *size, 5), 127, np.int8), np.full((count, *size, 7), -127, np.int8)
     sums, largest = layer(case, name, threads=2, wide_gradient=True).gradient(x, e)
-    assert (sums == -(375**2) * 127**2).all()
-    assert largest == 375**2 * 127**2
-
-
-@pytest.mark.parametrize("name", tables())
-def test_gradient_of_a_dense_layer_past_32_bits(name):
-    """A batch is one row of positions there."""
-    case = Case(200_000, (1, 1), 1, 3, Window((1, 1), (1, 1), "valid"))
-    x = np.full((200_000, 1, 1, 1), 127, np.int8)
-    e = np.full((200_000, 1, 1, 3), -127, np.int8)
-    sums, largest = layer(case, name, threads=2, wide_gradient=True).gradient(x, e)
-    assert (sums == -200_000 * 127**2).all()
-    assert largest == 200_000 * 127**2
+    positions = count * size[0] * size[1]
+    assert (sums == -positions * 127**2).all()
+    assert largest == positions * 127**2
 
 
 @pytest.mark.parametrize("name", tables())
