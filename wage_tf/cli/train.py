@@ -15,8 +15,6 @@ if TYPE_CHECKING:
     from wage_tf.runs.signals import Signals
 
 _OF_BUILDERS = ("model", "width", "beta", "factor", "clip_bits", "clip_outputs", "gamma", "bits_from")
-
-
 _OF_EVALUATION = {"evaluate", "dataset", "data_dir", "image_size", "verbose"}
 
 

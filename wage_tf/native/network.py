@@ -14,10 +14,6 @@ from wage_tf.native.program import Node, Tensor
 from wage_tf.native.structures import Structures, with_numbers
 
 _LARGEST_BATCH = 2**20
-_REASONS = {
-    "WAGE_RANGE": "errors that meet differ too much in size: their sum passes 62 bits",
-    "WAGE_SIZE": "errors that meet pass 16-bit codes: put a QError behind the layer that has several readers",
-}
 
 
 class Network:
@@ -53,6 +49,10 @@ class Network:
     ):
         extension = native.runtime()
         self._ffi, self._lib = extension.ffi, extension.lib
+        self._refusals = {
+            self._lib.WAGE_RANGE: "differ too much in size: their sum passes 62 bits",
+            self._lib.WAGE_SIZE: "pass 16-bit codes: put a QError behind the layer that has several readers",
+        }
         self.isa = native.instruction_set(isa)
         self.batch = arguments.count("batch", batch, _LARGEST_BATCH)
         self.threads = arguments.count("threads", threads or machine.cpus(), 256)
@@ -119,9 +119,8 @@ class Network:
             self._ffi.from_buffer("int32_t[]", labels),
             len(images),
         )
-        for name, reason in _REASONS.items():
-            if status == getattr(self._lib, name):
-                raise UserError(f"native engine: {reason}")
+        if status != self._lib.WAGE_OK:
+            raise UserError(f"native engine: errors that meet {self._refusals[status]}")
         return self.scores(len(images))
 
     def scores(self, count: int) -> np.ndarray:
