@@ -1,4 +1,4 @@
-"""Real images for the tests of the integer engine and of the exports."""
+"""Images for the tests: real ones, random ones, and folders of plain ones."""
 
 import functools
 import os
@@ -6,6 +6,7 @@ import pathlib
 
 import numpy as np
 import pytest
+from PIL import Image
 
 
 @functools.cache
@@ -22,3 +23,12 @@ def real_images(dataset: str, split: str) -> tuple[np.ndarray, np.ndarray]:
 
 def random_images(shape: tuple[int, ...], count: int, seed: int = 0) -> np.ndarray:
     return np.random.default_rng(seed).integers(0, 256, (count, *shape)).astype(np.uint8)
+
+
+def image_folder(path, classes=("a", "b"), size=(8, 8), mode="RGB", count=2):
+    """Writes `path`/train/CLASS/0.png and so on, one colour each, for a class a name; returns `path`."""
+    for label, name in enumerate(classes):
+        (path / "train" / name).mkdir(parents=True)
+        for index in range(count):
+            Image.new(mode, size, 100 * label + index).save(path / "train" / name / f"{index}.png")
+    return path

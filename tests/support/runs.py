@@ -1,4 +1,4 @@
-"""Waits for what a process does, and compares finished runs: metrics, results and every saved weight."""
+"""A training of seconds; waits for what a process does; compares runs: metrics, results and every saved weight."""
 
 from __future__ import annotations
 
@@ -9,6 +9,8 @@ import zipfile
 
 import h5py
 import numpy as np
+
+TINY = ["--model", "mlp", "--width", "0.05", "--limit", "320", "--batch-size", "32", "--histogram-freq", "0"]
 
 
 def wait_for(condition, *processes, seconds=600):
