@@ -459,6 +459,8 @@ def metrics_csv(rows: Sequence[Mapping[str, float]]) -> bytes:
 def comparison(pack: Pack, state: State) -> str:
     """Says in one line whether the first steps' weights are TensorFlow's."""
     checked = min(state.step, len(pack.manifest["check"]))
+    if not checked:
+        return "weights were not compared with TensorFlow's: the pack has none (--check-steps)"
     if state.differing:
         step, name = state.differing
         return f"weights differ from TensorFlow's on its CPU from step {step} on, first in {name}"

@@ -7,6 +7,7 @@ import shutil
 import subprocess
 import sys
 from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -146,6 +147,11 @@ class TestTheWholeWay:
         done = run_alone(path, "--data", coloured_pack, "--epochs", "1")
         assert done.returncode == 0, done.stderr
         assert "weights differ from TensorFlow's on its CPU from step 2 on, first in fc2/kernel" in done.stdout
+
+
+def test_weights_that_were_not_compared_are_not_called_equal():
+    pack, state = SimpleNamespace(manifest={"check": []}), pjrt_run.State(5, 1.0, [], {})
+    assert pjrt_run.comparison(pack, state).startswith("weights were not compared")
 
 
 class TestNumbers:
