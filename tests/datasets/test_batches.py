@@ -77,6 +77,11 @@ class TestOrder:
     def test_any_64_bit_seed(self, seed):
         assert sorted(epoch_order(numbered(9), 4, seed, 0)) == list(range(9))
 
+    def test_no_thread_tunes_an_iterator_whose_end_would_wait_for_it(self):
+        data = numbered(5, test=7)
+        for batches in (data.train_batches(3, 0), data.test_batches(3)):
+            assert batches.options().autotune.enabled is False
+
     def test_nonsense_is_refused(self):
         data = numbered(5)
         with pytest.raises(ValueError, match="batch_size must be at least 1, received 0"):
