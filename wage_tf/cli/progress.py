@@ -1,13 +1,26 @@
-"""A bar for the trial under way, at a terminal."""
+"""Bars for what takes long, at a terminal."""
 
 from __future__ import annotations
 
+import sys
+from collections.abc import Iterable, Iterator
 from typing import Any
 
 import keras
 
 WIPE = "\r\x1b[K"
 """Takes the bar off the terminal's line, before another is written there."""
+
+
+def with_bar(batches: Iterable, total: int) -> Iterator:
+    """Passes `batches` on, `total` of them; at a terminal, below a bar that counts those that are done with."""
+    bar = keras.utils.Progbar(total) if sys.stdout.isatty() else None
+    for done, batch in enumerate(batches, 1):
+        yield batch
+        if bar:
+            bar.update(done, finalize=False)
+    if bar:
+        print(end=WIPE, flush=True)
 
 
 class TrialProgress(keras.callbacks.Callback):

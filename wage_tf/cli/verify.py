@@ -58,6 +58,7 @@ def _add_arguments(verify: argparse.ArgumentParser) -> None:
 def _run(args: argparse.Namespace, signals: Signals) -> int:
     with startup.importing_tensorflow(args.verbose):
         from wage_tf.cli import sources
+        from wage_tf.cli.progress import with_bar
         from wage_tf.integer.comparison import Comparison
         from wage_tf.integer.verify import float_layers
     config, model = sources.load(args.source)
@@ -72,13 +73,15 @@ def _run(args: argparse.Namespace, signals: Signals) -> int:
         comparison.floats.append(f"the loss: {config.loss}")
     if dataset.test_size:
         test = dataset.test_batches(_BATCH, config.augmentation)
-        comparison.infer(_first(test, args.images or dataset.test_size))
+        count = min(args.images or dataset.test_size, dataset.test_size)
+        comparison.infer(with_bar(_first(test, count), -(-count // _BATCH)))
     else:
         count = min(args.images or _BATCH, dataset.train_size)
         comparison.infer([dataset.probe_batch(count, config.augmentation)])
     if not comparison.floats:
         train = dataset.train_batches(args.batch_size or config.batch_size, config.seed, config.augmentation)
-        comparison.train(itertools.islice(train, args.steps), config.schedule[0][1], config.seed)
+        steps = with_bar(itertools.islice(train, args.steps), args.steps)
+        comparison.train(steps, config.schedule[0][1], config.seed)
     print(comparison)
     return 0 if comparison.equal and not comparison.floats else _DIFFERENT
 
