@@ -173,7 +173,7 @@ def evaluate(args: argparse.Namespace) -> None:
         raise UserError(f"{config.dataset} has no test images to evaluate on")
     model.compile(loss=losses.NAMED[config.loss](), metrics=[training.metric_of(config)])
     batches = dataset.test_batches(config.batch_size, config.augmentation)
-    error = model.evaluate(batches, verbose=0, return_dict=True)["error"]
+    error = model.evaluate(batches, verbose=int(sys.stdout.isatty()), return_dict=True)["error"]
     print(f"test error {error:.2f}% on {dataset.test_size} images of {config.dataset}")
 
 
