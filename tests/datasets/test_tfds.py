@@ -159,6 +159,17 @@ class TestPrepared:
         np.testing.assert_array_equal(labels.argmax(1), images[:, 0, 0, 0] % 10)
         assert datasets.load("svhn_cropped", data_dir=small_svhn, limit=14).train_size == 14
 
+    def test_no_thread_tunes_the_reading_whose_end_would_wait_for_it(self, small_svhn, monkeypatch):
+        tuned, read = [], tf.data.Dataset.as_numpy_iterator
+
+        def record(data):
+            tuned.append(data.options().autotune.enabled)
+            return read(data)
+
+        monkeypatch.setattr(tf.data.Dataset, "as_numpy_iterator", record)
+        datasets.load("svhn_cropped", data_dir=small_svhn)
+        assert set(tuned) == {False}
+
     def test_damaged_file(self, small_svhn, tmp_path):
         shutil.copytree(small_svhn, tmp_path / "copy")
         file = next((tmp_path / "copy").rglob("*train.tfrecord*"))

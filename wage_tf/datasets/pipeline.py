@@ -9,7 +9,7 @@ import numpy as np
 import tensorflow as tf
 
 from wage_tf.datasets.augmentation import Augmentation
-from wage_tf.datasets.splits import WHOLE, ArraySplit, Share, Split, traced
+from wage_tf.datasets.splits import WHOLE, ArraySplit, Share, Split, prefetched, traced
 from wage_tf.errors import UserError
 
 _ORDER, _AUGMENTATION = 0, 1
@@ -163,7 +163,7 @@ class Dataset:
         batches = tf.data.Dataset.range(first_epoch, _FOREVER).flat_map(one_epoch)
         numbered = tf.data.Dataset.zip(tf.data.Dataset.counter(start_step), batches)
         endless = tf.data.experimental.assert_cardinality(tf.data.INFINITE_CARDINALITY)
-        return _prefetched(numbered.map(augment, tf.data.AUTOTUNE).apply(endless))
+        return prefetched(numbered.map(augment, tf.data.AUTOTUNE).apply(endless))
 
     def test_batches(
         self, batch_size: int, augmentation: Augmentation | None = None, share: Share = WHOLE
@@ -222,24 +222,13 @@ class Dataset:
             images = augmentation.central(images)
             return images, self._targets(images, labels)
 
-        return _prefetched(split.in_order(batch_size, share).map(prepare, tf.data.AUTOTUNE))
+        return prefetched(split.in_order(batch_size, share).map(prepare, tf.data.AUTOTUNE))
 
     def _targets(self, images: tf.Tensor, labels: tf.Tensor) -> tf.Tensor:
         if self.rescaling is None:
             return tf.one_hot(labels, self.num_classes)
         scale, offset = self.rescaling
         return tf.reshape(tf.cast(images, tf.float32) * scale + offset, [-1, math.prod(images.shape[1:])])
-
-
-def _prefetched(batches: tf.data.Dataset) -> tf.data.Dataset:
-    """Returns `batches`, made ahead of time on all cores, without tf.data's tuning of how many and how far ahead.
-
-    The thread that tunes sleeps for as long as the iterator has lived, up to a minute, and the iterator's end may miss
-    waking it and wait: `fit` stood still for half a minute at each epoch's validation.
-    """
-    options = tf.data.Options()
-    options.autotune.enabled = False
-    return batches.prefetch(tf.data.AUTOTUNE).with_options(options)
 
 
 def _key(seed: int, counter: tf.Tensor, purpose: int) -> tf.Tensor:

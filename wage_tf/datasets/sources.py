@@ -15,7 +15,7 @@ import numpy as np
 import tensorflow as tf
 
 from wage_tf.datasets.pipeline import Dataset
-from wage_tf.datasets.splits import RecordSplit, Shard, records
+from wage_tf.datasets.splits import RecordSplit, Shard, prefetched, records
 from wage_tf.errors import UserError
 
 if TYPE_CHECKING:
@@ -211,7 +211,7 @@ def _arrays(
         return images, features["label"]
 
     serialized = records(shards).take(-1 if limit is None else limit)
-    batches = serialized.batch(500).map(decode, tf.data.AUTOTUNE).prefetch(tf.data.AUTOTUNE)
+    batches = prefetched(serialized.batch(500).map(decode, tf.data.AUTOTUNE))
     images, labels = zip(*batches.as_numpy_iterator(), strict=True)
     return np.concatenate(images), np.concatenate(labels)
 
