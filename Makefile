@@ -38,6 +38,7 @@ wasm:
 		-Wl,--no-entry,--stack-first,--strip-all \
 		-Wl,--export=wage_start,--export=wage_infer,--export=wage_train_step,--export=__heap_base \
 		-o $(WASM) $(RUNTIME)/wage_net.c $(RUNTIME)/wage_portable.c wage_tf/export/web/browser.c
+	chmod 644 $(WASM)
 
 # Needs gcc-arm-none-eabi, gcc-riscv64-unknown-elf, qemu-system-arm and qemu-system-misc (Debian's names).
 device-test: venv

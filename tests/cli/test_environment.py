@@ -10,14 +10,15 @@ from pathlib import Path
 
 import pytest
 
+from support.runs import TINY
+
 ROOT = Path(__file__).resolve().parents[2]
-TINY = ["--model", "mlp", "--width", "0.05", "--limit", "160", "--epochs", "1", "--histogram-freq", "0"]
 
 pytestmark = pytest.mark.slow
 
 
 def run(tmp_path, *python, shell="", **environment):
-    command = [sys.executable, *python, str(ROOT / "train.py"), *TINY, "--run-dir", "run"]
+    command = [sys.executable, *python, str(ROOT / "train.py"), *TINY, "--epochs", "1", "--run-dir", "run"]
     if shell:
         command = ["bash", "-c", f'"$@" {shell}', "bash", *command]
     return subprocess.run(

@@ -14,13 +14,14 @@ WIPE = "\r\x1b[K"
 
 def with_bar(batches: Iterable, total: int) -> Iterator:
     """Passes `batches` on, `total` of them; at a terminal, below a bar that counts those that are done with."""
-    bar = keras.utils.Progbar(total) if sys.stdout.isatty() else None
+    if not sys.stdout.isatty():
+        yield from batches
+        return
+    bar = keras.utils.Progbar(total)
     for done, batch in enumerate(batches, 1):
         yield batch
-        if bar:
-            bar.update(done, finalize=False)
-    if bar:
-        print(end=WIPE, flush=True)
+        bar.update(done, finalize=False)
+    print(end=WIPE, flush=True)
 
 
 class TrialProgress(keras.callbacks.Callback):
